@@ -1,0 +1,23 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and golden masks, which lie beside the checkout."""
+    path = Path(os.environ.get("SUBMODELS_SHARED", ROOT.parent / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"no real data: {path} does not exist; set SUBMODELS_SHARED")
+    return path

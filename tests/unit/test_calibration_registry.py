@@ -1,0 +1,65 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+from submodels.calibration.registry import load_calibration_sets
+from submodels.calibration.sources import LOCATORS
+from submodels.errors import SubmodelsError
+
+GOOD = {"domain": "code", "language": "java", "source": {"tiny_world": "java"}, "template": "{text}"}
+
+
+def load(tmp_path, **entries):
+    path = tmp_path / "sets.yaml"
+    path.write_text(yaml.safe_dump(entries))
+    return load_calibration_sets(path)
+
+
+def test_every_shipped_set_is_valid_and_the_paper_is_complete():
+    sets = load_calibration_sets()
+    paper = """py_alpaca apps github_python code-java code-javascript code-cpp ob_qa hellaswag commonsense_qa
+        wmt14 croissant opus_books math_qa math_qa_amini math_inst math_o c4"""
+    demo = "python java cpp javascript math math_steps csr translation mix random_tokens"
+    assert set(paper.split() + demo.split()) <= sets.keys()
+    assert sets["python"].source.kind == "tiny_world"
+    assert sets["python"].language == "python"
+    assert sets["wmt14"].source.hub == "wmt/wmt14"
+    assert sets["random_tokens"].template is None
+    assert {spec.source.kind for spec in sets.values()} <= LOCATORS.keys() | {"random_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"domain": "coding"}, "mine.domain: Input should be 'code', 'math', 'csr', .*got 'coding'"),
+        ({"colour": "red"}, "mine.colour: unknown key; valid keys: domain, language, source"),
+        ({"source": {"tiny_world": "java", "file": "a.jsonl"}}, "mine.source: give exactly one .*got tiny_world, file"),
+        ({"source": {}}, "mine.source: give exactly one .*got none"),
+        ({"source": {"hubb": "a/b"}}, "mine.source.hubb: unknown key; valid keys: tiny_world, hub"),
+        ({"source": {"hub": "a/b", "split": "train"}}, "mine.source: a hub source needs revision and split"),
+        ({"source": {"file": "a.jsonl", "split": "train"}}, "mine.source: split belongs to a hub source, not to file"),
+        ({"domain": "math"}, "mine: language belongs to domain code, not to math"),
+        ({"template": None}, "mine: a template is needed"),
+        ({"template": "{text"}, "mine.template: .*literal braces are doubled"),
+        ({"template": "no field"}, "mine.template: .*no field"),
+    ],
+)
+def test_bad_entries_name_file_key_and_choices(tmp_path, change, message):
+    with pytest.raises(SubmodelsError, match=f"sets.yaml: {message}"):
+        load(tmp_path, mine=GOOD | change)
+
+
+def test_all_faults_come_together(tmp_path):
+    with pytest.raises(SubmodelsError) as error:
+        load(tmp_path, one=GOOD | {"domain": "x"}, two=GOOD | {"language": "cobol"})
+    assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["one.domain", "two.language"]
+
+
+def test_import_is_light():
+    code = (
+        "import sys; from submodels.calibration.registry import load_calibration_sets; load_calibration_sets();"
+        "heavy = {'torch', 'transformers', 'tokenizers', 'numpy', 'pyarrow', 'datasets'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

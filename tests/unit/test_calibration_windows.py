@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from submodels.calibration.statistics import length_distribution, ngram_repetition
+from submodels.calibration.windows import pack_rows, pad_rows
+
+ROWS = st.lists(st.lists(st.integers(0, 2**40), max_size=12), min_size=1, max_size=10)
+
+
+def test_pad_by_hand():
+    input_ids, mask = pad_rows([[5, 6, 7, 8], [9]], 3)
+    assert input_ids.tolist() == [[5, 6, 7], [9, 0, 0]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert input_ids.dtype == mask.dtype == np.int64
+
+
+def test_pack_by_hand():
+    assert pack_rows([[1, 2], [3, 4, 5], [6, 7]], 3).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@given(ROWS, st.integers(1, 8))
+def test_padded_windows_hold_exactly_the_tokens(rows, seqlen):
+    input_ids, mask = pad_rows(rows, seqlen)
+    assert input_ids.shape == mask.shape == (len(rows), seqlen)
+    for ids, kept, row in zip(input_ids, mask.astype(bool), rows, strict=True):
+        assert ids[kept].tolist() == row[:seqlen]
+        assert not np.diff(kept.astype(int)).max(initial=0) > 0  # padding on the right only
+        assert not ids[~kept].any()
+
+
+@given(ROWS, st.integers(1, 8))
+def test_packed_windows_reproduce_the_concatenation(rows, seqlen):
+    joined = [token for row in rows for token in row]
+    windows = pack_rows(rows, seqlen)
+    flat = windows.reshape(-1).tolist()
+    assert windows.shape[1] == seqlen
+    assert windows.dtype == np.int64
+    assert joined[: len(flat)] == flat
+    assert len(joined) - len(flat) < seqlen
+
+
+def test_length_distribution_by_hand():
+    found = length_distribution([1, 2, 3, 4, 10])
+    assert found == {"min": 1, "q1": 2, "median": 3, "q3": 4, "max": 10, "mean": 4}
+
+
+def test_repetition_by_hand():
+    assert ngram_repetition([[1, 1, 1, 1, 1]]) == 0.5  # one distinct of two
+    assert ngram_repetition([[1, 2, 3, 4], [1, 2, 3, 4], [5, 6, 7, 8]]) == pytest.approx(1 / 3)
+    assert ngram_repetition([[1, 2, 3, 4, 5, 6]]) == 0
+    assert ngram_repetition([[1, 2, 3], [4]]) is None

@@ -1,0 +1,129 @@
+"""The stage `prune`: products, manifest, errors before work."""
+
+import json
+
+import pytest
+import torch
+from tiny_models import VOCABULARY, draw_windows, save_model, save_windows
+
+from submodels.errors import SubmodelsError
+from submodels.files import sha256_file
+from submodels.pruning.masks import read_masks
+from submodels.pruning.prune import prune
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_model(tmp_path / "model")
+
+
+@pytest.fixture
+def windows(tmp_path):
+    return save_windows(tmp_path / "java-s1" / "windows.safetensors", draw_windows())
+
+
+def read_manifest(out):
+    return json.loads((out / "manifest.json").read_text())
+
+
+def test_manifest_and_header_say_what_was_done(tmp_path, model, windows):
+    prune(model, windows, "wanda", "0.6", tmp_path / "out", seed=1)
+    manifest, header = read_manifest(tmp_path / "out"), read_masks(tmp_path / "out").header
+    parameters = {"method": "wanda", "version": 1, "sparsity": "0.60", "seed": 1, "dtype": "float32"}
+    assert manifest["stage"] == "prune"
+    assert manifest["parameters"] == parameters
+    assert manifest["inputs"]["windows"]["sha256"] == sha256_file(windows)
+    assert manifest["inputs"]["base"]["sha256"] == header["base"]
+    assert header["calibration"] == {"name": "java-s1", "sha256": sha256_file(windows)}
+    assert {key: header[key] for key in ("method", "sparsity", "seed")} == {
+        "method": "wanda",
+        "sparsity": "0.60",
+        "seed": 1,
+    }
+    # Rows of 16 columns lose 9, rows of 28 lose 16. A block has q, k, v, o with 16 + 8 + 8 + 16 rows of 16 columns,
+    # gate and up with 28 + 28 rows of 16, down with 16 rows of 28.
+    results = manifest["results"]
+    assert results["modules"]["model.layers.0.mlp.down_proj.weight"] == {"pruned": 16 * 16, "sparsity": 16 / 28}
+    assert results["pruned"] == 2 * (9 * (48 + 56) + 16 * 16)
+    assert results["weights"] == 2 * (16 * (48 + 56) + 28 * 16)
+
+
+def test_magnitude_needs_no_windows(tmp_path, model):
+    prune(model, None, "magnitude", "0.50", tmp_path / "out")
+    assert read_masks(tmp_path / "out").header["calibration"] is None
+    assert "windows" not in read_manifest(tmp_path / "out")["inputs"]
+    modules = read_manifest(tmp_path / "out")["results"]["modules"]
+    assert {entry["pruned"] for name, entry in modules.items() if "up_proj" in name} == {28 * 16 // 2 + 1}
+
+
+def test_runs_are_equal_byte_for_byte(tmp_path, model, windows):
+    for out in ("a", "b"):
+        prune(model, windows, "wanda", "2of4", tmp_path / out, calibration="java")
+    first, second = ((tmp_path / out / "submodel.safetensors").read_bytes() for out in ("a", "b"))
+    assert first == second
+    assert read_manifest(tmp_path / "a")["fingerprint"] == read_manifest(tmp_path / "b")["fingerprint"]
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [None, "bfloat16", "float32"])
+def test_computes_in_the_dtype_asked_for(tmp_path, windows, stored, dtype):
+    model = save_model(tmp_path / "m", dtype=stored)
+    prune(model, windows, "wanda", "0.50", tmp_path / "out", dtype=dtype)
+    expected = dtype or str(stored).removeprefix("torch.")
+    assert read_manifest(tmp_path / "out")["parameters"]["dtype"] == expected
+    assert read_manifest(tmp_path / "out")["results"]["sparsity"] == 0.5
+
+
+def test_a_failed_run_leaves_no_manifest(tmp_path, model, windows):
+    prune(model, windows, "wanda", "0.50", tmp_path / "out")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(SubmodelsError, match="not a complete safetensors file"):
+        prune(model, windows, "wanda", "0.60", tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "wonda"}, "unknown pruning method 'wonda'; known: magnitude, wanda"),
+        ({"sparsity": "1.5"}, "between 0 and 1"),
+        ({"windows": None}, "method 'wanda' needs calibration windows"),
+        ({"method": "magnitude"}, "method 'magnitude' looks at weights only"),
+        ({"dtype": "int8"}, "unknown dtype 'int8'; known: bfloat16, float16, float32"),
+        ({"batch_size": 0}, "batch size 0"),
+        ({"device": "warp"}, "device 'warp' is not usable here"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not usable here"),
+    ],
+)
+def test_bad_arguments(tmp_path, model, windows, change, message):
+    arguments = {"model": model, "windows": windows, "method": "wanda", "sparsity": "0.50", "out": tmp_path / "out"}
+    with pytest.raises(SubmodelsError, match=message):
+        prune(**(arguments | change))
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "message"),
+    [
+        (draw_windows(length=33), None, "windows of 33 tokens, but the model's context is 32"),
+        (torch.tensor([[1, 2], [1, VOCABULARY]]), None, "row 1: token ids outside the vocabulary of 40"),
+        (torch.tensor([[-1, 2]]), None, "row 0: token ids outside the vocabulary"),
+        (torch.zeros(0, 5, dtype=torch.int64), None, "not empty"),
+        (torch.zeros(5, dtype=torch.int64), None, "needs a tensor `input_ids`, int64"),
+        (torch.zeros(5, 5), None, "needs a tensor `input_ids`, int64"),
+        (draw_windows(2, 5), torch.ones(2, 4, dtype=torch.int64), "must have the shape of `input_ids`"),
+        (draw_windows(2, 5), torch.full((2, 5), 2), "hold 0 and 1 only"),
+        (draw_windows(2, 5), torch.tensor([[1] * 5, [0] * 5]), "row 1: a window without a token"),
+    ],
+)
+def test_bad_windows(tmp_path, model, ids, mask, message):
+    path = save_windows(tmp_path / "w" / "windows.safetensors", ids, mask)
+    with pytest.raises(SubmodelsError, match=message):
+        prune(model, path, "wanda", "0.50", tmp_path / "out")
+
+
+def test_windows_that_are_missing_or_cut_off(tmp_path, model, windows):
+    with pytest.raises(SubmodelsError, match="no such file"):
+        prune(model, tmp_path / "none.safetensors", "wanda", "0.50", tmp_path / "out")
+    windows.write_bytes(windows.read_bytes()[:-8])
+    with pytest.raises(SubmodelsError, match="not a complete safetensors file"):
+        prune(model, windows, "wanda", "0.50", tmp_path / "out")

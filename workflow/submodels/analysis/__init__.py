@@ -1,0 +1,1 @@
+"""Analysis: overlap of masks, statistics of scores, tables, figures and the report."""

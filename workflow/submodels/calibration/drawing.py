@@ -1,0 +1,44 @@
+"""Which rows of a calibration set are used. Pure: Python's global generator is neither used nor changed."""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+
+from submodels.errors import SubmodelsError, unknown
+
+_PAPER_DRAWS_PER_ROW = 10  # an end for the endless draw: a set of which no row is usable must not loop for ever
+
+
+def _strict(total: int, seed: int) -> Iterator[int]:
+    """Without replacement: a permutation of all rows, `random.Random(seed).shuffle`."""
+    order = list(range(total))
+    random.Random(seed).shuffle(order)
+    yield from order
+
+
+def _paper(total: int, seed: int) -> Iterator[int]:
+    """With replacement, as in the paper's code: `randint(0, total - 1)` for each row after `random.seed(seed)`."""
+    generator = random.Random(seed)
+    for _ in range(_PAPER_DRAWS_PER_ROW * total):
+        yield generator.randint(0, total - 1)
+
+
+PROTOCOLS = {"strict": _strict, "paper": _paper}
+
+
+def order(total: int, seed: int, protocol: str = "strict") -> Iterator[int]:
+    """Indices in 0..total-1 in the order in which rows are used; equal arguments give equal orders on any machine."""
+    if protocol not in PROTOCOLS:
+        raise unknown("protocol", protocol, PROTOCOLS)
+    return PROTOCOLS[protocol](total, seed)
+
+
+def draw(n_rows: int, total: int, seed: int, protocol: str = "strict") -> list[int]:
+    """The first `n_rows` of `order`, so that a larger draw begins with the smaller one.
+
+    strict: distinct rows; SubmodelsError if there are fewer than `n_rows`. paper: repeats occur, and of a set with
+    fewer rows only `total` are drawn.
+    """
+    if protocol == "strict" and n_rows > total:
+        raise SubmodelsError(f"{n_rows} rows asked of a set of {total}; ask for at most {total}")
+    return list(islice(order(total, seed, protocol), min(n_rows, total)))

@@ -1,0 +1,53 @@
+"""The model card of an exported sub-model."""
+
+from submodels.pruning.masks import Masks
+
+_TEMPLATE = """---
+base_model: {base}
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- pruning
+- {method}
+---
+
+# {base}, {method} at {sparsity}
+
+This checkpoint stores its pruned weights as zeros: it has the same size as the base model and, in ordinary dense
+kernels, no speed-up.
+
+| | |
+|---|---|
+| base model | {base} |
+| pruning method | {method} |
+| sparsity pattern | {sparsity} |
+| pruned weights | {pruned} of {weights} in the decoder blocks' linear layers ({share:.2%}) |
+| calibration set | {calibration} |
+| seed of the calibration draw | {seed} |
+| fingerprint of the base model | `{base_sha256}` |
+| fingerprint of the calibration windows | {calibration_sha256} |
+
+Weights that were kept have exactly their values in the base model; no weight was updated. Embeddings, norms and the
+output head are the base model's. The base model's licence applies.
+
+Calibration on one domain keeps what that domain uses: expect losses elsewhere, and measure them before use.
+"""
+
+
+def model_card(base: str, masks: Masks) -> str:
+    """Markdown card for the sub-model with these masks of the base model named `base`."""
+    header, calibration = masks.header, masks.header["calibration"]
+    weights = sum(rows * columns for rows, columns in masks.shapes.values())
+    kept = sum(int(masks.mask(name).sum()) for name in masks)
+    return _TEMPLATE.format(
+        base=base,
+        method=header["method"],
+        sparsity=header["sparsity"],
+        weights=f"{weights:,}",
+        pruned=f"{weights - kept:,}",
+        share=(weights - kept) / weights,
+        seed=header["seed"],
+        base_sha256=header["base"],
+        calibration=calibration["name"] if calibration else "none",
+        calibration_sha256=f"`{calibration['sha256']}`" if calibration else "none",
+    )

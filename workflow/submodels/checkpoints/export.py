@@ -1,0 +1,59 @@
+"""Export a sub-model as an ordinary Hugging Face directory: dense weights with zeros where the mask says so."""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from submodels.checkpoints.base import weight_files
+from submodels.checkpoints.card import model_card
+from submodels.checkpoints.load import read_matching_masks
+from submodels.errors import SubmodelsError
+from submodels.pruning.masks import Masks
+
+# What makes a model directory beside its weights: configuration, tokenizer, chat template, licence.
+_COMPANIONS = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt", "LICENSE*", "NOTICE*")
+
+
+def export(model: Path, submodel: Path, out: Path) -> None:
+    """Write `out`: the base model's files with the pruned weights zeroed, and a model card.
+
+    The weight files are rewritten tensor by tensor, so every other value, the data types, the sharding and tied
+    embeddings stay as the base model has them. `out` appears only when it is complete.
+    """
+    model, out = Path(model), Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SubmodelsError(f"{out}: already exists; remove it or export elsewhere")
+    masks = read_matching_masks(model, submodel)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    try:
+        temporary.mkdir()
+        zeroed = set()
+        for path in weight_files(model):
+            zeroed |= _write_masked(path, masks, temporary / path.name)
+        if missing := masks.shapes.keys() - zeroed:
+            raise SubmodelsError(f"{model}: the weight files lack {', '.join(sorted(missing))}, which the mask prunes")
+        for companion in {path for pattern in _COMPANIONS for path in model.glob(pattern)}:
+            if companion.is_file() and companion.name != "manifest.json":
+                shutil.copyfile(companion, temporary / companion.name)
+        (temporary / "README.md").write_text(model_card(model.name, masks), encoding="utf-8")
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_masked(path: Path, masks: Masks, target: Path) -> set[str]:
+    """Copy one weight file with its pruned weights zeroed; the names of the parameters that were masked."""
+    tensors = {}
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
+            tensors[name] = file.get_tensor(name)
+            if name in masks.shapes:
+                kept = torch.from_numpy(masks.mask(name))
+                tensors[name] = tensors[name].masked_fill(~kept, 0)
+        save_file(tensors, target, metadata=file.metadata())
+    return tensors.keys() & masks.shapes.keys()

@@ -1,0 +1,64 @@
+"""Load a sub-model: the base model in memory with its pruned weights set to zero."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from submodels.checkpoints.base import fingerprint_base, load_config, usable_device
+from submodels.errors import SubmodelsError
+from submodels.pruning.masks import Masks, read_masks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_submodel(
+    model_dir: Path, submodel_dir: Path | None, *, dtype: str = "float32", device: str = "cpu"
+) -> "PreTrainedModel":
+    """Base model plus mask, in eval mode on `device`; `submodel_dir` None gives the dense base model.
+
+    dtype: "float32", "bfloat16", "float16", or "auto" for the checkpoint's own.
+    """
+    target, config = usable_device(device), load_config(model_dir)
+    masks = None if submodel_dir is None else read_matching_masks(model_dir, submodel_dir)
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        model_dir, config=config, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
+    if masks is not None:
+        apply_masks(model, masks)
+    return model.eval().to(target)
+
+
+def read_matching_masks(model_dir: Path, submodel_dir: Path) -> Masks:
+    """The masks of a sub-model; an error if they were made for another base model."""
+    masks = read_masks(submodel_dir)
+    if masks.header["base"] != fingerprint_base(model_dir):
+        raise SubmodelsError(
+            f"{masks.path} was pruned from another base model than {model_dir} (their fingerprints differ); "
+            "give the base model it was made from, or prune again"
+        )
+    return masks
+
+
+@torch.no_grad()
+def apply_masks(model: torch.nn.Module, masks: Masks) -> None:
+    """Zero the pruned weights of `model`, in place."""
+    parameters = dict(model.named_parameters())
+    for name in masks:
+        if name not in parameters or tuple(parameters[name].shape) != masks.shapes[name]:
+            raise SubmodelsError(f"{masks.path}: {name} {masks.shapes[name]} is no parameter of the model; prune again")
+        kept = torch.from_numpy(masks.mask(name)).to(parameters[name].device)
+        parameters[name].masked_fill_(~kept, 0)
+
+
+def load_tokenizer(model_dir: Path) -> "PreTrainedTokenizerBase":
+    """The base model's tokenizer; sub-models share it."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise SubmodelsError(f"{model_dir}: transformers cannot read the tokenizer ({error})") from error

@@ -1,0 +1,229 @@
+"""Fetching what is not in the repository: Hub models and data sets at a pinned commit, and WordNet for METEOR.
+
+Run on a machine with a network (on a cluster: the login node); every other stage works offline on what this left.
+Only weights in safetensors, JSON and tokenizer files are taken from a model repository: never pickles, never code.
+"""
+
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from submodels import files
+from submodels.calibration.registry import find_calibration_set
+from submodels.calibration.sources import ROWS_FILE
+from submodels.errors import SubmodelsError
+from submodels.provenance import Manifest
+
+FETCH_VERSION = 1
+
+MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*")
+_SUBFOLDERS = "*/*"  # other formats of the same weights live there
+
+_WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+
+DEBIAN_WORDNET = Path("/usr/share/wordnet")
+WORDNET_FILES = (
+    *(f"{kind}.{pos}" for kind in ("data", "index") for pos in ("adj", "adv", "noun", "verb")),
+    *(f"{pos}.exc" for pos in ("adj", "adv", "noun", "verb")),
+    "cntlist.rev",
+)
+# WordNet's lexicographer files in their order, which is their number; see its manual page lexnames(5).
+_LEXNAMES = """
+    adj.all adj.pert adv.all
+    noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication noun.event
+    noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person noun.phenomenon noun.plant
+    noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance noun.time
+    verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption verb.contact
+    verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
+    adj.ppl
+"""
+_PART_OF_SPEECH = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
+
+
+def fetch_model(hub: str, revision: str, out: Path) -> None:
+    """Download a base model at `revision` (commit, whole or abbreviated, or branch) into the directory `out`.
+
+    A broken download is kept beside `out` and continued by the next call.
+    """
+    out = Path(out)
+    _check_start(out)
+    commit = _commit(hub, revision, "model")
+    manifest = Manifest("fetch_model", {"version": FETCH_VERSION, "hub": hub, "revision": commit})
+    partial = out.with_name(f".{out.name}.{commit[:12]}.partial")
+    with _hub_errors(hub, revision, "model"):
+        from huggingface_hub import snapshot_download
+
+        snapshot_download(
+            hub, revision=commit, local_dir=partial, allow_patterns=list(MODEL_FILES), ignore_patterns=_SUBFOLDERS
+        )
+    shutil.rmtree(partial / ".cache", ignore_errors=True)  # the client's notes for continuing
+    if not any(partial.glob("*.safetensors")):
+        shutil.rmtree(partial)
+        raise SubmodelsError(f"model {hub}@{revision}: no safetensors weights; choose a revision that has them")
+    _finish(partial, out, manifest, requested=revision)
+
+
+def fetch_dataset(
+    hub: str, revision: str, config: str | None, split: str, out: Path, files_: list[str] | None = None
+) -> None:
+    """Download one split of a Hub data set at `revision` and write it to `out`/rows.parquet.
+
+    `files_`: glob patterns of the only files to read (large sets); `split` may be a slice such as `train[:50%]`.
+    """
+    out = Path(out)
+    _check_start(out)
+    commit = _commit(hub, revision, "dataset")
+    parameters = {"version": FETCH_VERSION, "hub": hub, "revision": commit, "config": config, "split": split}
+    manifest = Manifest("fetch_dataset", parameters | {"files": files_})
+    with _hub_errors(hub, revision, "dataset"):
+        import datasets
+
+        data_files = {split.partition("[")[0]: files_} if files_ else None
+        rows = datasets.load_dataset(hub, config, split=split, revision=commit, data_files=data_files)
+    with _temporary_directory(out) as temporary:
+        rows.to_parquet(temporary / ROWS_FILE)
+        _finish(temporary, out, manifest, requested=revision, rows=len(rows), fields=rows.column_names)
+
+
+def fetch_calibration_set(spec: str, out: Path) -> None:
+    """`fetch_dataset` for a calibration set: its name in the registry, or its entry as JSON."""
+    source = find_calibration_set(spec).source
+    if source.hub is None:
+        raise SubmodelsError(f"calibration set {spec}: its source is {source.kind}, not hub; there is nothing to fetch")
+    fetch_dataset(source.hub, source.revision, source.config, source.split, out, source.files)
+
+
+def fetch_wordnet(out: Path, debian: Path = DEBIAN_WORDNET) -> None:
+    """Make `out`/corpora/wordnet, a directory nltk reads once `out` is on `nltk.data.path`.
+
+    From Debian's package wordnet-base if it is installed, for it needs no network; else from nltk's server.
+    """
+    out = Path(out)
+    if all((debian / name).is_file() for name in WORDNET_FILES):
+        source, fill = str(debian), lambda directory: _copy_wordnet(debian, directory)
+    else:
+        source, fill = "nltk.download", _download_wordnet
+    _check_start(out, network=source == "nltk.download")
+    with _temporary_directory(out) as temporary:
+        wordnet = temporary / "corpora" / "wordnet"
+        wordnet.mkdir(parents=True)
+        fill(wordnet)
+        _finish(temporary, out, Manifest("fetch_wordnet", {"version": FETCH_VERSION}), source=source)
+
+
+def _copy_wordnet(debian: Path, directory: Path) -> None:
+    for name in WORDNET_FILES:
+        shutil.copyfile(debian / name, directory / name)
+    names = _LEXNAMES.split()
+    lines = (f"{number:02}\t{name}\t{_PART_OF_SPEECH[name.split('.')[0]]}\n" for number, name in enumerate(names))
+    # Debian leaves out two files that nltk opens. Only its multilingual functions use what index.sense says.
+    files.write_text(directory / "lexnames", "".join(lines))
+    files.write_text(directory / "index.sense", "")
+
+
+def _download_wordnet(directory: Path) -> None:
+    import nltk
+
+    store = directory / "download"
+    if not nltk.download("wordnet", download_dir=str(store), quiet=True):
+        raise SubmodelsError(
+            "WordNet: nltk's server cannot be reached and /usr/share/wordnet is not there; install Debian's package "
+            "wordnet-base, or fetch on a machine with a network (on a cluster: the login node)"
+        )
+    with zipfile.ZipFile(store / "corpora" / "wordnet.zip") as archive:
+        archive.extractall(store)
+    for path in (store / "wordnet").iterdir():
+        path.rename(directory / path.name)
+    shutil.rmtree(store)
+
+
+def _check_start(out: Path, network: bool = True) -> None:
+    """Before anything is downloaded: is downloading allowed, and may `out` be replaced?"""
+    if network and os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise SubmodelsError("HF_HUB_OFFLINE is set, so nothing is fetched; unset it, on a machine with a network")
+    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+        raise SubmodelsError(f"{out}: exists and was not fetched by this workflow; remove it or choose another place")
+
+
+def _commit(hub: str, revision: str, repo_type: str) -> str:
+    """The whole commit that `revision`, a branch, a tag or an abbreviated commit, stands for."""
+    if _WHOLE_COMMIT.fullmatch(revision):
+        return revision
+    with _hub_errors(hub, revision, repo_type):
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        if not _SHORT_COMMIT.fullmatch(revision):
+            return api.repo_info(hub, revision=revision, repo_type=repo_type).sha
+        commits = [commit.commit_id for commit in api.list_repo_commits(hub, repo_type=repo_type)]
+    found = [commit for commit in commits if commit.startswith(revision)]
+    if len(found) != 1:
+        raise SubmodelsError(
+            f"{repo_type} {hub}: {len(found)} commits begin with '{revision}'; give a whole commit of "
+            f"{_page(hub, repo_type)}/commits/main"
+        )
+    return found[0]
+
+
+def _page(hub: str, repo_type: str) -> str:
+    return f"https://huggingface.co/{'datasets/' if repo_type == 'dataset' else ''}{hub}"
+
+
+@contextmanager
+def _hub_errors(hub: str, revision: str, repo_type: str) -> Iterator[None]:
+    """The client's errors as one line that says what to do."""
+    from huggingface_hub import errors
+
+    # The HTTP library under huggingface_hub depends on its version; that library's base error comes with this class.
+    http_error = errors.HfHubHTTPError.__bases__[0]
+    what = f"{repo_type} {hub}@{revision}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise SubmodelsError(
+            f"{what}: access must be granted first; accept its licence at {_page(hub, repo_type)}, "
+            "then `hf auth login` or set HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SubmodelsError(f"{what}: no such revision; see {_page(hub, repo_type)}/commits/main") from error
+    except errors.RepositoryNotFoundError as error:
+        raise SubmodelsError(
+            f"{what}: no such repository, or it is private; check the name, or `hf auth login` or set HF_TOKEN"
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise SubmodelsError(f"{what}: {_first_line(error)}") from error
+    except (http_error, errors.LocalEntryNotFoundError, ConnectionError) as error:
+        raise SubmodelsError(
+            f"{what}: the Hub cannot be reached; fetch on a machine with a network (on a cluster: the login node)"
+        ) from error
+    except (errors.HFValidationError, ValueError, OSError) as error:
+        raise SubmodelsError(f"{what}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _temporary_directory(out: Path) -> Iterator[Path]:
+    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _finish(temporary: Path, out: Path, manifest: Manifest, **results) -> None:
+    """Write the manifest with every file's hash, then put the whole directory in the place of `out`."""
+    found = sorted(path for path in temporary.rglob("*") if path.is_file())
+    hashes = {path.relative_to(temporary).as_posix(): files.sha256_file(path) for path in found}
+    manifest.write(temporary / "manifest.json", files=hashes, **results)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(temporary, out)

@@ -1,0 +1,88 @@
+"""Reading and writing the few file formats of the project. Every write is atomic: a temporary file, then a rename."""
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from submodels.errors import SubmodelsError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any error.
+
+    The temporary name keeps the suffix of `path`, because writers choose a format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path | str):
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SubmodelsError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise SubmodelsError(f"{path}: not valid JSON ({error})") from error
+
+
+def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
+    """Write one JSON object a line, gzip if the name ends in .gz. Equal rows give equal bytes."""
+    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
+    if str(path).endswith(".gz"):
+        data = gzip.compress(data, mtime=0)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_jsonl(path: Path | str) -> list[dict]:
+    """Read JSON lines, gzip if the name ends in .gz; an error names the file and the line."""
+    opener = gzip.open if str(path).endswith(".gz") else open
+    rows = []
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    rows.append(json.loads(line))
+    except FileNotFoundError as error:
+        raise SubmodelsError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise SubmodelsError(f"{path}, line {number}: not valid JSON ({error})") from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise SubmodelsError(f"{path}: not a complete gzip file ({error})") from error
+    return rows
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path | str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(value) -> str:
+    """SHA-256 of a JSON value, independent of the order of keys."""
+    return sha256_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8"))

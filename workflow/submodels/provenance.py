@@ -1,0 +1,88 @@
+"""Manifests: what made a file. Every stage writes one beside its product.
+
+A manifest holds the stage's parameters, the fingerprints of its inputs, the versions of what computed it, the git
+commit of the workflow, wall time and peak memory, and the stage's own `results`.
+"""
+
+import datetime
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import submodels
+from submodels import files
+
+FORMAT = 1
+_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "lm_eval", "numpy")
+
+
+class Manifest:
+    """Collects what a stage did; create it when the stage starts, `write` it when the product stands."""
+
+    def __init__(self, stage: str, parameters: dict, inputs: dict[str, Path | str] | None = None):
+        """`parameters`: small scientific values. `inputs`: name -> file, hashed now, or name -> known fingerprint."""
+        self._started = time.time()
+        self.content = {
+            "stage": stage,
+            "format": FORMAT,
+            "parameters": parameters,
+            "inputs": {name: _identity(source) for name, source in (inputs or {}).items()},
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the product: the stage, its parameters and its inputs' contents, but not time or place."""
+        inputs = {name: entry["sha256"] for name, entry in self.content["inputs"].items()}
+        return files.fingerprint([self.content["stage"], self.content["parameters"], inputs])
+
+    def write(self, path: Path | str, **results) -> None:
+        started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
+        files.write_json(
+            path,
+            self.content
+            | {
+                "fingerprint": self.fingerprint,
+                "results": results,
+                "versions": versions(),
+                "git": git_state(),
+                "started": started.isoformat(timespec="seconds"),
+                "wall_seconds": round(time.time() - self._started, 3),
+                "peak_memory_mb": round(peak_memory_mb(), 1),
+            },
+        )
+
+
+def _identity(source: Path | str) -> dict:
+    if isinstance(source, Path):
+        return {"path": str(source), "sha256": files.sha256_file(source)}
+    return {"sha256": source}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of the libraries already imported that compute numbers."""
+    found = {"python": platform.python_version(), "submodels": submodels.__version__}
+    for library in _LIBRARIES:
+        if library in sys.modules:
+            found[library] = importlib.metadata.version(library)
+    return found
+
+
+def git_state() -> dict | None:
+    """Commit of the checkout this package runs from and whether it has uncommitted changes; None outside git."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    return {"commit": headers["branch.oid"], "dirty": any(not line.startswith("#") for line in lines)}
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MB (10^6 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,0 +1,13 @@
+"""Versions of the stages' numeric code.
+
+Raise a stage's number when its results change for the same input: finished files of older versions are then out of
+date, here and in everything made from them.
+"""
+
+WORLD = 1
+TRAIN = 1
+CALIBRATE = 1
+GENERATE = 1
+EXECUTE = 1
+SCORE = 1
+OVERLAP = 1
