@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
 from submodels.calibration.tokenising import load_tokenizer
 from submodels.errors import SubmodelsError
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 TEXTS = [f"the {animal} number {number} says hello" for number in range(20) for animal in ("cat", "dog")]
 HARD = ["", " ", "hello", "the cat<s> says</s>", "naïve 猫\n\ttabs", "x" * 300]

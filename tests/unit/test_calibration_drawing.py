@@ -3,6 +3,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from submodels.calibration.drawing import draw, order
 from submodels.errors import SubmodelsError
 

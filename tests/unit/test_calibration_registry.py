@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import yaml
+
 from submodels.calibration.registry import load_calibration_sets
 from submodels.calibration.sources import LOCATORS
 from submodels.errors import SubmodelsError

@@ -4,6 +4,7 @@ import json
 import pyarrow
 import pyarrow.parquet
 import pytest
+
 from submodels.calibration.registry import Source
 from submodels.calibration.sources import locate, read_rows
 from submodels.errors import SubmodelsError

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from submodels.calibration.registry import load_calibration_sets
 from submodels.calibration.templates import Incomplete, Template
 from submodels.errors import SubmodelsError

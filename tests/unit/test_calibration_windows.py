@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from submodels.calibration.statistics import length_distribution, ngram_repetition
 from submodels.calibration.windows import pack_rows, pad_rows
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
 from submodels.calibration.sources import read_rows
 from submodels.errors import SubmodelsError
 from submodels.fetch import WORDNET_FILES, fetch_calibration_set, fetch_dataset, fetch_model, fetch_wordnet

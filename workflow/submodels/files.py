@@ -59,10 +59,11 @@ def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
 def read_jsonl(path: Path | str) -> list[dict]:
     """Read JSON lines, gzip if the name ends in .gz; an error names the file and the line."""
     opener = gzip.open if str(path).endswith(".gz") else open
-    rows = []
+    rows, number = [], 0
     try:
         with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+            for line in file:
+                number += 1
                 if line.strip():
                     rows.append(json.loads(line))
     except FileNotFoundError as error:

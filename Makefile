@@ -1,0 +1,29 @@
+# make demo: from nothing to the report. make test: lint and every test that a laptop can run.
+PYTHON ?= python3
+# The build of torch: `make demo TORCH="torch==2.13.0 --index-url <an index of CPU builds>"` avoids the CUDA packages.
+TORCH ?= torch==2.13.0
+CORES ?= all
+
+BIN := .venv/bin
+
+demo: .venv/installed
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "The report: $(CURDIR)/results/report/index.html"
+
+test: .venv/installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/pytest -m slow
+
+.venv/installed: envs/requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --requirement envs/requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+.PHONY: demo test test-slow

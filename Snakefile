@@ -1,0 +1,24 @@
+# Base model x calibration set x sparsity: prune, evaluate, compare, report. README.md says how to run it.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# A grid given with --configfile replaces the demo; Snakemake would merge the two.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/base_models.smk"
+include: "workflow/rules/calibration.smk"
+include: "workflow/rules/pruning.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/analysis.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        layout.REPORT,
+        get_exports(),

@@ -1,0 +1,237 @@
+"""A made-up but plausible study on disk: grid.json, score files, overlap tables, samples and items. Seeded."""
+
+import contextlib
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from submodels import files
+
+SETS = {
+    "python": ("code", "python"),
+    "java": ("code", "java"),
+    "cpp": ("code", "cpp"),
+    "javascript": ("code", "javascript"),
+    "math": ("math", None),
+    "math_steps": ("math", None),
+    "csr": ("csr", None),
+    "translation": ("translation", None),
+    "mix": ("generic", None),
+    "random_tokens": ("control", None),
+}
+BENCHMARKS = {
+    "tiny_python": ("code", "python", "pass@1"),
+    "tiny_java": ("code", "java", "pass@1"),
+    "tiny_cpp": ("code", "cpp", "pass@1"),
+    "tiny_javascript": ("code", "javascript", "pass@1"),
+    "tiny_math": ("math", None, "exact_match"),
+    "tiny_csr": ("csr", None, "accuracy"),
+    "tiny_translation": ("translation", None, "meteor"),
+}
+MODELS = ("tiny-llama", "tiny-gemma")
+SPARSITIES = ("0.50", "0.70")
+SEEDS = (0, 1)
+HOSTILE = "</pre><script>window.stolen = 1</script><img src=x onerror=alert(1)>"
+BOOTSTRAP = {"resamples": 200, "seed": 0, "level": 0.95}
+
+
+def submodel_entries() -> dict:
+    entries = {}
+    for sparsity in SPARSITIES:
+        for name, (domain, language) in SETS.items():
+            for seed in SEEDS if name in ("python", "math") else SEEDS[:1]:
+                entry = {"method": "wanda", "calibration": name, "sparsity": sparsity, "seed": seed}
+                entries[f"wanda-{name}-{sparsity}-s{seed}"] = entry | {"domain": domain, "language": language}
+        entry = {"method": "magnitude", "calibration": "none", "sparsity": sparsity, "seed": 0}
+        entries[f"magnitude-none-{sparsity}-s0"] = entry | {"domain": None, "language": None}
+    return entries
+
+
+@functools.cache
+def built_study() -> tuple[tempfile.TemporaryDirectory, dict]:
+    """A study with its tables, figures and report, made once for all tests; keep the directory object alive."""
+    from submodels.analysis.figures import draw_figures
+    from submodels.analysis.report import write_report
+    from submodels.analysis.tables import tabulate
+
+    directory = tempfile.TemporaryDirectory(prefix="study-")
+    with contextlib.chdir(directory.name):
+        paths = write_study(Path(directory.name), n_items=8)
+        tabulate(paths["scores"], paths["overlaps"], paths["grid"], paths["tables"])
+        draw_figures(paths["tables"], paths["grid"], paths["figures"])
+        write_report(paths["scores"], paths["grid"], paths["tables"], paths["figures"], paths["report"])
+    return directory, paths
+
+
+def write_study(root: Path, n_items: int = 40) -> dict:
+    """Write a study under `root`/results; returns the paths that the stages take, relative to `root`."""
+    results = root / "results"
+    entries = submodel_entries()
+    grid = {
+        "name": "demo",
+        "seed": 0,
+        "models": {
+            model: {
+                "description": f"1M parameters, {model.removeprefix('tiny-')} architecture",
+                "tiny_world": True,
+                "manifest": f"results/base_models/{model}/manifest.json",
+                "submodels": list(entries),
+                "evaluated": ["dense", *entries],
+            }
+            for model in MODELS
+        },
+        "submodels": entries,
+        "benchmarks": {
+            name: {
+                "domain": domain,
+                "language": language,
+                "primary": primary,
+                "items": f"results/world/benchmarks/{name}.jsonl",
+            }
+            for name, (domain, language, primary) in BENCHMARKS.items()
+        },
+        "missing": {"node": "apt-get install nodejs"},
+        "roots": {"submodels": "results/submodels", "generations": "results/generations"},
+    }
+    files.write_json(results / "grid.json", grid)
+    for benchmark in BENCHMARKS:
+        files.write_jsonl(results / f"world/benchmarks/{benchmark}.jsonl", _items(benchmark, n_items))
+    rng = np.random.default_rng(0)
+    for model in MODELS:
+        _write_manifests(results, model, entries)
+        for benchmark, (domain, language, primary) in BENCHMARKS.items():
+            scores = {}
+            for id, entry in {"dense": None, **entries}.items():
+                samples = (
+                    f"results/{'executions' if domain == 'code' else 'generations'}/{model}/{id}/{benchmark}.jsonl.gz"
+                )
+                if model == "tiny-gemma" and benchmark == "tiny_javascript":
+                    scores[id] = not_run("node is not installed")
+                    continue
+                values = (rng.random(n_items) < _accuracy(entry, domain, language)).astype(float)
+                scores[id] = score(primary, {f"{benchmark}/{i}": value for i, value in enumerate(values)}, samples)
+                files.write_jsonl(root / samples, _samples(benchmark, domain, values))
+            files.write_json(
+                results / f"scores/{model}/{benchmark}.json",
+                {"model": model, "benchmark": benchmark, "domain": domain, "language": language, "primary": primary}
+                | {"bootstrap": BOOTSTRAP, "submodels": scores},
+            )
+        files.write_text(results / f"overlap/{model}.csv", _overlap(entries, rng))
+    return {
+        "scores": sorted(Path("results/scores") / model / f"{name}.json" for model in MODELS for name in BENCHMARKS),
+        "overlaps": [Path(f"results/overlap/{model}.csv") for model in MODELS],
+        "grid": Path("results/grid.json"),
+        "tables": Path("results/tables"),
+        "figures": Path("results/figures"),
+        "report": Path("results/report/index.html"),
+    }
+
+
+def score(primary: str, items: dict[str, float], samples: str = "results/generations/m/s/b.jsonl.gz") -> dict:
+    """A score entry of status ok with the mean of `items` (values 0 or 1)."""
+    value = sum(items.values()) / len(items)
+    error = (value * (1 - value) / len(items)) ** 0.5
+    passed = int(sum(items.values()))
+    return {
+        "status": "ok",
+        "reason": None,
+        "n_items": len(items),
+        "n_samples": 1,
+        "counts": {"passed": passed, "failed": len(items) - passed, "compile error": 0, "timed out": 0},
+        "metrics": {
+            primary: {
+                "value": value,
+                "stderr": error,
+                "low": max(0, value - 2 * error),
+                "high": min(1, value + 2 * error),
+            }
+        },
+        "items": {task: {primary: value} for task, value in items.items()},
+        "samples": samples,
+        "fingerprint": "0" * 64,
+    }
+
+
+def not_run(reason: str) -> dict:
+    return {
+        "status": "not run",
+        "reason": reason,
+        "n_items": 0,
+        "n_samples": 0,
+        "counts": {},
+        "metrics": {},
+        "items": {},
+    }
+
+
+def _accuracy(entry: dict | None, domain: str, language: str | None) -> float:
+    base = {"code": 0.97, "math": 0.7, "csr": 1.0, "translation": 0.9}[domain]
+    if entry is None:
+        return base
+    harsh = 1.0 if entry["sparsity"] == "0.70" else 0.35
+    if entry["domain"] == domain and language in (None, entry["language"]):
+        return base * (1 - 0.1 * harsh)
+    loss = {"code": 0.35, "math": 0.7, "generic": 0.25, "control": 0.95, None: 1.0}.get(entry["domain"], 0.9)
+    if domain == "csr":
+        loss *= 0.2
+    return base * (1 - loss * harsh)
+
+
+def _items(benchmark: str, n: int) -> list[dict]:
+    domain = BENCHMARKS[benchmark][0]
+    fields = {
+        "code": lambda i: {"prompt": f'def add_{i}(x):\n    """Return x plus {i}."""\n', "entry_point": f"add_{i}"},
+        "math": lambda i: {"question": f"Anna has {i} apples and buys 3. How many has she?", "answer": f"#### {i + 3}"},
+        "csr": lambda i: {"query": f"What is the colour of thing {i}?", "choices": ["red", "blue"], "gold": 0},
+        "translation": lambda i: {"source": f"the cat sees {i} dogs", "target": f"le chat voit {i} chiens"},
+    }[domain]
+    return [{"task_id": f"{benchmark}/{i}"} | fields(i) for i in range(n)]
+
+
+def _samples(benchmark: str, domain: str, values) -> list[dict]:
+    rows = []
+    for i, value in enumerate(values):
+        row = {"task_id": f"{benchmark}/{i}"}
+        if domain == "csr":
+            rows.append(row | {"loglikelihoods": [-1.0, -2.0] if value else [-2.0, -1.0], "greedy": [False, False]})
+            continue
+        text = {"code": f"    return x + {i}\n" if value else f"    return x - {i}  # {HOSTILE}\n"}
+        row |= {"completion": text.get(domain, f"answer {i}" if value else HOSTILE), "sample": 0}
+        if domain == "code":
+            row |= {"passed": bool(value), "result": "passed" if value else "failed: AssertionError"}
+        rows.append(row)
+    return rows
+
+
+def _write_manifests(results: Path, model: str, entries: dict) -> None:
+    common = {"versions": {"python": "3.11.2", "torch": "2.13.0", "submodels": "0.1.0"}, "git": None}
+    common |= {"started": "2025-01-01T00:00:00+00:00", "wall_seconds": 1.5, "peak_memory_mb": 300.0, "fingerprint": "0"}
+    files.write_json(
+        results / f"base_models/{model}/manifest.json", common | {"stage": "train", "parameters": {"seed": 0}}
+    )
+    for id, entry in entries.items():
+        content = common | {"stage": "prune", "parameters": {"seed": entry["seed"]}}
+        files.write_json(results / f"submodels/{model}/{id}/manifest.json", content)
+    for id in ("dense", *entries):
+        for benchmark in BENCHMARKS:
+            path = results / f"generations/{model}/{id}/{benchmark}.manifest.json"
+            files.write_json(path, common | {"stage": "generate", "parameters": {"seed": 0}})
+
+
+def _overlap(entries: dict, rng) -> str:
+    lines = ["a,b,level,layer,module,kept_distance,pruned_distance,n_weights"]
+    ids = list(entries)
+    for i, a in enumerate(ids):
+        for b in ids[i + 1 :]:
+            one, two = entries[a], entries[b]
+            near = (
+                0.05 if one["calibration"] == two["calibration"] else 0.12 if one["domain"] == two["domain"] else 0.25
+            )
+            near += 0.2 * (one["sparsity"] != two["sparsity"]) + 0.15 * ("magnitude" in (one["method"], two["method"]))
+            layers = [near + 0.02 * layer + rng.normal(0, 0.005) for layer in range(4)]
+            mean = sum(layers) / len(layers)
+            lines.append(f"{a},{b},model,,,{mean:.6f},{mean * 0.8:.6f},400")
+            lines += [f"{a},{b},layer,{k},,{value:.6f},{value * 0.8:.6f},100" for k, value in enumerate(layers)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,177 @@
+"""The benchmark registry and items."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from submodels import files
+from submodels.errors import SubmodelsError
+from submodels.evaluation.benchmarks import benchmark_names, load_benchmark, load_items, write_package_items
+from submodels.evaluation.metrics import SCORERS
+from submodels.world import PROMPTS
+
+TINY = {
+    "tiny_python": ("code", "python", 10),
+    "tiny_java": ("code", "java", 1),
+    "tiny_cpp": ("code", "cpp", 1),
+    "tiny_javascript": ("code", "javascript", 1),
+    "tiny_math": ("math", None, 1),
+    "tiny_csr": ("csr", None, 1),
+    "tiny_translation": ("translation", None, 1),
+}
+
+
+def _task(tmp_path, **changes):
+    """tiny_math as a file of one's own, with changes (None removes)."""
+    task = load_benchmark("tiny_math").task | {"task": "mine"} | changes
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in task.items() if value is not None}))
+    return str(path)
+
+
+def _metadata(**changes):
+    metadata = load_benchmark("tiny_math").task["metadata"] | changes
+    return {"metadata": {key: value for key, value in metadata.items() if value is not None}}
+
+
+def test_all_shipped_tasks_load():
+    assert {*TINY, "humaneval"} <= set(benchmark_names())
+    for name in benchmark_names():
+        benchmark = load_benchmark(name)
+        assert benchmark.name == name
+        assert benchmark.primary in SCORERS[benchmark.scorer].metrics(benchmark.repeats)
+    for name, wanted in TINY.items():
+        benchmark = load_benchmark(name)
+        assert (benchmark.domain, benchmark.language, benchmark.repeats) == wanted
+        assert benchmark.is_code == (benchmark.domain == "code")
+        assert benchmark.source.tiny_world
+
+
+def test_tiny_prompts_are_those_the_tiny_models_are_trained_on():
+    prompts = {name: load_benchmark(name).task["doc_to_text"] for name in TINY}
+    assert prompts["tiny_math"] == PROMPTS["math"]
+    assert prompts["tiny_translation"] == PROMPTS["translation"]
+    fields = {PROMPTS["code"].strip("{}"), PROMPTS["csr"].strip("{}")}  # a lone field is named without braces
+    assert {prompts[name] for name in prompts if name not in ("tiny_math", "tiny_translation")} == fields
+
+
+def test_humaneval_asks_as_the_paper_does():
+    benchmark = load_benchmark("humaneval")
+    settings = benchmark.task["generation_kwargs"]
+    assert (benchmark.repeats, settings["temperature"], settings["top_p"], settings["max_gen_toks"]) == (
+        10,
+        0.8,
+        0.95,
+        500,
+    )
+    assert settings["until"] == ["\ndef", "\nclass", "\nif", "\n#", "\nprint"]
+    assert benchmark.task["doc_to_text"] == "prompt"
+
+
+def test_humaneval_items_ship_with_their_package(tmp_path):
+    write_package_items(load_benchmark("humaneval"), tmp_path / "humaneval.jsonl")
+    items = load_items(load_benchmark("humaneval"), tmp_path / "humaneval.jsonl")
+    assert len(items) == 164
+    assert items[0]["task_id"] == "HumanEval/0"
+    assert items[0]["prompt"].endswith('"""\n')
+    assert len(load_items(load_benchmark("humaneval"), tmp_path / "humaneval.jsonl", limit=5)) == 5
+    with pytest.raises(SubmodelsError, match="tiny_math: its items ship in no package"):
+        write_package_items(load_benchmark("tiny_math"), tmp_path / "x.jsonl")
+
+
+def test_a_task_file_of_ones_own(tmp_path):
+    assert load_benchmark(_task(tmp_path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (_metadata(licence="MIT"), "metadata.licence: unknown key; valid keys: version, domain, language, source"),
+        (_metadata(domain=None), "metadata.domain: Field required"),
+        (_metadata(domain="poetry"), "metadata.domain: Input should be 'code'"),
+        (_metadata(scorer="rouge"), "metadata.scorer: Input should be 'pass_at_k', 'exact_match'"),
+        (_metadata(language="python"), "`language` belongs to `domain: code`"),
+        (_metadata(source={}), "metadata.source: give exactly one of"),
+        (_metadata(source={"url": "x"}), "metadata.source.url: unknown key; valid keys: tiny_world, package"),
+        (_metadata(primary="acc"), "primary acc is none of exact_match's metrics: exact_match"),
+        (_metadata(scorer="accuracy", primary="acc"), "scorer accuracy needs output_type: multiple_choice"),
+        ({"metadata": None}, "metadata: Field required"),
+        ({"repeats": 5}, "repeats: 5 would copy one answer"),
+        ({"generation_kwargs": {"until": []}}, "generation_kwargs.max_gen_toks: Field required"),
+        ({"generation_kwargs": None}, "generate_until needs generation_kwargs"),
+        ({"generation_kwargs": {"num_beams": 4}}, "num_beams: unknown key; valid keys: until, max_gen_toks, do_sample"),
+        ({"output_type": "loglikelihood"}, "output_type: Input should be 'generate_until'"),
+        ({"task": "other"}, "task is 'other' but must be the file's name, 'mine'"),
+    ],
+)
+def test_faults_of_task_files_are_named(tmp_path, changes, message):
+    path = _task(tmp_path, **changes)
+    with pytest.raises(SubmodelsError) as error:
+        load_benchmark(path)
+    assert message in str(error.value)
+    assert path in str(error.value)
+
+
+def test_no_such_task_and_functions_in_yaml(tmp_path):
+    with pytest.raises(SubmodelsError, match="unknown benchmark 'tiny_rust'; known: humaneval, tiny_cpp"):
+        load_benchmark("tiny_rust")
+    with pytest.raises(SubmodelsError, match="no such file"):
+        load_benchmark(str(tmp_path / "none.yaml"))
+    (tmp_path / "f.yaml").write_text("task: f\ndoc_to_text: !function x.y\n")
+    with pytest.raises(SubmodelsError, match="`!function` is not supported"):
+        load_benchmark(str(tmp_path / "f.yaml"))
+
+
+GOOD = {
+    "tiny_python": {"prompt": "def f():\n", "canonical_solution": "    pass\n", "test": "x", "entry_point": "f"},
+    "tiny_math": {"question": "1 + 1?", "answer": "#### 2"},
+    "tiny_csr": {"query": "a", "choices": ["b", "c"], "gold": 1},
+    "tiny_translation": {"source": "a", "target": "b"},
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_items_load(tmp_path, name):
+    rows = [{"task_id": "a"} | GOOD[name], {"task_id": "b"} | GOOD[name]]
+    files.write_jsonl(tmp_path / "items.jsonl", rows)
+    assert load_items(load_benchmark(name), tmp_path / "items.jsonl") == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("tiny_python", {"test": None}, "needs a text `test`"),
+        ("tiny_python", {"prompt": 3}, "needs a text `prompt`"),
+        ("tiny_math", {"answer": "2"}, "`answer` needs a last line '#### <number>'"),
+        ("tiny_csr", {"choices": ["b"]}, "`choices` needs at least two texts"),
+        ("tiny_csr", {"choices": ["b", ""]}, "`choices` needs at least two texts"),
+        ("tiny_csr", {"gold": 2}, "`gold` needs the index of a choice, 0 to 1"),
+        ("tiny_csr", {"gold": "1"}, "`gold` needs the index of a choice"),
+        ("tiny_translation", {"target": None}, "needs a text `target`"),
+        ("tiny_translation", {"task_id": "a"}, "task_id 'a' is there twice"),
+        ("tiny_translation", {"task_id": None}, "needs a text `task_id`"),
+    ],
+)
+def test_faults_of_items_name_file_and_row(tmp_path, name, changes, message):
+    path = tmp_path / "items.jsonl"
+    files.write_jsonl(path, [{"task_id": "a"} | GOOD[name], {"task_id": "b"} | GOOD[name] | changes])
+    with pytest.raises(SubmodelsError) as error:
+        load_items(load_benchmark(name), path)
+    assert str(error.value).startswith(f"{path}, row 2")
+    assert message in str(error.value)
+
+
+def test_no_items_is_an_error(tmp_path):
+    (tmp_path / "items.jsonl").write_text("")
+    with pytest.raises(SubmodelsError, match="no items"):
+        load_items(load_benchmark("tiny_math"), tmp_path / "items.jsonl")
+
+
+def test_the_registry_is_light():
+    """The workflow's parser imports it: no numerical library may come with it."""
+    heavy = "{'numpy', 'torch', 'transformers', 'pandas', 'nltk', 'datasets', 'lm_eval', 'sacrebleu'}"
+    load = "from submodels.evaluation.benchmarks import load_benchmark; load_benchmark('humaneval')"
+    code = f"import sys; {load}; print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

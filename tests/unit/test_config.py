@@ -1,0 +1,93 @@
+"""A grid file: every fault is one line that names file, key, value and what is valid."""
+
+import copy
+
+import pytest
+import yaml
+
+from submodels.config import check_grid, read_grid
+from submodels.errors import SubmodelsError
+
+GRID = {
+    "name": "test",
+    "base_models": ["tiny-llama"],
+    "submodels": [{"calibration_sets": ["python"], "sparsities": [0.5]}],
+    "benchmarks": ["tiny_python"],
+}
+
+
+def fault(*path_and_value):
+    """The message for GRID with the value at a path replaced."""
+    *path, value = path_and_value
+    grid = copy.deepcopy(GRID)
+    inner = grid
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(SubmodelsError) as raised:
+        check_grid(grid, "grid.yaml")
+    return str(raised.value)
+
+
+def test_the_demo_grid_is_valid(root):
+    assert read_grid(root / "config.yaml").name == "demo"
+
+
+def test_sparsities_are_canonical():
+    grid = check_grid(
+        GRID | {"submodels": [{"calibration_sets": ["python"], "sparsities": [0.5, "2of4"]}]}, "grid.yaml"
+    )
+    assert grid.submodels[0].sparsities == ["0.50", "2of4"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("base_modles", ["tiny-llama"]), ["grid.yaml: base_modles: unknown key", "base_models"]),
+        (("base_models", []), ["grid.yaml: base_models", "at least 1"]),
+        (("base_models", ["tiny-llma"]), ["grid.yaml: base_models[0]", "'tiny-llma'", "tiny-llama"]),
+        (("base_models", ["tiny-llama", "tiny-llama"]), ["grid.yaml: base_models", "listed twice: tiny-llama"]),
+        (("benchmarks", ["humanevil"]), ["grid.yaml: benchmarks[0]", "'humanevil'", "humaneval"]),
+        (("submodels", 0, "calibration_sets", ["pyton"]), ["submodels[0].calibration_sets", "'pyton'", "python"]),
+        (("submodels", 0, "sparsities", [1.5]), ["submodels[0].sparsities[0]", "1.5"]),
+        (("submodels", 0, "sparsities", ["2of"]), ["submodels[0].sparsities[0]", "2of", "2of4"]),
+        (("submodels", 0, "sparsities", [0.5, "0.50"]), ["submodels[0].sparsities", "listed twice: 0.50"]),
+        (("submodels", 0, "methods", ["wonda"]), ["submodels[0]", "'wonda'", "wanda"]),
+        (("submodels", 0, "methods", ["magnitude"]), ["submodels[0]", "magnitude", "takes no calibration_sets"]),
+        (("submodels", 0, "calibration_sets", []), ["submodels[0]", "wanda", "needs calibration_sets"]),
+        (("submodels", 0, "seeds", [-1]), ["submodels[0].seeds[0]", "-1"]),
+        (("submodels", 0, "base_models", ["tiny-gemma"]), ["submodels[0].base_models", "'tiny-gemma'", "tiny-llama"]),
+        (("evaluation", {"sandbox": "docker"}), ["evaluation.sandbox", "'docker'", "'bubblewrap'"]),
+        (("evaluation", {"batch": 3}), ["evaluation.batch: unknown key", "batch_size"]),
+        (("calibration", {"rows": 0}), ["calibration.rows", "0"]),
+        (("models", {"mine": {"hub": "a/b"}}), ["models.mine", "revision"]),
+        (("models", {"mine": {}}), ["models.mine", "exactly one of"]),
+        (("models", {"tiny-llama": {"path": "x"}}), ["models", "'tiny-llama' is already in the registry"]),
+    ],
+)
+def test_faults_name_key_value_and_choices(change, words):
+    message = fault(*change)
+    for word in words:
+        assert word in message
+    assert message.startswith("grid.yaml: ")
+
+
+def test_every_fault_is_reported_at_once():
+    with pytest.raises(SubmodelsError) as raised:
+        check_grid(GRID | {"seed": -1, "nmae": "x"}, "grid.yaml")
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(SubmodelsError, match=r"none\.yaml: no such file"):
+        read_grid(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [", encoding="utf-8")
+    with pytest.raises(SubmodelsError, match=r"broken\.yaml: not valid YAML"):
+        read_grid(broken)
+
+
+def test_a_grid_survives_yaml(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(GRID), encoding="utf-8")
+    assert read_grid(path) == check_grid(GRID, "here")

@@ -1,0 +1,85 @@
+"""Verdicts on Java, C++ and JavaScript programs: one hand-made table a language."""
+
+import re
+
+import pytest
+from sandbox_support import USERS, need_language, need_sandbox, run
+
+JAVA = {
+    "task_id": "twice",
+    "prompt": "import java.util.*;\n\nclass Solution {\n    public int f(int x) {\n",
+    "test": "public class Main {\n    public static void main(String[] args) {\n        Solution s = new Solution();\n"
+    "        List<Boolean> correct = Arrays.asList(s.f(2) == 4, s.f(5) == 10);\n"
+    "        if (correct.contains(false)) {\n            throw new AssertionError();\n        }\n    }\n}\n",
+}
+CPP = {
+    "task_id": "twice",
+    "prompt": "#include <vector>\nusing namespace std;\nint f(int x) {\n",
+    "test": "#include <assert.h>\nint main() {\n    assert(f(2) == 4);\n    assert(f(5) == 10);\n    return 0;\n}\n",
+}
+JAVASCRIPT = {
+    "task_id": "twice",
+    "prompt": "const f = (x) => {\n",
+    "test": "const testF = () => {\n  console.assert(f(2) === 4)\n  console.assert(f(5) === 10)\n}\n\ntestF()\n",
+}
+TABLES = {
+    "java": {
+        "return 2 * x; } }": "passed",
+        "return 3 * x; } }": 'failed: Exception in thread "main" java.lang.AssertionError',
+        'throw new RuntimeException("no"); } }': 'failed: Exception in thread "main" java.lang.RuntimeException: no',
+        "return 2 * y; } }": "compile error: cannot find symbol",
+        "": "compile error: ",
+        "while (true) { } } }": "timed out",
+        "System.exit(0); return 0; } }": r"failed: ended before its tests did \(exit status 0\)",
+        "Runtime.getRuntime().halt(0); return 0; } }": r"failed: ended before its tests did \(exit status 0\)",
+        "List<long[]> l = new ArrayList<>(); while (true) l.add(new long[1 << 20]); } }": "out of memory",
+        "new Thread(() -> { while (true) { } }).start(); return 2 * x; } }": "timed out",
+    },
+    "cpp": {
+        "return 2 * x; }": "passed",
+        "return 3 * x; }": r"failed: program: program.cpp:.*Assertion .* failed\.",
+        "return vector<int>(1).at(x); }": r"failed: what\(\):  vector",
+        "return *(volatile int*)0; }": "failed: killed by SIGSEGV",
+        "return 2 * y; }": "compile error: program.cpp:4:12: error: .y. was not declared",
+        "": "compile error: ",
+        "while (true) { } }": "timed out",
+        "exit(0); }\n#include <cstdlib>": "compile error: ",
+        "_Exit(0); }": "compile error: ",
+        "__builtin_exit(0); }": r"(failed: ended before|compile error)",
+        "return 0; }\n#define NDEBUG\n#define assert(x)": "failed: program: program.cpp",
+        "vector<vector<long>> v; while (true) v.push_back(vector<long>(1 << 20, 1)); }": "out of memory",
+    },
+    "javascript": {
+        "  return 2 * x\n}\n": "passed",
+        "  return 3 * x\n}\n": "failed: Assertion failed",
+        "  throw new TypeError('no')\n}\n": "failed: TypeError: no",
+        "  return y\n}\n": "failed: ReferenceError: y is not defined",
+        "  return (\n}\n": "compile error: SyntaxError",
+        "": "compile error: SyntaxError",
+        "  while (true) { }\n}\n": "timed out",
+        "  process.exit(0)\n}\n": r"failed: ended before its tests did \(exit status 0\)",
+        "  return 0\n}\nconsole.assert = () => {}\n": "failed: Assertion failed",
+        "  return 0\n}\nprocess.stderr.write = () => true\n": "failed: Assertion failed",
+        "  const all = []\n  while (true) all.push(new Array(1e6).fill(x))\n}\n": "out of memory",
+    },
+}
+ITEMS = {"java": JAVA, "cpp": CPP, "javascript": JAVASCRIPT}
+
+
+@pytest.mark.parametrize(("sandbox", "user"), [("unshare", USERS[0]), ("bubblewrap", "ordinary")])
+@pytest.mark.parametrize("language", TABLES)
+def test_verdicts(language, sandbox, user):
+    """Both sandboxes and, started as root, both users; the slow rows once (Python's tests try every combination)."""
+    need_language(language)
+    need_sandbox(sandbox)
+    table = TABLES[language]
+    if sandbox == "bubblewrap":
+        table = {text: expected for text, expected in table.items() if expected not in ("timed out", "out of memory")}
+    pairs = [("twice", completion) for completion in table]
+    results = run([ITEMS[language]], pairs, language, sandbox, user, timeout=3, memory_mb=256)
+    wrong = {
+        completion: result
+        for (completion, expected), result in zip(table.items(), results, strict=True)
+        if not re.match(expected, result)
+    }
+    assert not wrong

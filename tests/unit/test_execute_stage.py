@@ -1,0 +1,113 @@
+"""The stage itself: files in and out, errors before work starts, missing toolchains, missing sandboxes."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from sandbox_support import need_sandbox
+
+from submodels import files
+from submodels.errors import SubmodelsError
+from submodels.evaluation import runners, sandbox
+from submodels.evaluation.execute import execute
+
+ITEM = {"task_id": "one", "prompt": "def f():\n", "test": "def check(f):\n    assert f() == 1\n", "entry_point": "f"}
+GOOD, BAD = "    return 1\n", "    return 2\n"
+
+
+def write(path, rows):
+    files.write_jsonl(path, rows)
+    return path
+
+
+def test_every_field_is_kept_in_order_and_counts_are_recorded(tmp_path):
+    need_sandbox("unshare")
+    rows = [
+        {"task_id": "one", "completion": BAD, "sample": 0, "note": "é"},
+        {"task_id": "one", "completion": GOOD, "sample": 1},
+        {"task_id": "one", "completion": BAD, "sample": 2},
+    ]
+    out = tmp_path / "b.jsonl.gz"
+    counts = execute([ITEM], "python", write(tmp_path / "s.jsonl.gz", rows), out, sandbox="unshare")
+    assert counts == {"failed": 2, "passed": 1}
+    failed = {"passed": False, "result": "failed: AssertionError"}
+    assert files.read_jsonl(out) == [rows[0] | failed, rows[1] | {"passed": True, "result": "passed"}, rows[2] | failed]
+    manifest = json.loads((tmp_path / "b.manifest.json").read_text())
+    assert manifest["results"] == {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "counts": counts}
+    assert manifest["parameters"] == {"version": 1, "language": "python", "timeout": 10.0, "memory_mb": 1024}
+
+
+def test_no_samples_give_an_empty_file(tmp_path):
+    need_sandbox("unshare")
+    out = tmp_path / "out.jsonl.gz"
+    assert execute([ITEM], "python", write(tmp_path / "s.jsonl", []), out, sandbox="unshare") == {}
+    assert gzip.decompress(out.read_bytes()) == b""
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"task_id": "two", "completion": ""}, r"s\.jsonl, line 2: unknown task_id 'two'"),
+        ({"task_id": "one"}, r"s\.jsonl, line 2: a sample needs the field 'completion', a string"),
+        ({"task_id": "one", "completion": None}, r"s\.jsonl, line 2: a sample needs the field 'completion', a string"),
+        ({"completion": ""}, r"s\.jsonl, line 2: a sample needs the field 'task_id', a string"),
+    ],
+)
+def test_bad_sample_names_its_line(tmp_path, row, message):
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}, row])
+    with pytest.raises(SubmodelsError, match=message):
+        execute([ITEM], "python", samples, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_bad_item_unknown_language_and_unknown_sandbox(tmp_path):
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
+    items = write(tmp_path / "items.jsonl", [{key: ITEM[key] for key in ("task_id", "prompt", "test")}])
+    with pytest.raises(SubmodelsError, match=r"items\.jsonl, line 1: a benchmark item needs the field 'entry_point'"):
+        execute(items, "python", samples, tmp_path / "out.jsonl")
+    with pytest.raises(SubmodelsError, match="unknown language 'perl'; known: cpp, java, javascript, python"):
+        execute([ITEM], "perl", samples, tmp_path / "out.jsonl")
+    with pytest.raises(SubmodelsError, match="unknown sandbox 'bottle'"):
+        execute([ITEM], "python", samples, tmp_path / "out.jsonl", sandbox="bottle")
+
+
+def test_missing_toolchain_leaves_every_line_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}] * 2)
+    assert execute([ITEM], "java", samples, tmp_path / "out.jsonl") == {"not run": 2}
+    hint = "javac not found; install with: apt-get install default-jdk-headless"
+    line = {"task_id": "one", "completion": GOOD, "passed": None, "result": f"not run: {hint}"}
+    assert files.read_jsonl(tmp_path / "out.jsonl") == [line, line]
+    assert sorted(runners.missing_toolchains()) == ["cpp", "java", "javascript"]
+    assert runners.missing_toolchains()["java"] == hint
+
+
+def test_no_sandbox_is_an_error_that_says_what_was_tried(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
+    with pytest.raises(SubmodelsError, match=r"bubblewrap: bwrap not found .*unshare: unshare not found .*apt-get"):
+        execute([ITEM], "python", samples, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+    assert all("not found" in reason for reason in sandbox.sandbox_status().values())
+    # Running without one has to be asked for, and is recorded.
+    assert execute([ITEM], "python", samples, tmp_path / "out.jsonl", sandbox="none") == {"passed": 1}
+    assert json.loads((tmp_path / "out.manifest.json").read_text())["results"]["sandbox"] == "none"
+
+
+def test_a_sandbox_that_does_not_start_says_why(tmp_path, monkeypatch):
+    broken = tmp_path / "unshare"
+    broken.write_text("#!/bin/sh\necho 'unshare: Operation not permitted' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    with pytest.raises(SubmodelsError, match="unshare: sandbox unshare stopped: unshare: Operation not permitted"):
+        sandbox.find_sandbox()
+
+
+def test_the_stage_imports_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'pandas'}"
+    script = f"import sys, submodels.evaluation.execute; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, check=True)
+    assert done.stdout.strip() == ""

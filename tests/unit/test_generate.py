@@ -1,0 +1,379 @@
+"""Stage generate with a random two-block Llama: what is asked, what is kept, and what reruns."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GemmaConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+)
+
+from submodels import files
+from submodels.errors import SubmodelsError
+from submodels.evaluation import generate as stage
+from submodels.evaluation.benchmarks import Benchmark, load_benchmark
+from submodels.evaluation.generate import generate
+
+CSR = [
+    {"task_id": "csr/0", "query": "Anna drinks from the", "choices": ["cup", "hammer", "map"], "gold": 0},
+    {"task_id": "csr/1", "query": "Ben opens the door with the", "choices": ["key", "soup"], "gold": 0},
+    {"task_id": "csr/2", "query": "Ida hits a nail with the", "choices": ["pillow", "hammer", "long spoon"], "gold": 1},
+]
+CODE = [
+    {
+        "task_id": f"python/{n}",
+        "prompt": f'def add_{n}(x):\n    """Add {n}."""\n',
+        "canonical_solution": f"    return x + {n}\n",
+        "test": f"def check(candidate):\n    assert candidate(1) == {1 + n}\n",
+        "entry_point": f"add_{n}",
+    }
+    for n in range(3)
+]
+MATH = [{"task_id": "math/0", "question": "How many are 1 and 2?", "answer": "1 + 2 = 3\n#### 3"}]
+
+
+def _tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<bos>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<eos>", padding_side="left"
+    )
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    texts = [json.dumps(item) for item in CSR + CODE + MATH]
+    tokenizer = _tokenizer(texts)
+    tokenizer.save_pretrained(path)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def items(tmp_path):
+    paths = {}
+    for name, rows in {"tiny_csr": CSR, "tiny_python": CODE, "tiny_math": MATH}.items():
+        paths[name] = tmp_path / f"{name}.jsonl"
+        files.write_jsonl(paths[name], rows)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def lm(model_dir):
+    from submodels.checkpoints.load import load_tokenizer
+    from submodels.evaluation.engine import EngineLM
+
+    return EngineLM(AutoModelForCausalLM.from_pretrained(model_dir).eval(), load_tokenizer(model_dir), batch_size=4)
+
+
+def _with(name: str, **generation) -> Benchmark:
+    task = load_benchmark(name).task
+    return Benchmark(task | {"generation_kwargs": task["generation_kwargs"] | generation})
+
+
+@torch.inference_mode()
+def _loglikelihood(lm, query: str, choice: str) -> float:
+    """From the definition: the sum of the choice's tokens' log-probabilities after BOS and the query."""
+    context = lm.tokenizer(query)["input_ids"]
+    whole = lm.tokenizer(f"{query} {choice}")["input_ids"]
+    assert whole[: len(context)] == context
+    assert whole[0] == lm.tokenizer.bos_token_id
+    logs = lm.model(torch.tensor([whole])).logits[0].log_softmax(-1)
+    return sum(logs[i - 1, whole[i]].item() for i in range(len(context), len(whole)))
+
+
+@torch.inference_mode()
+def _greedy(lm, prompt: str, steps: int) -> list[int]:
+    """Greedy tokens by whole forward passes: no cache, no padding, no batch."""
+    ids = lm.tokenizer(prompt)["input_ids"]
+    new = []
+    for _ in range(steps):
+        new.append(lm.model(torch.tensor([ids + new])).logits[0, -1].argmax().item())
+        if new[-1] == lm.tokenizer.eos_token_id:
+            return new[:-1]
+    return new
+
+
+def test_loglikelihoods_are_those_of_the_definition(lm):
+    from submodels.evaluation.engine import run
+
+    lines = run(lm, load_benchmark("tiny_csr"), CSR, seed=0)
+    assert [line["task_id"] for line in lines] == ["csr/0", "csr/1", "csr/2"]
+    for item, line in zip(CSR, lines, strict=True):
+        wanted = [_loglikelihood(lm, item["query"], choice) for choice in item["choices"]]
+        assert line["loglikelihoods"] == pytest.approx(wanted, abs=1e-3)
+        assert len(line["greedy"]) == len(item["choices"])
+
+
+def test_accuracy_agrees_with_lm_eval_itself(lm, items):
+    from lm_eval.evaluator import evaluate
+    from lm_eval.tasks import TaskManager
+
+    from submodels.evaluation.engine import run
+    from submodels.evaluation.metrics import SCORERS
+
+    benchmark = load_benchmark("tiny_csr")
+    task = benchmark.task | {"dataset_kwargs": {"data_files": {"test": str(items["tiny_csr"])}}}
+    manager = TaskManager(include_defaults=False)
+    theirs = evaluate(lm, manager.load([task]), bootstrap_iters=0)["results"]["tiny_csr"]
+    lines = run(lm, benchmark, CSR, seed=0)
+    ours = SCORERS["accuracy"].score(CSR, {line["task_id"]: [line] for line in lines}, "none").items.values()
+    for metric in ("acc", "acc_norm"):
+        assert sum(value[metric] for value in ours) / 3 == pytest.approx(theirs[f"{metric},none"])
+
+
+def test_greedy_text_is_that_of_single_forward_passes(lm):
+    from submodels.evaluation.engine import run
+
+    benchmark = _with("tiny_python", do_sample=True, temperature=1e-4, max_gen_toks=12)
+    lines = run(lm, benchmark, CODE, seed=0)
+    assert [(line["task_id"], line["sample"]) for line in lines] == [(i["task_id"], n) for i in CODE for n in range(10)]
+    for item in CODE:
+        wanted = lm.tokenizer.decode(_greedy(lm, item["prompt"], 12))
+        found = {line["completion"] for line in lines if line["task_id"] == item["task_id"]}
+        assert found == {wanted}
+
+
+def test_ten_different_samples_that_depend_on_the_seed_alone(lm):
+    from submodels.evaluation.engine import run
+
+    benchmark = _with("tiny_python", max_gen_toks=12, temperature=1.5)
+    state = torch.get_rng_state()
+    first, again, other = (run(lm, benchmark, CODE, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert len({line["completion"] for line in first if line["task_id"] == "python/0"}) > 1
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_row_stops_at_its_own_stop_string(lm):
+    from submodels.evaluation.engine import Ending, run
+
+    benchmark = load_benchmark("tiny_math")
+    (free,) = run(lm, benchmark, MATH, seed=0)
+    text = free["completion"]
+    stop = text[5:8]
+    (stopped,) = run(lm, _with("tiny_math", until=[stop, "never"]), MATH, seed=0)
+    assert stopped["completion"] == text[: text.index(stop)]
+
+    ending = Ending(lm.tokenizer, {1}, ["\n", "d#"])
+    for text in ("abcdefgh", "a\nbcdefg", "abcd#xyz"):
+        ids = lm.tokenizer.encode(text, add_special_tokens=False)
+        for length in range(1, len(ids) + 1):
+            seen = lm.tokenizer.decode(ids[:length])
+            if "\n" in seen or "d#" in seen:
+                assert ending.reached(ids[:length])
+                break
+            assert not ending.reached(ids[:length])
+        assert (length < len(ids)) == (text != "abcdefgh")
+    assert ending.reached([5, 1])
+    assert ending.text([5], [6, 1]) == lm.tokenizer.decode([6])
+
+
+def test_rows_end_at_the_end_token(lm):
+    """A bias that makes the end token likely: rows of one batch end at different steps and are dropped on the way."""
+    from submodels.evaluation.engine import run
+
+    benchmark = _with("tiny_python", max_gen_toks=40, temperature=1.0)
+    bias = torch.zeros(lm.model.config.vocab_size)
+    bias[1] = 3.0
+    lm.model.lm_head.bias = torch.nn.Parameter(bias)
+    try:
+        texts = [line["completion"] for line in run(lm, benchmark, CODE, seed=0)]
+    finally:
+        lm.model.lm_head.bias = None
+    lengths = [len(lm.tokenizer.encode(text)) for text in texts]
+    assert min(lengths) < 10 < max(lengths)
+    assert not any("<eos>" in text for text in texts)
+
+
+ARCHITECTURES = {
+    "llama": (LlamaConfig, {}),
+    "mistral with a sliding window": (MistralConfig, {"sliding_window": 6}),
+    "gemma": (GemmaConfig, {"head_dim": 16}),
+    "gemma 2, every other block with a sliding window": (Gemma2Config, {"head_dim": 16, "sliding_window": 6}),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_batches_of_every_architecture_say_what_single_forward_passes_say(name, lm):
+    """Greedy texts of prompts of different lengths, in batches of mixed prompts, against the definition."""
+    from submodels.evaluation.engine import EngineLM, run
+
+    config_class, extra = ARCHITECTURES[name]
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = config_class(
+        vocab_size=len(lm.tokenizer), **shape, num_key_value_heads=2, initializer_range=0.3, eos_token_id=1, **extra
+    )
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    items = [MATH[0] | {"task_id": f"m/{n}", "question": "apples and pens? " * n} for n in (1, 3, 2)]
+    for batch_size in (1, 2, 8):
+        engine = EngineLM(model, lm.tokenizer, batch_size)
+        lines = run(engine, _with("tiny_math", max_gen_toks=12), items, seed=0)
+        for item, line in zip(items, lines, strict=True):
+            prompt = f"Question: {item['question']}\nAnswer:"
+            assert line["completion"] == lm.tokenizer.decode(_greedy(engine, prompt, 12))
+
+
+def test_draws_follow_the_probabilities():
+    from submodels.evaluation.engine import draw
+
+    probabilities = torch.tensor([0.05, 0.5, 0.15, 0.3])
+    logits = probabilities.log().expand(20000, 4)
+
+    def shares(**settings):
+        generator = torch.Generator().manual_seed(0)
+        tokens = draw(logits, generator, do_sample=True, **settings)
+        return (tokens.bincount(minlength=4) / len(tokens)).tolist()
+
+    assert shares() == pytest.approx(probabilities.tolist(), abs=0.015)
+    assert shares(top_p=0.7) == pytest.approx([0, 5 / 8, 0, 3 / 8], abs=0.015)  # 0.5 + 0.3 is the first to reach 0.7
+    assert shares(top_p=0.95) == pytest.approx([0, 0.5 / 0.95, 0.15 / 0.95, 0.3 / 0.95], abs=0.015)
+    assert shares(top_k=1) == [0, 1, 0, 0]
+    assert shares(top_p=1e-6) == [0, 1, 0, 0]
+    squares = probabilities**2 / (probabilities**2).sum()
+    assert shares(temperature=0.5) == pytest.approx(squares.tolist(), abs=0.015)
+    assert draw(logits[:2], torch.Generator()).tolist() == [1, 1]
+
+
+def test_the_first_space_of_an_answer_survives_a_sentencepiece_tokenizer(lm):
+    from submodels.evaluation.engine import EngineLM, run
+
+    vocabulary = ["<unk>", "<s>", "</s>", "▁", "\n", *"abdefinrtux():"]
+    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    space = vocabulary.index("▁")
+
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1
+    )
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+        model.model.norm.weight.fill_(1)
+    # a model that says a space after everything
+    model.lm_head.bias = torch.nn.Parameter(torch.nn.functional.one_hot(torch.tensor(space), len(vocabulary)).float())
+    benchmark = _with("tiny_python", do_sample=True, temperature=1e-3, max_gen_toks=4)
+    item = CODE[0] | {"prompt": "def f(x):\n"}
+    lines = run(EngineLM(model, fast, 8), benchmark, [item], seed=0)
+    assert {line["completion"] for line in lines} == {" " * 4}
+
+
+def test_a_prompt_that_fills_the_context_is_an_error(lm):
+    from submodels.evaluation.engine import run
+
+    item = MATH[0] | {"question": "many " * 400}
+    with pytest.raises(SubmodelsError, match=r"math/0: its prompt has \d+ tokens"):
+        run(lm, load_benchmark("tiny_math"), [item], seed=0)
+
+
+def test_a_killed_run_continues_and_only_stale_benchmarks_rerun(model_dir, items, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    ran = []
+    real = stage._run
+    monkeypatch.setattr(stage, "_run", lambda lm, task, *rest: (ran.append(task.name), real(lm, task, *rest)))
+
+    def go(names=("tiny_csr", "tiny_math"), **options):
+        ran.clear()
+        settings = {"batch_size": 8, "limit": 2} | options
+        generate(model_dir, None, {name: items[name] for name in names}, out, **settings)
+        return ran[:]
+
+    assert go() == ["tiny_csr", "tiny_math"]
+    assert [row["task_id"] for row in files.read_jsonl(out / "tiny_csr.jsonl.gz")] == ["csr/0", "csr/1"]
+    done = files.read_json(out / "done.json")["benchmarks"]
+    assert sorted(done) == ["tiny_csr", "tiny_math"]
+    first = (out / "tiny_csr.jsonl.gz").read_bytes()
+    assert go() == []
+    assert go(batch_size=1) == []
+    assert go(("tiny_csr", "tiny_math", "tiny_python")) == ["tiny_python"]
+    assert go(limit=3) == ["tiny_csr", "tiny_math"]
+    assert go(seed=1, limit=3) == ["tiny_csr", "tiny_math"]
+    assert go() == ["tiny_csr", "tiny_math"]
+    assert (out / "tiny_csr.jsonl.gz").read_bytes() == first
+    (out / "tiny_csr.manifest.json").unlink()
+    assert go() == ["tiny_csr"]
+    (out / "tiny_math.jsonl.gz").write_bytes(b"broken")
+    assert go() == ["tiny_math"]
+    files.write_jsonl(items["tiny_math"], [MATH[0] | {"question": "Another?"}])
+    assert go() == ["tiny_math"]
+    monkeypatch.setattr(stage.versions, "GENERATE", 999)
+    assert go() == ["tiny_csr", "tiny_math"]
+
+
+def test_another_mask_makes_samples_stale(model_dir, items, tmp_path):
+    from submodels.checkpoints.base import fingerprint_base
+    from submodels.pruning.masks import pack, write_masks
+
+    name = "model.layers.0.mlp.down_proj.weight"
+
+    def run(kept: bool) -> list[dict]:
+        header = {"method": "wanda", "sparsity": "0.50", "seed": 0, "calibration": None}
+        packed = {name: pack(np.full((32, 64), kept))}
+        write_masks(tmp_path / "sub", packed, {name: (32, 64)}, base=fingerprint_base(model_dir), **header)
+        generate(model_dir, tmp_path / "sub", {"tiny_csr": items["tiny_csr"]}, tmp_path / "out")
+        return files.read_jsonl(tmp_path / "out/tiny_csr.jsonl.gz")
+
+    generate(model_dir, None, {"tiny_csr": items["tiny_csr"]}, tmp_path / "dense")
+    assert run(kept=True) == files.read_jsonl(tmp_path / "dense/tiny_csr.jsonl.gz")
+    assert run(kept=False) != run(kept=True)
+
+
+def test_the_manifest_leads_back_to_what_was_used(model_dir, items, tmp_path):
+    generate(model_dir, None, {"tiny_csr": items["tiny_csr"]}, tmp_path / "out")
+    manifest = files.read_json(tmp_path / "out/tiny_csr.manifest.json")
+    assert manifest["inputs"]["items"]["sha256"] == files.sha256_file(items["tiny_csr"])
+    assert manifest["parameters"]["task"] == load_benchmark("tiny_csr").task
+    assert manifest["results"]["bos"] is True
+    assert manifest["results"]["samples"] == 3
+    assert not math.isnan(files.read_jsonl(tmp_path / "out/tiny_csr.jsonl.gz")[0]["loglikelihoods"][0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"limit": 0}, "at least 1"),
+        ({"submodel": "nowhere"}, "nowhere/submodel.safetensors: no such file"),
+        ({"benchmarks": {"tiny_csr": "nowhere.jsonl"}}, "nowhere.jsonl: no such file"),
+        ({"benchmarks": {"tiny": "x"}}, "unknown benchmark 'tiny'; known: humaneval, tiny_cpp"),
+    ],
+)
+def test_bad_input_is_one_clear_error(model_dir, items, tmp_path, options, message):
+    arguments = {"submodel": None, "benchmarks": {"tiny_csr": items["tiny_csr"]}} | options
+    with pytest.raises(SubmodelsError, match=message):
+        generate(model_dir, out=tmp_path, **arguments)

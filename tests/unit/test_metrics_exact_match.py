@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submodels.evaluation.metrics import SCORERS
+from submodels.evaluation.metrics.exact_match import final_number
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (" 3 + 4 = 7\n#### 7", "7"),
+        ("#### 1,000", "1000"),
+        ("#### 18.00.", "18"),
+        ("#### 2.50", "2.5"),
+        ("#### -3", "-3"),
+        ("#### -0.0", "0"),
+        ("#### +5", "5"),
+        ("#### 007", "7"),
+        ("#### .5", "0.5"),
+        ("####7\n#### 8", "7"),  # the first counts
+        ("#### 72 apples", "72"),
+        ("the answer is 7", None),
+        ("#### none", None),
+        ("#### ", None),
+        ("####\n7", None),  # the number stands in the same line
+        ("### 7", None),
+        ("", None),
+    ],
+)
+def test_final_number(text, wanted):
+    assert final_number(text) == wanted
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(0, 3))
+def test_spellings_of_a_number_are_one(number, zeros):
+    spellings = [f"{number}", f"{number:,}", f"{number}.", f"{number}.{'0' * zeros}"]
+    assert {final_number(f"so\n#### {spelling}\n") for spelling in spellings} == {str(number)}
+
+
+@given(st.decimals(-1000, 1000, places=2), st.decimals(-1000, 1000, places=2))
+def test_two_numbers_match_when_they_are_equal(a, b):
+    assert (final_number(f"#### {a}") == final_number(f"#### {b}")) == (a == b)
+
+
+def test_scores():
+    items = [{"task_id": "a", "answer": "#### 7"}, {"task_id": "b", "answer": "1 + 1 = 2\n#### 2"}]
+    samples = {"a": [{"completion": "#### 7.0"}, {"completion": "7"}], "b": [{"completion": "#### 3"}] * 2}
+    scores = SCORERS["exact_match"].score(items, samples, "none")
+    assert scores.items == {"a": {"exact_match": 0.5}, "b": {"exact_match": 0.0}}
+    assert scores.counts == {"correct": 1, "wrong": 2, "unanswered": 1}
+
+
+@pytest.mark.real_data
+def test_every_answer_of_gsm8k_has_its_number(shared):
+    from submodels.files import read_jsonl
+
+    answers = [row["answer"] for row in read_jsonl(shared / "data/gsm8k/test.jsonl.gz")]
+    numbers = [final_number(answer) for answer in answers]
+    assert None not in numbers
+    assert [float(n) for n in numbers] == [float(a.rpartition("####")[2].replace(",", "")) for a in answers]

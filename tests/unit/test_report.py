@@ -1,0 +1,125 @@
+"""The report: untrusted text stays text, links lead somewhere, gaps are said."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import analysis_fixture
+import pytest
+
+from submodels import files
+from submodels.analysis.report import write_report
+from submodels.errors import SubmodelsError
+
+
+class Page(HTMLParser):
+    """Tags, links and the visible text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.addresses, self.handlers, self.words, self.ids = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("href", "src"):
+                self.addresses.append(value)
+            if name == "id":
+                self.ids.append(value)
+            if name.startswith("on"):
+                self.handlers.append((tag, name))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def report():
+    directory, paths = analysis_fixture.built_study()
+    return Path(directory.name), paths
+
+
+@pytest.fixture
+def page(report, monkeypatch):
+    root, paths = report
+    monkeypatch.chdir(root)
+    return Page(paths["report"].read_text(encoding="utf-8"))
+
+
+def test_hostile_completions_stay_text(page):
+    assert analysis_fixture.HOSTILE in "".join(page.words)
+    assert page.tags.count("script") == 1
+    assert not page.handlers
+
+
+def test_hostile_names_stay_text(report, monkeypatch):
+    root, paths = report
+    monkeypatch.chdir(root)
+    grid = files.read_json(paths["grid"])
+    grid["name"] = analysis_fixture.HOSTILE
+    grid["models"]["tiny-llama"]["description"] = analysis_fixture.HOSTILE
+    grid["missing"] = {analysis_fixture.HOSTILE: analysis_fixture.HOSTILE}
+    files.write_json("hostile.json", grid)
+    write_report(paths["scores"], "hostile.json", paths["tables"], paths["figures"], "results/report/hostile.html")
+    hostile = Page(Path("results/report/hostile.html").read_text(encoding="utf-8"))
+    assert hostile.tags.count("script") == 1
+    assert not hostile.handlers
+
+
+def test_every_address_is_relative_and_leads_somewhere(page, report):
+    root, paths = report
+    assert len(page.addresses) > 500
+    for address in set(page.addresses):
+        parsed = urlparse(address)
+        assert not parsed.scheme, address
+        assert not parsed.netloc, address
+        if parsed.path:
+            assert (root / paths["report"].parent / unquote(parsed.path)).is_file(), address
+        else:
+            assert parsed.fragment in page.ids
+
+
+def test_not_run_is_said_with_its_reason(page):
+    text = " ".join(page.words)
+    assert "not run: node is not installed" in text
+    assert "apt-get install nodejs" in text
+
+
+def test_scope_depends_on_the_models(page, report, monkeypatch):
+    root, paths = report
+    monkeypatch.chdir(root)
+    assert "Synthetic models of about a million parameters" in " ".join(page.words)
+    grid = files.read_json(paths["grid"])
+    grid["models"]["tiny-llama"]["tiny_world"] = False
+    files.write_json("large.json", grid)
+    write_report(paths["scores"], "large.json", paths["tables"], paths["figures"], "results/report/large.html")
+    assert "Synthetic models" not in Path("results/report/large.html").read_text(encoding="utf-8")
+
+
+def test_examples_follow_the_rule(page):
+    """Dense solves the first shown item; the matched set is the first of the domain."""
+    text = " ".join(page.words)
+    dense = files.read_json("results/scores/tiny-llama/tiny_math.json")["submodels"]["dense"]["items"]
+    solved = next(task for task, metrics in dense.items() if metrics["exact_match"] == 1)
+    assert f"item {solved}" in text
+    assert "wanda-math-0.70-s0" in text
+
+
+def test_no_object_is_shown_by_its_address(page):
+    assert " at 0x" not in "".join(page.words)
+
+
+def test_a_second_report_is_identical(report, monkeypatch):
+    root, paths = report
+    monkeypatch.chdir(root)
+    again = Path("results/report/again.html")
+    write_report(paths["scores"], paths["grid"], paths["tables"], paths["figures"], again)
+    assert again.read_bytes() == paths["report"].read_bytes()
+
+
+def test_missing_figures_are_named(report, monkeypatch, tmp_path):
+    root, paths = report
+    monkeypatch.chdir(root)
+    with pytest.raises(SubmodelsError, match=r"cross_task-tiny-llama\.svg: no such file"):
+        write_report(paths["scores"], paths["grid"], paths["tables"], tmp_path, paths["report"])

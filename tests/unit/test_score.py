@@ -1,0 +1,141 @@
+"""Stage score on samples written by hand."""
+
+import subprocess
+import sys
+
+import pytest
+
+from submodels import files
+from submodels.errors import SubmodelsError
+from submodels.evaluation.score import score
+from submodels.evaluation.statistics import bootstrap_interval
+
+PYTHON = [
+    {"task_id": f"p/{n}", "prompt": "def f():\n", "canonical_solution": "    pass\n", "test": "", "entry_point": "f"}
+    for n in range(3)
+]
+CSR = [{"task_id": f"c/{n}", "query": "q", "choices": ["ab", "abcd"], "gold": 0} for n in range(4)]
+MATH = [{"task_id": "m/0", "question": "?", "answer": "#### 2"}]
+TRANSLATION = [{"task_id": "t/0", "source": "the cat", "target": "le chat"}]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Score samples (id -> lines) of a benchmark and return the score file."""
+
+    def run(benchmark, items, samples, **options):
+        files.write_jsonl(tmp_path / "items.jsonl", items)
+        paths = {}
+        for id, lines in samples.items():
+            paths[id] = tmp_path / f"{id}.jsonl.gz"
+            files.write_jsonl(paths[id], lines)
+        score(benchmark, tmp_path / "items.jsonl", paths, tmp_path / "out.json", model="tiny", **options)
+        return files.read_json(tmp_path / "out.json")
+
+    return run
+
+
+def _executed(passed: dict[str, int], result="failed: AssertionError"):
+    """Ten samples of each item, of which the first so many passed."""
+    return [
+        {"task_id": task_id, "completion": "", "sample": i, "passed": i < n, "result": "passed" if i < n else result}
+        for task_id, n in passed.items()
+        for i in range(10)
+    ]
+
+
+def test_code(run):
+    found = run("tiny_python", PYTHON, {"dense": _executed({"p/0": 10, "p/1": 5, "p/2": 0}, "timed out")})
+    header = {
+        key: found[key] for key in ("model", "benchmark", "domain", "language", "primary", "synonyms", "bootstrap")
+    }
+    assert header == {
+        "model": "tiny",
+        "benchmark": "tiny_python",
+        "domain": "code",
+        "language": "python",
+        "primary": "pass@1",
+        "synonyms": None,
+        "bootstrap": {"resamples": 1000, "seed": 0, "level": 0.95},
+    }
+    entry = found["submodels"]["dense"]
+    assert (entry["status"], entry["reason"], entry["n_items"], entry["n_samples"]) == ("ok", None, 3, 30)
+    assert entry["counts"] == {"passed": 15, "failed": 0, "compile error": 0, "timed out": 15, "out of memory": 0}
+    assert entry["items"]["p/1"] == {"pass@1": 0.5, "pass@10": 1.0}
+    assert entry["metrics"]["pass@1"]["value"] == pytest.approx(0.5)
+    assert entry["metrics"]["pass@10"]["value"] == pytest.approx(2 / 3)
+    assert entry["metrics"]["pass@1"] == bootstrap_interval([1.0, 0.5, 0.0])._asdict()
+    assert entry["fingerprint"] == files.sha256_file(entry["samples"])
+
+
+def test_not_run_has_a_reason_and_no_numbers(run):
+    line = {"completion": "", "passed": None, "result": "not run: no javac on this machine"}
+    lines = [line | {"task_id": item["task_id"], "sample": i} for item in PYTHON for i in range(10)]
+    found = run("tiny_python", PYTHON, {"a": lines, "b": _executed({"p/0": 1, "p/1": 1, "p/2": 1})})
+    entry = found["submodels"]["a"]
+    assert (entry["status"], entry["reason"]) == ("not run", "no javac on this machine")
+    assert entry["metrics"] == entry["items"] == entry["counts"] == {}
+    assert found["submodels"]["b"]["status"] == "ok"
+    with pytest.raises(SubmodelsError, match="29 of 30 programs were not run"):
+        run("tiny_python", PYTHON, {"a": lines[:-1] + _executed({"p/2": 1})[:1]})
+
+
+def test_multiple_choice(run):
+    lines = [
+        {"task_id": f"c/{n}", "loglikelihoods": values, "greedy": [False, False]}
+        for n, values in enumerate([[-1, -3], [-2, -3], [-3, -1], [-1.5, -2]])
+    ]
+    entry = run("tiny_csr", CSR, {"x": lines})["submodels"]["x"]
+    assert {name: value["value"] for name, value in entry["metrics"].items()} == {"acc": 0.75, "acc_norm": 0.25}
+    assert entry["items"]["c/1"] == {"acc": 1.0, "acc_norm": 0.0}
+    lines[0]["loglikelihoods"] = [-1]
+    with pytest.raises(SubmodelsError, match=r"x.jsonl.gz: c/0 has 2 choices but 1"):
+        run("tiny_csr", CSR, {"x": lines})
+
+
+def test_math_and_translation(run):
+    found = run("tiny_math", MATH, {"x": [{"task_id": "m/0", "completion": " 1 + 1\n#### 2", "sample": 0}]})
+    assert found["submodels"]["x"]["metrics"]["exact_match"]["value"] == 1.0
+    assert found["language"] is None
+    found = run("tiny_translation", TRANSLATION, {"x": [{"task_id": "t/0", "completion": " le chat", "sample": 0}]})
+    assert found["synonyms"] == "none"
+    entry = found["submodels"]["x"]
+    assert entry["metrics"]["meteor"]["value"] == pytest.approx(1 - 0.5 / 8)
+    assert entry["corpus"]["chrf"] == entry["metrics"]["chrf"]["value"] == 1.0
+
+
+def test_a_pilot_scores_the_first_items(run):
+    lines = _executed({"p/0": 10, "p/1": 0})
+    assert run("tiny_python", PYTHON, {"x": lines}, limit=2)["submodels"]["x"]["n_items"] == 2
+    with pytest.raises(SubmodelsError, match=r"x.jsonl.gz: item p/2 has 0 samples, tiny_python needs 10"):
+        run("tiny_python", PYTHON, {"x": lines})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:-1], "item p/2 has 9 samples, tiny_python needs 10"),
+        (lambda lines: lines + lines[:1], "item p/0 has 11 samples"),
+        (lambda lines: [*lines, lines[0] | {"task_id": "q/0"}], "line 31: 'q/0' is no item of tiny_python"),
+        (lambda lines: [{"task_id": "p/0", "completion": ""}], "line 1: no `passed`; execute the samples first"),
+        (lambda lines: [{"completion": ""}], "line 1: no `task_id`"),
+    ],
+)
+def test_incomplete_samples_are_an_error_that_names_them(run, tmp_path, change, message):
+    with pytest.raises(SubmodelsError) as error:
+        run("tiny_python", PYTHON, {"x": change(_executed({"p/0": 1, "p/1": 1, "p/2": 1}))})
+    assert message in str(error.value)
+    assert "x.jsonl.gz" in str(error.value)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_an_unknown_kind_of_synonyms_is_an_error(run):
+    with pytest.raises(SubmodelsError, match="known: none, wordnet"):
+        run("tiny_math", MATH, {}, synonyms="all")
+
+
+def test_scoring_needs_no_heavy_library():
+    code = (
+        "import sys, submodels.evaluation.score; print({'torch', 'transformers', 'pandas', 'nltk'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

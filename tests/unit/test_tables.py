@@ -1,0 +1,233 @@
+"""Tables: hand-computed values, escaping, and scores that were not run."""
+
+import csv
+import shutil
+import subprocess
+
+import analysis_fixture
+import pandas as pd
+import pytest
+
+from submodels import files
+from submodels.analysis import tables
+from submodels.analysis.study import Calibration, Study, for_selection, half, load_study, pair_kind, pruned_fraction
+from submodels.errors import SubmodelsError
+
+
+def study(scores: dict[str, dict[str, dict]], overlap: list[dict] = (), domains: dict | None = None) -> Study:
+    """A study of one base model from benchmark -> sub-model -> score; sets and benchmarks of the fixture's names."""
+    entries = analysis_fixture.submodel_entries()
+    used = list(dict.fromkeys(id for group in scores.values() for id in group if id != "dense"))
+    benchmarks = {
+        name: dict(zip(("domain", "language", "primary"), analysis_fixture.BENCHMARKS[name], strict=True))
+        for name in scores
+    }
+    grid = {"name": "test", "models": {"m": {"submodels": used}}, "submodels": entries, "benchmarks": benchmarks}
+    files_of_scores = {
+        ("m", name): {"bootstrap": analysis_fixture.BOOTSTRAP, "submodels": group} for name, group in scores.items()
+    }
+    columns = ["a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights"]
+    return Study(grid, files_of_scores, {"m": pd.DataFrame(overlap, columns=columns)})
+
+
+def accuracy(values: list[float], primary: str = "accuracy") -> dict:
+    return analysis_fixture.score(primary, {str(i): value for i, value in enumerate(values)})
+
+
+def test_relative_is_the_paired_difference_to_dense():
+    made = study({"tiny_csr": {"dense": accuracy([1, 1, 1, 0]), "wanda-csr-0.50-s0": accuracy([1, 0, 0, 0])}})
+    row = tables.relative(made).iloc[0]
+    assert (row["dense"], row["value"], row["difference"]) == (0.75, 0.25, -0.5)
+    assert row["kept"] == pytest.approx(1 / 3)
+    assert row["matched"]
+    assert row["n_items"] == 4
+
+
+def test_seeds_of_one_set_are_averaged_item_by_item():
+    scores = {"dense": accuracy([1, 1]), "wanda-math-0.50-s0": accuracy([1, 0]), "wanda-math-0.50-s1": accuracy([0, 0])}
+    row = tables.relative(study({"tiny_csr": scores})).iloc[0]
+    assert row["value"] == 0.25
+    assert row["n_seeds"] == 2
+
+
+def test_equal_accuracies_are_inside_the_noise_and_marked():
+    made = study({"tiny_csr": {"dense": accuracy([1, 0, 1]), "wanda-csr-0.50-s0": accuracy([1, 0, 1])}})
+    frame = tables.relative(made)
+    assert frame["inside_noise"].all()
+    assert tables.show_relative(frame).iloc[0]["tiny_csr"].startswith("≈")
+
+
+def test_not_run_says_why_and_is_never_zero():
+    absent = analysis_fixture.not_run("node is not installed")
+    made = study(
+        {"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": absent, "wanda-math-0.50-s0": accuracy([1])}}
+    )
+    scores = tables.scores(made)
+    row = scores[scores["submodel"] == "wanda-csr-0.50-s0"].iloc[0]
+    assert row["status"] == "not run"
+    assert pd.isna(row["value"])
+    shown = tables.show_scores(scores)
+    cells = shown[shown["submodel"] == "wanda-csr-0.50-s0"].iloc[0]
+    assert cells["value (%)"] == "not run: node is not installed"
+    assert cells["passed"] == ""
+    assert tables.show_relative(tables.relative(made))["tiny_csr"].tolist()[0].startswith(("not run", "≈"))
+
+
+def test_a_score_missing_from_its_file_is_not_run():
+    made = study({"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": accuracy([1])}, "tiny_math": {}})
+    row = tables.scores(made).query("benchmark == 'tiny_math' and submodel == 'dense'").iloc[0]
+    assert row["status"] == "not run"
+    assert row["reason"]
+
+
+def test_best_submodel_is_chosen_and_reported_on_different_halves():
+    tasks = [str(i) for i in range(40)]
+    lucky = {task: float(for_selection(task)) for task in tasks}  # all right where it is chosen, all wrong elsewhere
+    steady = {task: 1.0 if i % 2 else 0.0 for i, task in enumerate(tasks)}
+    dense = dict.fromkeys(tasks, 1.0)
+    ids = {"dense": dense, "wanda-csr-0.50-s0": lucky, "wanda-math-0.50-s0": steady}
+    scores = {id: analysis_fixture.score("accuracy", items) for id, items in ids.items()}
+    row = tables.best_submodels(study({"tiny_csr": scores})).iloc[0]
+    assert row["submodel"] == "wanda-csr-0.50-s0"
+    assert (row["dense"], row["value"], row["difference"]) == (1.0, 0.0, -1.0)
+    assert row["n_items"] == len(half(dense, for_choice=False))
+
+
+def test_halves_share_no_item_and_lose_none():
+    items = {str(i): 0.0 for i in range(100)}
+    chosen, reported = half(items, for_choice=True), half(items, for_choice=False)
+    assert chosen.keys() | reported.keys() == items.keys()
+    assert not chosen.keys() & reported.keys()
+    assert 25 < len(chosen) < 75
+
+
+def overlap_row(a: str, b: str, distance: float, level: str = "model", layer=None) -> dict:
+    row = {"a": a, "b": b, "level": level, "layer": layer, "module": None, "kept_distance": distance}
+    return row | {"pruned_distance": distance / 2, "n_weights": 8}
+
+
+def test_jaccard_averages_seed_pairs_and_knows_the_random_expectation():
+    ids = ["wanda-math-0.50-s0", "wanda-math-0.50-s1", "wanda-csr-0.50-s0"]
+    rows = [overlap_row(ids[0], ids[1], 0.1), overlap_row(ids[0], ids[2], 0.3), overlap_row(ids[1], ids[2], 0.5)]
+    made = study({"tiny_csr": {"dense": accuracy([1]), **{id: accuracy([1]) for id in ids}}}, rows)
+    frame = tables.jaccard(made).set_index(["a", "b"])
+    assert frame.loc[("math", "math"), ["kind", "kept_distance"]].tolist() == ["seeds", 0.1]
+    assert frame.loc[("math", "csr"), "kept_distance"] == pytest.approx(0.4)
+    assert frame.loc[("math", "csr"), "pruned_distance"] == pytest.approx(0.2)
+    assert frame["random_kept"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    shown = tables.show_jaccard(frame.reset_index())
+    assert shown.columns.tolist() == ["model", "method", "sparsity", "calibration", "math", "csr", "random"]
+    assert shown["math"].tolist() == ["0.100 / 0.050", "0.400 / 0.200"]
+
+
+def test_within_domain_compares_with_the_distance_across_domains():
+    ids = ["wanda-math-0.50-s0", "wanda-math_steps-0.50-s0", "wanda-csr-0.50-s0"]
+    rows = [overlap_row(ids[0], ids[1], 0.1), overlap_row(ids[0], ids[2], 0.3), overlap_row(ids[1], ids[2], 0.5)]
+    values = {"dense": [1, 1], ids[0]: [1, 1], ids[1]: [1, 0], ids[2]: [0, 0]}
+    made = study({"tiny_math": {id: accuracy(items, "exact_match") for id, items in values.items()}}, rows)
+    row = tables.within_domain(made).iloc[0]
+    assert (row["a"], row["b"], row["difference"]) == ("math", "math_steps", 0.5)
+    assert (row["within_distance"], row["cross_distance"]) == (0.1, pytest.approx(0.4))
+
+
+def test_code_languages_marks_the_set_of_the_language():
+    scores = {"dense": [1.0], "wanda-java-0.50-s0": [0.0], "wanda-python-0.50-s0": [1.0]}
+    made = study({"tiny_java": {id: accuracy(values, "pass@1") for id, values in scores.items()}})
+    frame = tables.code_languages(made).set_index("calibration")
+    assert frame["matched"].to_dict() == {"dense": False, "python": False, "java": True}
+    assert frame["value"].to_dict() == {"dense": 1.0, "python": 1.0, "java": 0.0}
+
+
+def test_sparsity_curves_split_matched_from_unmatched():
+    ids = ["wanda-csr-0.50-s0", "wanda-math-0.50-s0", "wanda-translation-0.50-s0", "magnitude-none-0.50-s0"]
+    scores = {id: accuracy(values) for id, values in zip(ids, ([1, 1], [1, 0], [0, 0], [0, 0]), strict=True)}
+    frame = tables.sparsity_curves(study({"tiny_csr": {"dense": accuracy([1, 1]), **scores}})).set_index("series")
+    assert frame["value"].to_dict() == {"dense": 1.0, "matched": 1.0, "unmatched": 0.25, "magnitude": 0.0}
+    assert frame["pruned_fraction"].to_dict() == {"dense": 0.0, "matched": 0.5, "unmatched": 0.5, "magnitude": 0.5}
+
+
+def test_sub_models_pruned_only_to_compare_masks_have_no_scores():
+    ids = ["wanda-java-0.50-s0", "wanda-java-0.70-s0"]
+    made = study({"tiny_java": {id: accuracy([1.0], "pass@1") for id in ("dense", *ids)}})
+    made.grid["models"]["m"]["evaluated"] = ["dense", ids[0]]
+    assert set(tables.scores(made)["submodel"]) == {"dense", ids[0]}
+    assert set(tables.relative(made)["sparsity"]) == {"0.50"}
+    assert set(tables.code_languages(made)["sparsity"]) == {"0.50"}
+    assert set(tables.jaccard(made)["sparsity"]) == set()
+
+
+def test_pair_kinds():
+    python, java, math = (
+        Calibration(name, domain, None) for name, domain in (("p", "code"), ("j", "code"), ("m", "math"))
+    )
+    kinds = [pair_kind(python, python), pair_kind(python, java), pair_kind(python, math)]
+    assert kinds == ["seeds", "within domain", "cross domain"]
+    assert pair_kind(python, Calibration("mix", "generic", None)) == "other"
+
+
+@pytest.mark.parametrize(("sparsity", "fraction"), [("0.50", 0.5), ("2of4", 0.5), ("4of8", 0.5), ("0.70", 0.7)])
+def test_pruned_fraction(sparsity, fraction):
+    assert pruned_fraction(sparsity) == fraction
+
+
+def test_markdown_and_latex_escape_every_cell():
+    frame = pd.DataFrame({"a_b": ["x|y", "50% & $1", "<b>", "\\cmd{~^#}"], "n": ["*", "_", "`", "two\nlines"]})
+    assert tables.markdown(frame, "c") == (
+        "c\n\n| a\\_b | n |\n| --- | --- |\n| x\\|y | \\* |\n| 50% & $1 | \\_ |\n"
+        "| &lt;b&gt; | \\` |\n| \\\\cmd{~^#} | two lines |\n"
+    )
+    text = tables.latex(frame, "100% of it", "name")
+    assert "a\\_b & n \\\\" in text
+    assert "50\\% \\& \\$1" in text
+    assert "\\textbackslash{}cmd\\{\\textasciitilde{}\\textasciicircum{}\\#\\}" in text
+    assert "\\caption{100\\% of it}" in text
+
+
+@pytest.fixture
+def made(monkeypatch):
+    directory, paths = analysis_fixture.built_study()
+    monkeypatch.chdir(directory.name)
+    return paths
+
+
+def test_tabulate_writes_three_forms_of_every_table(made):
+    for name in tables.TABLES:
+        text = (made["tables"] / f"{name}.csv").read_text(encoding="utf-8")
+        rows = list(csv.reader(text.splitlines()))
+        assert len(rows) > 1, name
+        assert {len(row) for row in rows} == {len(rows[0])}
+        lines = (made["tables"] / f"{name}.md").read_text(encoding="utf-8").splitlines()[2:]
+        assert len({line.count("|") - line.count("\\|") for line in lines}) == 1
+        assert "\\toprule" in (made["tables"] / f"{name}.tex").read_text(encoding="utf-8")
+
+
+def test_scores_table_equals_the_score_file(made):
+    score = files.read_json("results/scores/tiny-llama/tiny_math.json")["submodels"]["wanda-math-0.70-s1"]
+    frame = pd.read_csv(made["tables"] / "scores.csv", dtype={"sparsity": str})
+    row = frame.query("model == 'tiny-llama' and benchmark == 'tiny_math' and submodel == 'wanda-math-0.70-s1'").iloc[0]
+    assert row["value"] == pytest.approx(score["metrics"]["exact_match"]["value"])
+    assert (row["sparsity"], row["seed"], row["samples"]) == ("0.70", 1, score["samples"])
+
+
+def test_tabulate_twice_gives_the_same_bytes(made, tmp_path):
+    tables.tabulate(made["scores"], made["overlaps"], made["grid"], tmp_path / "again")
+    for path in made["tables"].iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_errors_name_the_file_and_the_key(made, tmp_path):
+    broken, score = tmp_path / "broken.json", tmp_path / "score.json"
+    files.write_json(broken, {"name": "x", "models": {}, "submodels": {}})
+    with pytest.raises(SubmodelsError, match=r"broken\.json: key 'benchmarks' is missing"):
+        load_study(made["scores"], [], broken)
+    files.write_json(score, {"model": "other", "benchmark": "tiny_csr", "bootstrap": {}, "submodels": {}})
+    with pytest.raises(SubmodelsError, match=r"score\.json: model 'other' is not in"):
+        load_study([score], [], made["grid"])
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(made, tmp_path):
+    body = "".join(f"\\input{{{made['tables'].resolve() / name}}}\n" for name in tables.TABLES)
+    source = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
+    files.write_text(tmp_path / "all.tex", source)
+    subprocess.run(["pdflatex", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=60)

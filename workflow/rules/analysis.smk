@@ -1,0 +1,114 @@
+"""Analysis.
+
+Inputs: masks and scores. Outputs: overlap of masks, tables, figures, the report page.
+"""
+
+
+rule overlap:
+    """Jaccard distances between the masks of a base model."""
+    input:
+        get_masks,
+    output:
+        layout.OVERLAP,
+    log:
+        "results/logs/overlap/{model}.log",
+    benchmark:
+        "results/timings/overlap/{model}.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        directories=get_submodel_dirs,
+        version=versions.OVERLAP,
+    shell:
+        "python -m submodels overlap {params.directories} --out {output} > {log} 2>&1"
+
+
+rule describe:
+    output:
+        layout.GRID,
+    log:
+        "results/logs/describe.log",
+    """Write the expanded grid as data, for what follows."""
+    localrule: True
+    conda:
+        "../../envs/submodels.yaml"
+    params:
+        grid=GRID.grid.model_dump_json(),
+    shell:
+        "python -m submodels describe --grid {params.grid:q} --out {output} > {log} 2>&1"
+
+
+rule tabulate:
+    """Tables of every score, of the best sub-models, of languages and of overlaps."""
+    input:
+        grid=layout.GRID,
+        scores=get_scores,
+        overlap=get_overlaps,
+    output:
+        collect(f"{layout.TABLES}/{{table}}.{{format}}", table=layout.TABLE_NAMES, format=["csv", "md", "tex"]),
+    log:
+        "results/logs/tables.log",
+    benchmark:
+        "results/timings/tables.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    params:
+        directory=get_output_dir,
+        scores=[f"--scores {path}" for path in get_scores(None)],
+        overlap=[f"--overlap {path}" for path in get_overlaps(None)],
+    shell:
+        "python -m submodels tabulate --grid {input.grid} {params.scores} {params.overlap} --out {params.directory} "
+        "> {log} 2>&1"
+
+
+rule figures:
+    """Figures and the data behind each."""
+    input:
+        grid=layout.GRID,
+        tables=collect(f"{layout.TABLES}/{{table}}.csv", table=layout.TABLE_NAMES),
+    output:
+        collect(
+            f"{layout.FIGURES}/{{figure}}-{{model}}.{{format}}",
+            figure=layout.FIGURE_NAMES,
+            model=GRID.models,
+            format=["svg", "csv"],
+        ),
+    log:
+        "results/logs/figures.log",
+    benchmark:
+        "results/timings/figures.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    params:
+        tables=get_tables_dir,
+        directory=get_output_dir,
+    shell:
+        "python -m submodels figures --grid {input.grid} --tables {params.tables} --out {params.directory} > {log} 2>&1"
+
+
+rule report:
+    """The page that shows it all."""
+    input:
+        grid=layout.GRID,
+        scores=get_scores,
+        tables=rules.tabulate.output,
+        figures=rules.figures.output,
+    output:
+        layout.REPORT,
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/timings/report.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    params:
+        scores=[f"--scores {path}" for path in get_scores(None)],
+        tables=get_tables_dir,
+        figures=get_figures_dir,
+    shell:
+        "python -m submodels report --grid {input.grid} {params.scores} --tables {params.tables} "
+        "--figures {params.figures} --out {output} > {log} 2>&1"

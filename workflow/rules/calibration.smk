@@ -1,0 +1,60 @@
+"""Calibration.
+
+Inputs: a file of rows for each calibration set (tiny world, local, or fetched), the base model's tokenizer.
+Outputs: token windows and a manifest for each base model and draw `<set>-s<seed>`.
+"""
+
+
+rule fetch_calibration_set:
+    output:
+        rows=layout.FETCHED_ROWS,
+        manifest=f"{layout.FETCHED_SET}/manifest.json",
+    log:
+        "results/logs/fetch/{set}.log",
+    wildcard_constraints:
+        set=any_of(name for name, entry in GRID.registries.calibration_sets.items() if entry.source.hub),
+    retries: 2
+    """Bring a calibration set from the Hub at its pinned revision."""
+    localrule: True
+    conda:
+        "../../envs/submodels.yaml"
+    params:
+        directory=subpath(output.rows, parent=True),
+        spec=lambda wildcards: GRID.registries.calibration_sets[wildcards.set].model_dump_json(exclude_defaults=True),
+    shell:
+        "HF_HUB_OFFLINE=0 python -m submodels fetch-calibration-set --spec {params.spec:q} --out {params.directory} "
+        "> {log} 2>&1"
+
+
+rule calibrate:
+    """Draw rows with a fixed seed, fill the template, tokenise into windows."""
+    input:
+        model=get_model,
+        source=get_calibration_source,
+    output:
+        windows=f"{layout.WINDOWS}/windows.safetensors",
+        manifest=f"{layout.WINDOWS}/manifest.json",
+    log:
+        "results/logs/calibration/{model}/{calibration}.log",
+    benchmark:
+        "results/timings/calibration/{model}/{calibration}.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        directory=subpath(output.windows, parent=True),
+        model=get_model_dir,
+        spec=get_calibration_spec,
+        seed=get_calibration_seed,
+        rows=GRID.grid.calibration.rows,
+        seqlen=GRID.grid.calibration.seqlen,
+        windows=GRID.grid.calibration.windows,
+        source=lambda wildcards, input: f"--source {input.source}" if input.source else "",
+        version=versions.CALIBRATE,
+    shell:
+        "python -m submodels calibrate --spec {params.spec:q} {params.source} --model {params.model} "
+        "--rows {params.rows} --seqlen {params.seqlen} --windows {params.windows} --seed {params.seed} "
+        "--out {params.directory} > {log} 2>&1"

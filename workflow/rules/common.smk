@@ -1,0 +1,184 @@
+# The validated grid, and the helpers that rules share. Parsing this must stay light: every cluster job does it again.
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+PACKAGE = str(Path(workflow.basedir) / "workflow")
+sys.path.insert(0, PACKAGE)
+
+from submodels import config as grid_config, grid as layout, versions
+from submodels.errors import SubmodelsError
+from submodels.evaluation.runners import missing_toolchains
+from submodels.files import fingerprint
+from submodels.pruning.methods import METHODS
+from submodels.world import corpus
+
+# Jobs find this interpreter without an activated environment, import the package from the checkout, and stay offline.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    PYTHONPATH=PACKAGE,
+    HF_HUB_OFFLINE="1",
+)
+
+try:
+    GRID = layout.Expansion(grid_config.check_grid(config, str(workflow.configfiles[-1])))
+except SubmodelsError as error:
+    raise WorkflowError(str(error)) from None
+
+LANGUAGES = {task.language for task in GRID.benchmarks.values()} - {None}
+MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() if name in LANGUAGES}
+
+
+def any_of(names):
+    """A wildcard constraint: one of these names, or nothing at all when there are none."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+wildcard_constraints:
+    model=any_of(GRID.models),
+    submodel=any_of({id for model in GRID.models for id in [*GRID.submodels(model), layout.DENSE]}),
+    benchmark=any_of(GRID.benchmarks),
+    calibration=any_of(GRID.draws()),
+
+
+def get_model_dir(wildcards):
+    return GRID.model_dir(wildcards.model)
+
+
+def get_model(wildcards):
+    """The file that stands for a base model in the graph."""
+    return GRID.model_file(wildcards.model)
+
+
+def get_architecture(wildcards):
+    return GRID.spec(wildcards.model).tiny_world
+
+
+def get_submodel(wildcards):
+    return GRID.submodels(wildcards.model)[wildcards.submodel]
+
+
+def get_windows(wildcards):
+    """Calibration windows of a sub-model; none for methods that need no data."""
+    draw = get_submodel(wildcards).draw
+    return f"{layout.WINDOWS}/windows.safetensors".format(model=wildcards.model, calibration=draw) if draw else []
+
+
+def get_windows_arguments(wildcards, input):
+    if not input.windows:
+        return ""
+    return f"--windows {input.windows} --calibration {get_submodel(wildcards).calibration}"
+
+
+def get_method_version(wildcards):
+    return METHODS[get_submodel(wildcards).method].version
+
+
+def get_calibration_set(wildcards):
+    return wildcards.calibration.rpartition("-s")[0]
+
+
+def get_calibration_seed(wildcards):
+    return wildcards.calibration.rpartition("-s")[2]
+
+
+def get_calibration_spec(wildcards):
+    return GRID.registries.calibration_sets[get_calibration_set(wildcards)].model_dump_json(exclude_defaults=True)
+
+
+def get_calibration_source(wildcards):
+    return GRID.calibration_source(get_calibration_set(wildcards)) or []
+
+
+def get_masks(wildcards):
+    """Every mask of a base model."""
+    return [layout.MASK.format(model=wildcards.model, submodel=id) for id in GRID.submodels(wildcards.model)]
+
+
+def get_weights(wildcards):
+    """The file that stands for the weights of a sub-model: its mask, or the dense base model."""
+    return GRID.weights(wildcards.model, wildcards.submodel)
+
+
+def get_evaluated_weights(wildcards):
+    return [GRID.weights(wildcards.model, id) for id in GRID.evaluated(wildcards.model)]
+
+
+def get_items(wildcards):
+    return GRID.items(wildcards.benchmark)
+
+
+def get_submodel_argument(wildcards):
+    if wildcards.submodel == layout.DENSE:
+        return ""
+    return f"--submodel {layout.SUBMODEL}".format(**wildcards)
+
+
+def get_generation_settings(wildcards):
+    return GRID.generation_fingerprint(wildcards.benchmark)
+
+
+def get_missing_toolchain(wildcards):
+    """What is missing to run this benchmark's programs; a later installation then runs them."""
+    return MISSING_TOOLCHAINS.get(GRID.benchmarks[wildcards.benchmark].language, "")
+
+
+def get_scored(wildcards):
+    """What must stand before scoring: executions, or the marker of each sub-model's generations.
+
+    The marker is `ancient`: generating another benchmark renews it without changing this one's samples. What does
+    change them (weights, items, settings) is a direct input or parameter of the scoring rule.
+    """
+    if GRID.benchmarks[wildcards.benchmark].is_code:
+        return [GRID.samples(wildcards.model, id, wildcards.benchmark) for id in GRID.evaluated(wildcards.model)]
+    markers = [layout.GENERATED.format(model=wildcards.model, submodel=id) for id in GRID.evaluated(wildcards.model)]
+    return [ancient(marker) for marker in markers]
+
+
+def get_sample_arguments(wildcards):
+    model, benchmark = wildcards.model, wildcards.benchmark
+    return [f"{id}={GRID.samples(model, id, benchmark)}" for id in GRID.evaluated(model)]
+
+
+def get_limit():
+    limit = GRID.grid.evaluation.limit
+    return f"--limit {limit}" if limit else ""
+
+
+def get_wordnet(wildcards):
+    """WordNet, when METEOR is to match synonyms."""
+    wanted = GRID.benchmarks[wildcards.benchmark].scorer == "translation" and GRID.grid.evaluation.synonyms == "wordnet"
+    return layout.FETCHED_WORDNET_MANIFEST if wanted else []
+
+
+def get_submodel_dirs(wildcards):
+    return [layout.SUBMODEL.format(model=wildcards.model, submodel=id) for id in GRID.submodels(wildcards.model)]
+
+
+def get_scores(wildcards):
+    return expand(layout.SCORES, model=GRID.models, benchmark=GRID.benchmarks)
+
+
+def get_overlaps(wildcards):
+    return expand(layout.OVERLAP, model=GRID.models)
+
+
+def get_output_dir(wildcards, output):
+    return str(Path(output[0]).parent)
+
+
+def get_tables_dir(wildcards, input):
+    return str(Path(input.tables[0]).parent)
+
+
+def get_figures_dir(wildcards, input):
+    return str(Path(input.figures[0]).parent)
+
+
+def get_exports():
+    """The checkpoints that the grid asks for."""
+    names = (name.split("/") for name in GRID.grid.export)
+    return [f"{layout.CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]

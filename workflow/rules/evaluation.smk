@@ -1,0 +1,139 @@
+"""Evaluation: generate, execute, score.
+
+Inputs: base model, mask, benchmark items. Outputs: samples of each sub-model and benchmark, verdicts of executed code,
+and one score file for each base model and benchmark.
+"""
+
+
+rule benchmark_items:
+    """Write the items of a benchmark that ships inside a package."""
+    output:
+        layout.PACKAGE_ITEMS,
+    log:
+        "results/logs/benchmark_items/{benchmark}.log",
+    wildcard_constraints:
+        benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.source.package),
+    conda:
+        "../../envs/submodels.yaml"
+    shell:
+        "python -m submodels items --benchmark {wildcards.benchmark} --out {output} > {log} 2>&1"
+
+
+rule fetch_wordnet:
+    output:
+        directory=directory(layout.FETCHED_WORDNET),
+        manifest=layout.FETCHED_WORDNET_MANIFEST,
+    log:
+        "results/logs/fetch/wordnet.log",
+    retries: 2
+    """Bring WordNet, for METEOR's synonyms."""
+    localrule: True
+    conda:
+        "../../envs/submodels.yaml"
+    shell:
+        "HF_HUB_OFFLINE=0 python -m submodels fetch-wordnet --out {output.directory} > {log} 2>&1"
+
+
+rule generate:
+    """Run every missing benchmark of a sub-model in one process.
+
+    The samples lie beside the marker and are not declared: Snakemake deletes declared outputs before a job, and
+    finished samples must survive a killed job and an added benchmark. The stage itself renews those that are stale.
+    """
+    input:
+        model=get_model,
+        weights=get_weights,
+        questions=[GRID.items(name) for name in GRID.benchmarks],
+    output:
+        marker=layout.GENERATED,
+    log:
+        "results/logs/generation/{model}/{submodel}.log",
+    benchmark:
+        "results/timings/generation/{model}/{submodel}.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        directory=subpath(output.marker, parent=True),
+        model=get_model_dir,
+        submodel=get_submodel_argument,
+        benchmarks=[f"--benchmark {name}={GRID.items(name)}" for name in GRID.benchmarks],
+        limit=get_limit(),
+        seed=GRID.grid.seed,
+        settings=[GRID.generation_fingerprint(name) for name in GRID.benchmarks],
+        version=versions.GENERATE,
+    shell:
+        "python -m submodels generate --model {params.model} {params.submodel} {params.benchmarks} "
+        "--seed {params.seed} {params.limit} --device {GRID.grid.evaluation.device} "
+        "--dtype {GRID.grid.evaluation.dtype} --batch-size {GRID.grid.evaluation.batch_size} --threads {threads} "
+        "--out {params.directory} > {log} 2>&1"
+
+
+rule execute:
+    """Run generated programs against their tests, in a sandbox."""
+    input:
+        marker=ancient(layout.GENERATED),
+        weights=get_weights,
+        questions=get_items,
+    output:
+        layout.EXECUTIONS,
+    log:
+        "results/logs/execution/{model}/{submodel}/{benchmark}.log",
+    benchmark:
+        "results/timings/execution/{model}/{submodel}/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.is_code),
+    conda:
+        "../../envs/toolchains.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        samples=layout.SAMPLES,
+        settings=get_generation_settings,
+        sandbox=GRID.grid.evaluation.sandbox,
+        timeout=GRID.grid.evaluation.timeout,
+        memory=GRID.grid.evaluation.memory_mb,
+        missing=get_missing_toolchain,
+        version=versions.EXECUTE,
+    shell:
+        "python -m submodels execute --benchmark {wildcards.benchmark} --items {input.questions} "
+        "--samples {params.samples} --sandbox {params.sandbox} --timeout {params.timeout} "
+        "--memory-mb {params.memory} --workers {threads} --record-not-run --out {output} > {log} 2>&1"
+
+
+rule score:
+    """Score every sub-model of a base model on one benchmark."""
+    input:
+        samples=get_scored,
+        weights=get_evaluated_weights,
+        questions=get_items,
+        wordnet=get_wordnet,
+    output:
+        layout.SCORES,
+    log:
+        "results/logs/scores/{model}/{benchmark}.log",
+    benchmark:
+        "results/timings/scores/{model}/{benchmark}.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        samples=get_sample_arguments,
+        settings=get_generation_settings,
+        synonyms=GRID.grid.evaluation.synonyms,
+        resamples=GRID.grid.evaluation.resamples,
+        limit=get_limit(),
+        seed=GRID.grid.seed,
+        version=versions.SCORE,
+    shell:
+        "python -m submodels score --model {wildcards.model} --benchmark {wildcards.benchmark} --items {input.questions} "
+        "--synonyms {params.synonyms} {params.limit} --resamples {params.resamples} --seed {params.seed} --out {output} "
+        "{params.samples} > {log} 2>&1"

@@ -1,0 +1,63 @@
+"""Pruning.
+
+Inputs: a base model and its calibration windows. Outputs: for each sub-model packed masks and a manifest; ordinary
+checkpoints of the sub-models that the grid exports.
+"""
+
+
+rule prune:
+    """Prune a base model; the product is a mask."""
+    input:
+        model=get_model,
+        windows=get_windows,
+    output:
+        mask=layout.MASK,
+        manifest=f"{layout.SUBMODEL}/manifest.json",
+    log:
+        "results/logs/pruning/{model}/{submodel}.log",
+    benchmark:
+        "results/timings/pruning/{model}/{submodel}.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        directory=subpath(output.mask, parent=True),
+        model=get_model_dir,
+        method=lambda wildcards: get_submodel(wildcards).method,
+        sparsity=lambda wildcards: get_submodel(wildcards).sparsity,
+        seed=lambda wildcards: get_submodel(wildcards).seed,
+        windows=get_windows_arguments,
+        version=get_method_version,
+    shell:
+        "python -m submodels prune --model {params.model} {params.windows} --method {params.method} "
+        "--sparsity {params.sparsity} --seed {params.seed} --device {GRID.grid.pruning.device} "
+        "--batch-size {GRID.grid.pruning.batch_size} --threads {threads} --out {params.directory} > {log} 2>&1"
+
+
+rule export:
+    """Write a sub-model as an ordinary Hugging Face checkpoint."""
+    input:
+        model=get_model,
+        mask=layout.MASK,
+    output:
+        directory=directory(layout.CHECKPOINT),
+        config=f"{layout.CHECKPOINT}/config.json",
+    log:
+        "results/logs/export/{model}/{submodel}.log",
+    benchmark:
+        "results/timings/export/{model}/{submodel}.tsv"
+    conda:
+        "../../envs/submodels.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        model=get_model_dir,
+        submodel=subpath(input.mask, parent=True),
+    shell:
+        "python -m submodels export --model {params.model} --submodel {params.submodel} --out {output.directory} "
+        "> {log} 2>&1"

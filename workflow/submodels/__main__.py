@@ -1,0 +1,3 @@
+from submodels.cli import main
+
+main()

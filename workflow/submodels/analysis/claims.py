@@ -1,0 +1,282 @@
+"""The paper's claims as a registry: one entry a claim, one number with an interval a base model, method and sparsity.
+
+Accuracies: the interval resamples items inside each benchmark, and every benchmark weighs the same. Distances: there
+are no items, so it resamples decoder blocks; it then says how even the finding is over the blocks, no more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from submodels.analysis import paper
+from submodels.analysis.resampling import Statistic, mean_of_groups, paired, stratified_bootstrap
+from submodels.analysis.study import GENERIC, NOT_RUN, Calibration, Setting, Study, half, half_mean
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
+
+
+class NotTestable(Exception):
+    """The grid lacks what a claim needs; the message says what."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Items (or decoder blocks) and the statistic of their means that a claim is about."""
+
+    groups: list[np.ndarray]
+    statistic: Statistic = field(default=mean_of_groups)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`direction`: the sign of the number if the claim holds. `paper`: the same number from the paper, or None."""
+
+    sentence: str
+    measure: str
+    source: str
+    paper: float | None
+    unit: str
+    direction: int
+    evidence: Callable[[Study, str, Setting], Evidence]
+
+
+def verdict(low: float, high: float, direction: int) -> str:
+    """Supported if the whole interval lies on the claimed side of zero, not supported if on the other side, undecided
+    if it holds zero.
+
+    `direction` is +1 or -1. Bounds equal to zero count as holding zero.
+    """
+    if low <= 0 <= high:
+        return UNDECIDED
+    return SUPPORTED if (low > 0) == (direction > 0) else NOT_SUPPORTED
+
+
+def matched_gain(study: Study, model: str, setting: Setting) -> Evidence:
+    """Matched minus unmatched sets, on every benchmark that has both."""
+    groups = []
+    for benchmark in study.benchmarks:
+        same, other = study.matched(model, setting, benchmark)
+        groups.append(_difference(study, model, setting, same, other, benchmark))
+    return Evidence(_present(groups, "a benchmark with matched and unmatched calibration sets"))
+
+
+def lead_over_generic(study: Study, model: str, setting: Setting) -> Evidence:
+    """Best set with a domain minus the generic set: the smallest lead over all benchmarks.
+
+    The best is chosen for each benchmark on one half of the items and compared on the other half. Resampling lowers a
+    minimum, which is to the claim's disadvantage.
+    """
+    sets = list(study.by_calibration(model, setting))
+    generic = [calibration for calibration in sets if calibration.domain == GENERIC]
+    groups = []
+    for benchmark in study.benchmarks:
+        items = {one: study.set_items(model, setting, [one], benchmark) for one in sets if not one.is_special}
+        means = {one: half_mean(values, for_choice=True) for one, values in items.items()}
+        means = {one: mean for one, mean in means.items() if mean is not None}
+        if means:
+            best = half(items[max(means, key=means.get)], for_choice=False)
+            groups.append(paired(best, study.set_items(model, setting, generic, benchmark)))
+    groups = _present(groups, "a generic calibration set, others, and items for both halves")
+    return Evidence(groups, lambda means: np.min([mean[..., 0] for mean in means], axis=0))
+
+
+def csr_spread(study: Study, model: str, setting: Setting) -> Evidence:
+    """Best minus worst set on CSR benchmarks, minus the same spread averaged over the other benchmarks.
+
+    Resampling widens each spread; both sides of the difference alike, so the difference is what counts.
+    """
+    sets = [calibration for calibration in study.by_calibration(model, setting) if not calibration.is_special]
+    groups, is_csr = [], []
+    for benchmark in study.benchmarks:
+        columns = [study.set_items(model, setting, [one], benchmark) for one in sets]
+        columns = [items for items in columns if items]
+        if len(columns) > 1:
+            common = [task for task in columns[0] if all(task in items for items in columns)]
+            groups.append(np.array([[items[task] for items in columns] for task in common], dtype=np.float64))
+            is_csr.append(study.benchmark(benchmark)["domain"] == "csr")
+    if True not in is_csr or False not in is_csr:
+        raise NotTestable("needs a CSR benchmark, another benchmark and two calibration sets")
+
+    def spread_difference(means: list[np.ndarray]) -> np.ndarray:
+        spreads = [mean.max(axis=-1) - mean.min(axis=-1) for mean in means]
+        csr = [spread for spread, flag in zip(spreads, is_csr, strict=True) if flag]
+        rest = [spread for spread, flag in zip(spreads, is_csr, strict=True) if not flag]
+        return np.mean(csr, axis=0) - np.mean(rest, axis=0)
+
+    return Evidence(groups, spread_difference)
+
+
+def code_math_accuracy(study: Study, model: str, setting: Setting) -> Evidence:
+    """Code sets on math and math sets on code, minus CSR and translation sets on both."""
+    sets = list(study.by_calibration(model, setting))
+    far = [calibration for calibration in sets if calibration.domain in ("csr", "translation")]
+    sides = []
+    for of, on in (("math", "code"), ("code", "math")):
+        near = [calibration for calibration in sets if calibration.domain == of]
+        groups = [_difference(study, model, setting, near, far, name) for name in study.of_domain(on)]
+        sides.append(_present(groups, "code and math benchmarks; code, math and other calibration sets"))
+    n_code = len(sides[0])
+
+    def mean_of_sides(means: list[np.ndarray]) -> np.ndarray:
+        return (mean_of_groups(means[:n_code]) + mean_of_groups(means[n_code:])) / 2
+
+    return Evidence([*sides[0], *sides[1]], mean_of_sides)
+
+
+def language_gain(study: Study, model: str, setting: Setting) -> Evidence:
+    """Set of the benchmark's language minus code sets of other languages."""
+    sets = [one for one in study.by_calibration(model, setting) if one.domain == "code" and one.language]
+    groups = []
+    for benchmark in study.benchmarks:
+        language = study.benchmark(benchmark)["language"]
+        if language:
+            same = [one for one in sets if one.language == language]
+            other = [one for one in sets if one.language != language]
+            groups.append(_difference(study, model, setting, same, other, benchmark))
+    return Evidence(_present(groups, "code calibration sets of two languages and a benchmark of one of them"))
+
+
+def code_math_distance(study: Study, model: str, setting: Setting) -> Evidence:
+    """Distance of kept weights, code to math, minus code or math to CSR or translation."""
+
+    def near(domains: set) -> bool:
+        return domains == {"code", "math"}
+
+    def far(domains: set) -> bool:
+        return len(domains & {"code", "math"}) == 1 and len(domains & {"csr", "translation"}) == 1
+
+    return _distances(study, model, setting, near, far)
+
+
+def within_domain_distance(study: Study, model: str, setting: Setting) -> Evidence:
+    """Distance of kept weights between two sets of one domain, minus sets of two domains."""
+    return _distances(study, model, setting, lambda domains: len(domains) == 1, lambda domains: len(domains) == 2)
+
+
+def _distances(study: Study, model: str, setting: Setting, near: Callable, far: Callable) -> Evidence:
+    pairs = study.pairs(model, setting)
+    pairs = pairs[(pairs["level"] == "layer") & pairs["kind"].isin(["within domain", "cross domain"])]
+    domains = [{a.domain, b.domain} for a, b in zip(pairs["set_a"], pairs["set_b"], strict=True)]
+    distances = []
+    for wanted in (near, far):
+        chosen = pairs[np.array([wanted(both) for both in domains], dtype=bool)]
+        distances.append(chosen.groupby("layer")["kept_distance"].mean())
+    difference = (distances[0] - distances[1]).dropna().to_numpy().reshape(-1, 1)
+    return Evidence(_present([difference], "distances of both kinds of pairs, by decoder block"))
+
+
+def _difference(
+    study: Study, model: str, setting: Setting, a: list[Calibration], b: list[Calibration], benchmark: str
+) -> np.ndarray:
+    return paired(study.set_items(model, setting, a, benchmark), study.set_items(model, setting, b, benchmark))
+
+
+def _present(groups: list[np.ndarray], need: str) -> list[np.ndarray]:
+    groups = [group for group in groups if len(group)]
+    if not groups:
+        raise NotTestable(f"needs {need}")
+    return groups
+
+
+_README = "authors' README, Gemma-1.1-7b-it at 50%"
+CLAIMS = {
+    "matched_beats_unmatched": Claim(
+        "A sub-model keeps most on the domain of its calibration set.",
+        "accuracy, matched minus unmatched calibration sets",
+        _README,
+        paper.gemma_matched_gain() / 100,
+        "points",
+        +1,
+        matched_gain,
+    ),
+    "generic_never_best": Claim(
+        "A generic calibration set (C4; here the mix) is never the best.",
+        "accuracy, best set with a domain minus the generic set, smallest lead of all benchmarks",
+        _README,
+        paper.gemma_best_over_generic() / 100,
+        "points",
+        +1,
+        lead_over_generic,
+    ),
+    "csr_flat": Claim(
+        "Commonsense reasoning hardly depends on the calibration set.",
+        "best minus worst set on CSR, minus the same on the other benchmarks",
+        _README,
+        (paper.gemma_spread("csr") - sum(map(paper.gemma_spread, ("code", "translation", "math"))) / 3) / 100,
+        "points",
+        -1,
+        csr_spread,
+    ),
+    "code_math_accuracy": Claim(
+        "Code and math are near each other: each serves the other better than CSR or translation sets do.",
+        "accuracy, code on math and math on code minus CSR and translation sets there",
+        _README,
+        paper.gemma_code_math_gain() / 100,
+        "points",
+        +1,
+        code_math_accuracy,
+    ),
+    "code_math_distance": Claim(
+        "Code and math sub-models share more weights than either shares with CSR or translation.",
+        "Jaccard distance, code to math minus either to CSR or translation",
+        "shown as a plot only",
+        None,
+        "distance",
+        -1,
+        code_math_distance,
+    ),
+    "language_specificity": Claim(
+        "A sub-model keeps most on the programming language of its calibration set.",
+        "accuracy, same language minus the other code sets",
+        "Table IV, CodeLlama-13B at 50%",
+        paper.language_gain() / 100,
+        "points",
+        +1,
+        language_gain,
+    ),
+    "within_domain_distance": Claim(
+        "Sub-models of one domain share more weights than sub-models of two domains.",
+        "Jaccard distance, within a domain minus across domains",
+        "shown as a plot only",
+        None,
+        "distance",
+        -1,
+        within_domain_distance,
+    ),
+}
+
+
+def evaluate(claim: Claim, study: Study, model: str, setting: Setting) -> dict:
+    """Value, interval and verdict of a claim, or why it cannot be tested here."""
+    try:
+        evidence = claim.evidence(study, model, setting)
+    except NotTestable as reason:
+        return {"status": NOT_RUN, "reason": str(reason)}
+    value, low, high = stratified_bootstrap(evidence.groups, study.resampling, evidence.statistic)
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": sum(len(group) for group in evidence.groups),
+        "verdict": verdict(low, high, claim.direction),
+        "status": "ok",
+        "reason": None,
+    }
+
+
+def claims(study: Study) -> pd.DataFrame:
+    """One row for each claim, base model, method and sparsity."""
+    rows = []
+    for name, claim in CLAIMS.items():
+        for model in study.models:
+            for setting in study.settings(model):
+                rows.append(
+                    {"claim": name, "sentence": claim.sentence, "measure": claim.measure, "source": claim.source}
+                    | {"paper": claim.paper, "unit": claim.unit, "direction": claim.direction}
+                    | {"model": model, "method": setting.method, "sparsity": setting.sparsity}
+                    | {"value": None, "low": None, "high": None, "n": None, "verdict": None}
+                    | evaluate(claim, study, model, setting)
+                )
+    return pd.DataFrame(rows)

@@ -1,0 +1,399 @@
+"""Stage `write_report`: one page that opens from disk, without a network, and leads from every number to its samples.
+
+Completions are untrusted text: the template escapes everything, and the page's policy runs its own script
+alone.
+"""
+
+import base64
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+
+from submodels import files
+from submodels.analysis import paper
+from submodels.analysis.claims import CLAIMS
+from submodels.analysis.figures import read_table
+from submodels.analysis.study import CONTROL, DENSE, GENERIC, Setting, Study, load_study, pruned_fraction
+from submodels.analysis.tables import (
+    TABLES,
+    interval,
+    measured,
+    not_run,
+    percent,
+    points,
+)
+from submodels.errors import SubmodelsError
+
+FIGURE_CAPTIONS = {
+    "cross_task": "Change against dense in percentage points, calibration set by benchmark. ≈ marks changes whose "
+    "interval holds zero; strips show the domain of set and benchmark.",
+    "sparsity": "Accuracy against the share of weights pruned, by domain of the benchmark.",
+    "languages": "Accuracy of the code calibration sets on each programming language.",
+    "jaccard": "Jaccard distance of kept weights between calibration sets, with the floor between two draws of one set "
+    "and the distance of two random masks.",
+    "jaccard_layers": "Jaccard distance of kept weights by decoder block.",
+}
+_PROMPT_FIELDS = ("prompt", "question", "source", "query")
+
+
+def write_report(scores: list[Path], grid: Path, tables: Path, figures: Path, out: Path) -> None:
+    """Write the page `out`, which links to tables, figures, samples and manifests by relative paths.
+
+    scores: score files; grid: description of the grid (JSON); tables, figures: directories of the stages before.
+    Paths inside score files and the grid are relative to the working directory.
+    """
+    study = load_study(scores, [], grid)
+    read = {name: _read(tables, name) for name in TABLES}
+    links = Links(study, Path(out).parent)
+    template = _environment().get_template("report.html.j2")
+    script = _template_text("report.js")
+    page = template.render(
+        study=study,
+        grid=study.grid,
+        tiny_world=all(entry.get("tiny_world") for entry in study.grid["models"].values()),
+        level=f"{100 * study.resampling.level:g}%",
+        counts=_counts(read["scores"]),
+        claims=_claims(read["claims"]),
+        matrices=_matrices(study, read["relative"], links),
+        figures=_figures(study, Path(figures), links),
+        readable=[
+            {"name": name, "caption": TABLES[name].caption, "table": TABLES[name].show(read[name])}
+            for name in ("best_submodels", "code_languages", "within_domain")
+        ],
+        examples=_examples(study, links),
+        gaps=_gaps(read["scores"]),
+        provenance=_provenance(links),
+        rows=_score_rows(read["scores"], links),
+        tables_href=links.to(tables),
+        paper=paper,
+        script=script,
+        policy=_policy(script),
+        percent=percent,
+        points=points,
+    )
+    files.write_text(out, page)
+
+
+class Links:
+    """Relative addresses from the report's directory; None for files that are not there."""
+
+    def __init__(self, study: Study, directory: Path):
+        self._study = study
+        self._directory = directory
+        self._roots = study.grid.get("roots", {})
+
+    def to(self, path: Path | str) -> str:
+        return quote(os.path.relpath(path, self._directory).replace(os.sep, "/"))
+
+    def existing(self, path: Path | str | None) -> str | None:
+        return self.to(path) if path and Path(path).is_file() else None
+
+    def samples(self, model: str, submodel: str, benchmark: str) -> str | None:
+        return self.existing(self._study.score(model, submodel, benchmark).get("samples"))
+
+    def manifest_path(self, model: str, submodel: str) -> Path | None:
+        """Manifest of the mask, or of the base model for `dense`."""
+        if submodel == DENSE:
+            path = self._study.grid["models"][model].get("manifest")
+            return Path(path) if path else None
+        root = self._roots.get("submodels")
+        return Path(root) / model / submodel / "manifest.json" if root else None
+
+    def manifest(self, model: str, submodel: str) -> str | None:
+        return self.existing(self.manifest_path(model, submodel))
+
+    def generation_path(self, model: str, submodel: str, benchmark: str) -> Path | None:
+        root = self._roots.get("generations")
+        return Path(root) / model / submodel / f"{benchmark}.manifest.json" if root else None
+
+    def manifest_paths(self) -> list[Path]:
+        """Every manifest behind the scores that exists."""
+        paths = []
+        for model in self._study.models:
+            for submodel in self._study.evaluated(model):
+                paths.append(self.manifest_path(model, submodel))
+                paths += [self.generation_path(model, submodel, name) for name in self._study.benchmarks]
+        return [path for path in dict.fromkeys(paths) if path and path.is_file()]
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("submodels.analysis"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _template_text(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return f"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def _read(tables: Path, name: str) -> pd.DataFrame:
+    path = Path(tables) / f"{name}.csv"
+    if not path.is_file():
+        raise SubmodelsError(f"{path}: no such file; run the tabulate stage first")
+    return read_table(path)
+
+
+def _counts(scores: pd.DataFrame) -> dict:
+    primary = scores[scores["primary"]]
+    ran = primary["status"] == "ok"
+    pruned = primary.loc[primary["submodel"] != DENSE, ["model", "submodel"]].drop_duplicates()
+    return {
+        "models": primary["model"].nunique(),
+        "submodels": len(pruned),
+        "benchmarks": primary["benchmark"].nunique(),
+        "ran": int(ran.sum()),
+        "not_run": int((~ran).sum()),
+    }
+
+
+def _claims(frame: pd.DataFrame) -> list[dict]:
+    grouped = []
+    for name, claim in CLAIMS.items():
+        rows = [
+            {
+                "model": row.model,
+                "setting": f"{row.method}, {row.sparsity} pruned",
+                "value": measured(row.value, claim.unit) if row.status == "ok" else "",
+                "interval": interval(row.low, row.high, lambda bound, unit=claim.unit: measured(bound, unit)),
+                "verdict": row.verdict if row.status == "ok" else not_run(row.reason),
+                "kind": row.verdict.replace(" ", "-") if row.status == "ok" else "not-run",
+            }
+            for row in frame[frame["claim"] == name].itertuples()
+        ]
+        stated = "no figure" if claim.paper is None else measured(claim.paper, claim.unit)
+        claimed = "above zero" if claim.direction > 0 else "below zero"
+        grouped.append({"claim": claim, "paper": stated, "claimed": claimed, "rows": rows})
+    return grouped
+
+
+def _matrices(study: Study, relative: pd.DataFrame, links: Links) -> list[dict]:
+    """One matrix a base model, method and sparsity, the controls without calibration at the same sparsity below it."""
+    matrices = []
+    for model in study.models:
+        own = relative[relative["model"] == model]
+        for setting in study.settings(model):
+            if not study.scored_by_calibration(model, setting):
+                continue
+            at = own["sparsity"] == setting.sparsity
+            calibrated = own[at & (own["method"] == setting.method)]
+            bare = own[at & (own["calibration"] == "none")]
+            rows = [_dense_row(study, model, links)]
+            for part in (calibrated, bare):
+                for name, cells in part.groupby("calibration" if part is calibrated else "method", sort=False):
+                    rows.append(_matrix_row(name, model, cells, study, links))
+            matrices.append({"model": model, "setting": setting, "rows": rows})
+    return matrices
+
+
+_CELL = {"text": "", "note": "", "noise": False, "matched": False, "loss": 0, "hrefs": [("", None)], "missing": False}
+
+
+def _dense_row(study: Study, model: str, links: Links) -> dict:
+    cells = []
+    for benchmark in study.benchmarks:
+        score = study.score(model, DENSE, benchmark)
+        metric = score["metrics"].get(study.benchmark(benchmark)["primary"])
+        href = links.samples(model, DENSE, benchmark)
+        cells.append(
+            _CELL
+            | {"text": percent(metric["value"]), "note": interval(metric["low"], metric["high"]), "hrefs": [("", href)]}
+            if metric
+            else _CELL | {"text": not_run(score["reason"]), "missing": True}
+        )
+    return {"name": DENSE, "note": "accuracy (%)", "href": links.manifest(model, DENSE), "cells": cells}
+
+
+def _matrix_row(name: str, model: str, cells: pd.DataFrame, study: Study, links: Links) -> dict:
+    by_benchmark = {row.benchmark: row for row in cells.itertuples()}
+    shown = []
+    for benchmark in study.benchmarks:
+        row = by_benchmark[benchmark]
+        if row.status != "ok":
+            shown.append(_CELL | {"text": not_run(row.reason), "missing": True})
+            continue
+        seeds = [(id.rpartition("-")[2], links.samples(model, id, benchmark)) for id in row.submodels.split()]
+        shown.append(
+            _CELL
+            | {
+                "text": points(row.difference),
+                "note": interval(row.low, row.high, points),
+                "noise": row.inside_noise,
+                "matched": row.matched,
+                "loss": round(min(max(-row.difference, 0), 1), 3),
+                "hrefs": seeds,
+            }
+        )
+    first = cells.iloc[0]
+    note = {GENERIC: "generic", CONTROL: "control"}.get(first["calibration_domain"], first["calibration_domain"])
+    note = "control, no calibration" if first["calibration"] == "none" else note
+    return {"name": name, "note": note, "href": links.manifest(model, first["submodels"].split()[0]), "cells": shown}
+
+
+def _figures(study: Study, directory: Path, links: Links) -> list[dict]:
+    shown = []
+    for name, caption in FIGURE_CAPTIONS.items():
+        for model in study.models:
+            stem = directory / f"{name}-{model}"
+            if not stem.with_name(stem.name + ".svg").is_file():
+                raise SubmodelsError(f"{stem}.svg: no such file; run the draw_figures stage first")
+            shown.append(
+                {
+                    "name": name,
+                    "model": model,
+                    "caption": caption,
+                    "svg": links.to(f"{stem}.svg"),
+                    "csv": links.to(f"{stem}.csv"),
+                }
+            )
+    return shown
+
+
+def _examples(study: Study, links: Links) -> list[dict]:
+    """One item a domain: what dense, a matched and an unmatched sub-model said.
+
+    A fixed rule: first base model; first benchmark of the domain; first item, in the order of its file, on which dense
+    reaches its highest item score; first calibrating method at its highest unstructured sparsity; first matched and
+    first unmatched set of another domain, lowest seed, first sample.
+    """
+    model = study.models[0]
+    examples = []
+    for domain in study.domains():
+        benchmark = study.scored(model, domain)[0]
+        rows = {row["task_id"]: row for row in _items(study, benchmark)}
+        dense = study.items(model, [DENSE], benchmark)
+        order = [task for task in rows if task in dense] or list(dense)
+        setting = _example_setting(study, model)
+        if not order or setting is None or max(dense.values()) == 0:
+            reason = "dense was not run or solves no item, or the grid has no calibrated sub-model"
+            examples.append({"domain": domain, "benchmark": benchmark, "reason": reason})
+            continue
+        task = max(order, key=lambda name: dense[name])
+        groups = study.scored_by_calibration(model, setting)
+        same, other = ([one for one in sets if one in groups] for sets in study.matched(model, setting, benchmark))
+        other = [calibration for calibration in other if calibration.domain != domain]
+        chosen = {"dense": DENSE}
+        chosen |= {"matched": groups[same[0]][0]} if same else {}
+        chosen |= {"unmatched": groups[other[0]][0]} if other else {}
+        answers = [
+            _answer(study, links, model, id, benchmark, task, rows.get(task, {}), role) for role, id in chosen.items()
+        ]
+        prompt = next((rows[task][key] for key in _PROMPT_FIELDS if key in rows.get(task, {})), None)
+        examples.append(
+            {
+                "domain": domain,
+                "benchmark": benchmark,
+                "task": task,
+                "prompt": prompt,
+                "answers": answers,
+                "reason": None,
+            }
+        )
+    return examples
+
+
+def _items(study: Study, benchmark: str) -> list[dict]:
+    path = study.benchmark(benchmark).get("items")
+    return files.read_jsonl(path) if path and Path(path).is_file() else []
+
+
+def _example_setting(study: Study, model: str) -> Setting | None:
+    settings = [setting for setting in study.settings(model) if study.scored_by_calibration(model, setting)]
+    method = [setting for setting in settings if setting.method == settings[0].method]
+    return max(method, key=lambda one: ("of" not in one.sparsity, pruned_fraction(one.sparsity)), default=None)
+
+
+def _answer(study: Study, links: Links, model: str, id: str, benchmark: str, task: str, item: dict, role: str) -> dict:
+    score = study.score(model, id, benchmark)
+    answer = {"role": role, "submodel": id, "href": links.samples(model, id, benchmark)}
+    if score["status"] != "ok":
+        return answer | {"text": "", "verdict": not_run(score["reason"]), "good": False}
+    lines = files.read_jsonl(score["samples"]) if answer["href"] else []
+    line = next((line for line in lines if line["task_id"] == task), None)
+    primary = study.benchmark(benchmark)["primary"]
+    value = score["items"][task][primary]
+    if line is None:
+        return answer | {"text": "(samples are not at hand)", "verdict": f"{primary} {value:.2f}", "good": value > 0}
+    verdict = line.get("result") or f"{primary} {value:.2f}"
+    good = line["passed"] is True if "passed" in line else value > 0.5
+    return answer | {"text": _said(line, item), "verdict": verdict, "good": good}
+
+
+def _said(line: dict, item: dict) -> str:
+    """The completion, or the choice with the highest likelihood."""
+    if "completion" in line:
+        return line["completion"]
+    likelihoods = line["loglikelihoods"]
+    best = likelihoods.index(max(likelihoods))
+    return item["choices"][best] if "choices" in item else f"choice {best}"
+
+
+def _gaps(scores: pd.DataFrame) -> list[dict]:
+    """What did not run: reason, base model, benchmark and how many sub-models."""
+    missing = scores[scores["primary"] & (scores["status"] != "ok")]
+    counted = Counter((row.model, row.benchmark, not_run(row.reason)) for row in missing.itertuples())
+    return [
+        {"model": model, "benchmark": benchmark, "reason": reason, "n": n}
+        for (model, benchmark, reason), n in counted.items()
+    ]
+
+
+def _provenance(links: Links) -> dict:
+    """Versions, commits, hours and machines' peak memory over all manifests behind the scores."""
+    manifests = [files.read_json(path) for path in links.manifest_paths()]
+    versions: dict[str, set] = {}
+    for manifest in manifests:
+        for library, version in manifest.get("versions", {}).items():
+            versions.setdefault(library, set()).add(version)
+    commits = {(git["commit"], git["dirty"]) for manifest in manifests if (git := manifest.get("git"))}
+    seconds: Counter = Counter()
+    for manifest in manifests:
+        seconds[manifest["stage"]] += manifest.get("wall_seconds", 0)
+    return {
+        "n": len(manifests),
+        "versions": {library: ", ".join(sorted(found)) for library, found in sorted(versions.items())},
+        "commits": [f"{commit}{' with uncommitted changes' if dirty else ''}" for commit, dirty in sorted(commits)],
+        "hours": {stage: f"{total / 3600:.2f}" for stage, total in sorted(seconds.items())},
+        "peak": max((manifest.get("peak_memory_mb", 0) for manifest in manifests), default=None),
+    }
+
+
+def _score_rows(scores: pd.DataFrame, links: Links) -> list[dict]:
+    shown: Callable = lambda value: "" if pd.isna(value) else str(int(value))  # noqa: E731
+    rows = []
+    for row in scores.itertuples():
+        ok = row.status == "ok"
+        generation = links.generation_path(row.model, row.submodel, row.benchmark)
+        rows.append(
+            {
+                "model": row.model,
+                "submodel": row.submodel,
+                "benchmark": row.benchmark,
+                "metric": row.metric,
+                "status": row.status,
+                "value": percent(row.value) if ok else not_run(row.reason),
+                "interval": interval(row.low, row.high) if ok else "",
+                "n_items": shown(row.n_items) if ok else "",
+                "outcomes": [
+                    shown(count) if ok else "" for count in (row.passed, row.failed, row.compile_error, row.timed_out)
+                ],
+                "samples": links.existing(row.samples) if ok else None,
+                "manifest": links.manifest(row.model, row.submodel),
+                "generation": links.existing(generation),
+            }
+        )
+    return rows

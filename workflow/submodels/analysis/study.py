@@ -1,0 +1,255 @@
+"""What the analysis reads - scores, overlaps and the description of the grid - and the few questions all tables ask."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from submodels import files
+from submodels.errors import SubmodelsError
+from submodels.pruning import patterns
+
+DENSE = "dense"
+NO_CALIBRATION = "none"
+GENERIC = "generic"
+CONTROL = "control"
+DOMAINS = ("code", "math", "csr", "translation", GENERIC, CONTROL)
+LANGUAGES = ("python", "java", "cpp", "javascript")
+NOT_RUN = "not run"
+OVERLAP_COLUMNS = ["a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A calibration set as the analysis sees it; `none` for methods that need no data."""
+
+    name: str
+    domain: str | None
+    language: str | None
+
+    @property
+    def is_special(self) -> bool:
+        """True for sets of no domain: neither matched nor unmatched to any benchmark."""
+        return self.domain in (None, GENERIC, CONTROL)
+
+    def matches(self, domain: str, language: str | None) -> bool:
+        """Same domain and, when both have a language, the same language."""
+        same_language = language is None or self.language is None or self.language == language
+        return self.domain == domain and same_language
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a comparison of calibration sets holds fixed."""
+
+    method: str
+    sparsity: str
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made; taken from the score files, so that every interval of a grid is made alike."""
+
+    resamples: int
+    seed: int
+    level: float
+
+
+class Study:
+    """Everything measured on one grid."""
+
+    def __init__(self, grid: dict, scores: dict[tuple[str, str], dict], overlaps: dict[str, pd.DataFrame]):
+        """`scores`: (model, benchmark) -> score file; `overlaps`: model -> rows of its overlap file."""
+        self.grid = grid
+        self.scores = scores
+        self.overlaps = overlaps
+        self.models = list(grid["models"])
+        self.benchmarks = sorted(grid["benchmarks"], key=self._benchmark_order)
+        drawn = [score["bootstrap"] for score in scores.values()]
+        self.resampling = Resampling(**drawn[0])
+        if any(other != drawn[0] for other in drawn):
+            raise SubmodelsError("score files disagree on `bootstrap`; score all benchmarks again with one setting")
+
+    def _benchmark_order(self, benchmark: str):
+        entry = self.grid["benchmarks"][benchmark]
+        return (_position(DOMAINS, entry["domain"]), _position(LANGUAGES, entry["language"]))
+
+    def benchmark(self, name: str) -> dict:
+        return self.grid["benchmarks"][name]
+
+    def domains(self) -> list[str]:
+        """Domains that have a benchmark, in the fixed order."""
+        present = {entry["domain"] for entry in self.grid["benchmarks"].values()}
+        return sorted(present, key=lambda domain: _position(DOMAINS, domain))
+
+    def of_domain(self, domain: str) -> list[str]:
+        return [name for name in self.benchmarks if self.benchmark(name)["domain"] == domain]
+
+    def scored(self, model: str, domain: str) -> list[str]:
+        """Benchmarks of a domain that the dense baseline ran; all of them when it ran none, to say why."""
+        ran = [name for name in self.of_domain(domain) if self.items(model, [DENSE], name)]
+        return ran or self.of_domain(domain)
+
+    def submodels(self, model: str) -> dict[str, dict]:
+        """Pruned sub-models of a base model by id, whether scored or not."""
+        known = {id: entry for id, entry in self.grid["submodels"].items() if id != DENSE}
+        own = self.grid["models"][model].get("submodels", known)
+        return {id: known[id] for id in own if id != DENSE}
+
+    def evaluated(self, model: str) -> list[str]:
+        """Ids that should have scores, the dense baseline first, then in the fixed order of calibration sets."""
+        ids = self.grid["models"][model].get("evaluated", self.submodels(model))
+        entries = self.submodels(model)
+        return [DENSE, *sorted((id for id in ids if id != DENSE), key=lambda id: self._submodel_order(entries[id]))]
+
+    def _submodel_order(self, entry: dict):
+        uncalibrated = entry["calibration"] == NO_CALIBRATION
+        return (
+            uncalibrated,
+            entry["method"],
+            pruned_fraction(entry["sparsity"]),
+            entry["sparsity"],
+            self._calibration_order(self.calibration(entry)),
+            entry["seed"],
+        )
+
+    @staticmethod
+    def _calibration_order(calibration: Calibration):
+        return (_position(DOMAINS, calibration.domain), _position(LANGUAGES, calibration.language), calibration.name)
+
+    @staticmethod
+    def calibration(entry: dict) -> Calibration:
+        return Calibration(entry["calibration"], entry["domain"], entry["language"])
+
+    def score(self, model: str, submodel: str, benchmark: str) -> dict:
+        """The score's entry; one of status `not run` with a reason when there is none."""
+        missing = {"status": NOT_RUN, "reason": "no score was written", "items": {}, "metrics": {}}
+        score = self.scores.get((model, benchmark), {"submodels": {}})
+        return score["submodels"].get(submodel, missing)
+
+    def items(self, model: str, ids: list[str], benchmark: str) -> dict[str, float]:
+        """Per item, the mean primary value over those of `ids` that ran (seeds or sets); {} when none did."""
+        primary = self.benchmark(benchmark)["primary"]
+        ran = [self.score(model, id, benchmark) for id in ids]
+        ran = [score["items"] for score in ran if score["status"] == "ok"]
+        if not ran:
+            return {}
+        common = [task for task in ran[0] if all(task in items for items in ran)]
+        return {task: sum(items[task][primary] for items in ran) / len(ran) for task in common}
+
+    def settings(self, model: str) -> list[Setting]:
+        """Every method that calibrates, with each of its sparsities."""
+        entries = [entry for entry in self.submodels(model).values() if entry["calibration"] != NO_CALIBRATION]
+        found = {Setting(entry["method"], entry["sparsity"]) for entry in entries}
+        return sorted(found, key=lambda setting: (setting.method, pruned_fraction(setting.sparsity), setting.sparsity))
+
+    def uncalibrated_methods(self, model: str) -> list[str]:
+        entries = self.submodels(model).values()
+        return sorted({entry["method"] for entry in entries if entry["calibration"] == NO_CALIBRATION})
+
+    def by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
+        """Calibration set -> ids of its seeds, in the fixed order of calibration sets."""
+        grouped: dict[Calibration, list[str]] = {}
+        for id, entry in self.submodels(model).items():
+            if (entry["method"], entry["sparsity"]) == (setting.method, setting.sparsity):
+                grouped.setdefault(self.calibration(entry), []).append(id)
+        return {key: sorted(grouped[key]) for key in sorted(grouped, key=self._calibration_order)}
+
+    def scored_by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
+        """The same without sub-models that are pruned to compare masks only."""
+        evaluated = set(self.evaluated(model))
+        groups = self.by_calibration(model, setting).items()
+        return {calibration: kept for calibration, ids in groups if (kept := [id for id in ids if id in evaluated])}
+
+    def matched(self, model: str, setting: Setting, benchmark: str) -> tuple[list[Calibration], list[Calibration]]:
+        """Calibration sets that match a benchmark and those that do not; generic and control sets are in neither."""
+        entry = self.benchmark(benchmark)
+        sets = [calibration for calibration in self.by_calibration(model, setting) if not calibration.is_special]
+        same = [calibration for calibration in sets if calibration.matches(entry["domain"], entry["language"])]
+        return same, [calibration for calibration in sets if calibration not in same]
+
+    def set_items(self, model: str, setting: Setting, sets: list[Calibration], benchmark: str) -> dict[str, float]:
+        """Per item, the mean over calibration sets; every set weighs the same, whatever its number of seeds."""
+        groups = self.by_calibration(model, setting)
+        each = [items for calibration in sets if (items := self.items(model, groups[calibration], benchmark))]
+        if not each:
+            return {}
+        common = [task for task in each[0] if all(task in items for items in each)]
+        return {task: sum(items[task] for items in each) / len(each) for task in common}
+
+    def pairs(self, model: str, setting: Setting) -> pd.DataFrame:
+        """Overlap rows between sub-models of one setting, with `set_a`, `set_b` (Calibration) and `kind` of pair."""
+        ids = {id: calibration for calibration, ids in self.by_calibration(model, setting).items() for id in ids}
+        rows = self.overlaps.get(model, pd.DataFrame(columns=OVERLAP_COLUMNS))
+        rows = rows[rows["a"].isin(ids.keys()) & rows["b"].isin(ids.keys()) & (rows["a"] != rows["b"])]
+        set_a, set_b = [ids[id] for id in rows["a"]], [ids[id] for id in rows["b"]]
+        kinds = [pair_kind(a, b) for a, b in zip(set_a, set_b, strict=True)]
+        return rows.assign(set_a=set_a, set_b=set_b, kind=kinds)
+
+
+def _position(order: tuple, value) -> int:
+    return order.index(value) if value in order else len(order)
+
+
+def pair_kind(a: Calibration, b: Calibration) -> str:
+    """Kind of a pair of sub-models: `seeds` (one set, two draws), `within domain`, `cross domain` or `other`."""
+    if a == b:
+        return "seeds"
+    if a.is_special or b.is_special:
+        return "other"
+    return "within domain" if a.domain == b.domain else "cross domain"
+
+
+def pruned_fraction(sparsity: str) -> float:
+    """Fraction of weights pruned: 0.5 for both `0.50` and `2of4`."""
+    pattern = patterns.parse(sparsity)
+    return pattern.n / pattern.m if isinstance(pattern, patterns.NofM) else pattern.ratio
+
+
+def for_selection(task_id: str) -> bool:
+    """Whether an item belongs to the half on which a best sub-model is chosen; the other half reports it."""
+    return hashlib.sha256(str(task_id).encode("utf-8")).digest()[0] % 2 == 0
+
+
+def half(items: dict[str, float], for_choice: bool) -> dict[str, float]:
+    """The items on which a best sub-model is chosen, or those on which it is reported."""
+    return {task: value for task, value in items.items() if for_selection(task) == for_choice}
+
+
+def half_mean(items: dict[str, float], for_choice: bool) -> float | None:
+    """Mean over one half of the items; None if it is empty."""
+    values = half(items, for_choice).values()
+    return sum(values) / len(values) if values else None
+
+
+def load_study(scores: list[Path], overlaps: list[Path], grid: Path) -> Study:
+    """Read a study from its files; an overlap file is named after its model. Errors name the file and the key."""
+    description = files.read_json(grid)
+    for key in ("name", "models", "submodels", "benchmarks"):
+        if key not in description:
+            raise SubmodelsError(f"{grid}: key '{key}' is missing; write the grid's description again")
+    if not scores:
+        raise SubmodelsError("no score files given; run the score stage first")
+    read = {}
+    for path in scores:
+        score = files.read_json(path)
+        missing = {"model", "benchmark", "bootstrap", "submodels"} - set(score)
+        if missing:
+            raise SubmodelsError(f"{path}: key '{min(missing)}' is missing; score this benchmark again")
+        for axis in ("model", "benchmark"):
+            if score[axis] not in description[f"{axis}s"]:
+                raise SubmodelsError(f"{path}: {axis} '{score[axis]}' is not in {grid}; delete the file or extend it")
+        read[score["model"], score["benchmark"]] = score
+    return Study(description, read, {Path(path).stem: _read_overlap(path) for path in overlaps})
+
+
+def _read_overlap(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, dtype={"a": str, "b": str, "level": str, "module": str})
+    except FileNotFoundError as error:
+        raise SubmodelsError(f"{path}: no such file") from error
+    missing = [column for column in OVERLAP_COLUMNS if column not in rows]
+    if missing:
+        raise SubmodelsError(f"{path}: column '{missing[0]}' is missing; run the overlap stage again")
+    return rows

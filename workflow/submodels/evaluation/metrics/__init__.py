@@ -1,0 +1,13 @@
+"""Registry of metric families: the `scorer` of a task file names one."""
+
+from submodels.evaluation.metrics import accuracy, exact_match, pass_at_k, translation
+from submodels.evaluation.metrics.base import Samples, Scorer, Scores
+
+SCORERS: dict[str, Scorer] = {
+    "pass_at_k": pass_at_k.SCORER,
+    "exact_match": exact_match.SCORER,
+    "accuracy": accuracy.SCORER,
+    "translation": translation.SCORER,
+}
+
+__all__ = ["SCORERS", "Samples", "Scorer", "Scores"]

@@ -1,0 +1,42 @@
+"""Accuracy of multiple choice by log-likelihood.
+
+acc takes the choice of the greatest log-likelihood; acc_norm divides each log-likelihood by the choice's length in
+characters first, as lm-eval does. Of equal values the first choice wins.
+"""
+
+from submodels.evaluation.metrics.base import Samples, Scorer, Scores, mean, text_fault
+
+
+def best(values: list[float]) -> int:
+    """Index of the first greatest value."""
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def _fault(item: dict) -> str | None:
+    if fault := text_fault(item, "query"):
+        return fault
+    choices, gold = item.get("choices"), item.get("gold")
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
+        return "`choices` needs at least two texts that are not empty"
+    if type(gold) is not int or not 0 <= gold < len(choices):
+        return f"`gold` needs the index of a choice, 0 to {len(choices) - 1}"
+    return None
+
+
+def _score(items: list[dict], samples: Samples, synonyms: str) -> Scores:
+    values = {}
+    for item in items:
+        right, right_norm = [], []
+        for line in samples[item["task_id"]]:
+            raw = line["loglikelihoods"]
+            if len(raw) != len(item["choices"]):
+                raise ValueError(f"{item['task_id']} has {len(item['choices'])} choices but {len(raw)} log-likelihoods")
+            norm = [value / len(choice) for value, choice in zip(raw, item["choices"], strict=True)]
+            right.append(float(best(raw) == item["gold"]))
+            right_norm.append(float(best(norm) == item["gold"]))
+        values[item["task_id"]] = {"acc": mean(right), "acc_norm": mean(right_norm)}
+    correct = round(sum(value["acc"] for value in values.values()))
+    return Scores(values, {"correct": correct, "wrong": len(items) - correct})
+
+
+SCORER = Scorer("multiple_choice", lambda samples: ["acc", "acc_norm"], _fault, _score)

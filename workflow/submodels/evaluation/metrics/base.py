@@ -1,0 +1,45 @@
+"""What every metric family offers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Samples = dict[str, list[dict]]  # task_id -> the lines of its samples
+
+
+@dataclass
+class Scores:
+    """Scores of one sub-model on one benchmark; all values are fractions.
+
+    items: task_id -> metric -> value, the mean over the item's samples unless the metric says otherwise.
+    counts: how many samples ended how. corpus: metrics that are no mean over items.
+    """
+
+    items: dict[str, dict[str, float]]
+    counts: dict[str, int]
+    corpus: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One family of metrics.
+
+    output_type: lm-eval's name for what the samples are. metrics: names of its metrics, best known first, for n
+    samples an item. fault: what is wrong with an item, or None. score: (items, samples, synonyms) -> Scores.
+    """
+
+    output_type: str
+    metrics: Callable[[int], list[str]]
+    fault: Callable[[dict], str | None]
+    score: Callable[[list[dict], Samples, str], Scores]
+
+
+def text_fault(item: dict, *fields: str) -> str | None:
+    """The fault of an item that lacks one of these text fields."""
+    for name in fields:
+        if not isinstance(item.get(name), str):
+            return f"needs a text `{name}`"
+    return None
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,46 @@
+"""pass@k of programs that were executed against tests."""
+
+from collections import Counter
+from math import comb
+
+from submodels.evaluation.metrics.base import Samples, Scorer, Scores, text_fault
+
+KS = (1, 10, 100)
+VERDICTS = ("passed", "failed", "compile error", "timed out", "out of memory")
+
+
+def pass_at_k(n: int, passed: int, k: int) -> float:
+    """Unbiased estimate of the chance that at least one of k samples passes, from n samples of which `passed` passed.
+
+    1 - C(n - passed, k) / C(n, k), Chen et al. 2021, equation 1 (arXiv 2107.03374), computed exactly in integers.
+    Raises ValueError for k > n, where no unbiased estimate exists.
+    """
+    if not (1 <= k <= n and 0 <= passed <= n):
+        raise ValueError(f"pass@{k} needs 1 <= k <= n and 0 <= passed <= n, got n = {n}, passed = {passed}")
+    return 1 - comb(n - passed, k) / comb(n, k)
+
+
+def verdict(result: str) -> str:
+    """The verdict at the head of a result: `failed: AssertionError` is `failed`."""
+    return result.partition(":")[0]
+
+
+def _metrics(samples: int) -> list[str]:
+    return [f"pass@{k}" for k in KS if k <= samples]
+
+
+def _score(items: list[dict], samples: Samples, synonyms: str) -> Scores:
+    values = {}
+    for item in items:
+        lines = samples[item["task_id"]]
+        passed = sum(line["passed"] for line in lines)
+        values[item["task_id"]] = {f"pass@{k}": pass_at_k(len(lines), passed, k) for k in KS if k <= len(lines)}
+    found = Counter(verdict(line["result"]) for item in items for line in samples[item["task_id"]])
+    return Scores(values, dict.fromkeys(VERDICTS, 0) | dict(sorted(found.items())))
+
+
+def _fault(item: dict) -> str | None:
+    return text_fault(item, "prompt", "canonical_solution", "test")
+
+
+SCORER = Scorer("generate_until", _metrics, _fault, _score)

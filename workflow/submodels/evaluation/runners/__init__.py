@@ -1,0 +1,39 @@
+"""How each language's samples are put together, run and judged: one module a language, registered here.
+
+A module has `TOOLS` (command -> how to install it), `FIELDS` (what a benchmark item must have), `JAVA` (the tool
+whose resident compiler is wanted, or None), `job(item, completion, nonce, tools, timeout, memory_mb)` and
+`verdict(outcome, nonce)`.
+"""
+
+import shutil
+from pathlib import Path
+
+from submodels.errors import unknown
+from submodels.evaluation.runners import cpp, java, javascript, python
+
+LANGUAGES = {"python": python, "java": java, "cpp": cpp, "javascript": javascript}
+
+
+def language_runner(language: str):
+    if language not in LANGUAGES:
+        raise unknown("language", language, LANGUAGES)
+    return LANGUAGES[language]
+
+
+def find_tools(language: str) -> dict[str, Path]:
+    """The language's tools on this machine by name; missing ones are left out."""
+    found = {tool: shutil.which(tool) for tool in language_runner(language).TOOLS}
+    return {tool: Path(path).resolve() for tool, path in found.items() if path}
+
+
+def missing_toolchain(language: str) -> str | None:
+    """What is missing to run a language here and how to install it; None if nothing is."""
+    found, tools = find_tools(language), language_runner(language).TOOLS
+    missing = [f"{tool} not found; install with: {hint}" for tool, hint in tools.items() if tool not in found]
+    return "; ".join(missing) or None
+
+
+def missing_toolchains() -> dict[str, str]:
+    """The languages that cannot run here, each with what to install."""
+    hints = {language: missing_toolchain(language) for language in LANGUAGES}
+    return {language: hint for language, hint in hints.items() if hint}

@@ -1,0 +1,65 @@
+"""From an outcome of the sandbox (inside/supervisor.py) to one of the verdicts every language shares."""
+
+import re
+import signal
+
+PASSED, TIMED_OUT, OUT_OF_MEMORY = "passed", "timed out", "out of memory"
+_STOPPED = {
+    "timed out": TIMED_OUT,
+    "out of memory": OUT_OF_MEMORY,
+    "output": "failed: too much output",
+    "processes": "failed: too many processes",
+}
+
+
+def program_verdict(outcome: dict, nonce: str, memory_errors: tuple[str, ...], quiet: bool = False) -> str:
+    """The verdict on a compiled or interpreted program; every step but the last compiles.
+
+    Passed means: exit status 0, the nonce as the last thing on stdout, and with `quiet` nothing on stderr. The nonce is
+    printed by the last statement after the tests, so a program that exits early does not print it.
+    """
+    steps, stderr = outcome["steps"], outcome["stderr"]
+    if outcome["stopped"] == "compile error":
+        return f"compile error: {stderr}"
+    if outcome["stopped"]:
+        return _STOPPED[outcome["stopped"]]
+    status = steps[-1]["status"] if steps else None
+    if status == -signal.SIGXCPU:
+        return TIMED_OUT
+    if len(steps) < outcome["expected_steps"]:
+        return f"compile error: {_compile_error(stderr)}"
+    if any(text in stderr for text in memory_errors):
+        return OUT_OF_MEMORY
+    if status != 0 or (quiet and stderr.strip()):
+        return f"failed: {error_line(stderr) or ended(status)}"
+    if not outcome["stdout"].rstrip().endswith(nonce):
+        return "failed: ended before its tests did (exit status 0)"
+    return PASSED
+
+
+def python_verdict(outcome: dict) -> str:
+    """The verdict on a Python sample, whose forked process reports for itself."""
+    if outcome["stopped"]:
+        return _STOPPED[outcome["stopped"]]
+    step = outcome["steps"][-1] if outcome["steps"] else {"status": None, "report": None}
+    if step["status"] == -signal.SIGXCPU:
+        return TIMED_OUT
+    return step["report"] or f"failed: ended before its tests did ({ended(step['status'])})"
+
+
+def ended(status: int | None) -> str:
+    if status is None:
+        return "ended with its sandbox"
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def error_line(stderr: str) -> str:
+    """The last line that names an error, else the last line that is not blank; at most 500 characters."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    named = [line for line in lines if re.search(r"(Error|Exception|Assertion)\b", line) and not line.startswith("at ")]
+    return (named or lines or [""])[-1][:500]
+
+
+def _compile_error(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if "error:" in line or "undefined reference" in line]
+    return (lines or [error_line(stderr)])[0][:500]

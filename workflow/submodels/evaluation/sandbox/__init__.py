@@ -1,0 +1,133 @@
+"""Rooms without doors for generated code: no network, no home, no credentials, a minimal read-only system.
+
+A sandbox module says how to start the supervisor (inside/supervisor.py) inside it: `EXECUTABLE`, `INSTALL` and
+`start(layout) -> (command, settings)`. One sandbox start serves a worker's whole list of jobs.
+"""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+from submodels.errors import SubmodelsError, unknown
+from submodels.evaluation.sandbox import bubblewrap, none, unshare
+from submodels.evaluation.sandbox.layout import clean_environment, layout
+
+SANDBOXES = {"bubblewrap": bubblewrap, "unshare": unshare, "none": none}
+AUTOMATIC = ("bubblewrap", "unshare")  # tried in this order; "none" must be asked for
+
+_HINT = (
+    "install bubblewrap (apt-get install bubblewrap); where user namespaces are switched off, an administrator allows "
+    "them with `sysctl -w kernel.unprivileged_userns_clone=1` (Debian) or "
+    "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu); in a container, start it with "
+    "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined` or `--privileged`. "
+    "`sandbox: none` runs generated code with all your rights: only on a machine you can lose"
+)
+
+
+class Worker:
+    """A supervisor in a sandbox. `run` sends it one job and waits for the outcome; one job at a time."""
+
+    def __init__(self, sandbox: str, tools: list[Path] = (), java: Path | None = None):
+        """`tools`: resolved paths of the programs the jobs call; `java`: start a resident compiler with this one."""
+        if sandbox not in SANDBOXES:
+            raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
+        self.sandbox, self.tools, self.java = sandbox, list(tools), java
+        self._start()
+
+    def _start(self) -> None:
+        command, settings = SANDBOXES[self.sandbox].start(layout(self.tools))
+        command[0] = shutil.which(command[0]) or command[0]  # by this PATH, not the clean one
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=clean_environment(self.tools),
+                cwd="/",
+                start_new_session=True,
+                encoding="utf-8",
+            )
+        except OSError as error:
+            raise SubmodelsError(f"sandbox {self.sandbox}: cannot start {command[0]}: {error}") from error
+        self._send(settings | {"java": self.java and str(self.java)})
+
+    def run(self, job: dict) -> dict:
+        """The outcome of a job; both are described in inside/supervisor.py."""
+        longest = job.get("compile_timeout", 0) + sum(step["timeout"] for step in job["steps"]) + 30
+        alarm = threading.Timer(longest, self._process.kill)  # the supervisor keeps the time; this is for its own fault
+        alarm.start()
+        try:
+            self._send(job)
+            line = self._process.stdout.readline()
+        finally:
+            alarm.cancel()
+        if not line:
+            raise SubmodelsError(f"sandbox {self.sandbox} stopped: {self._last_words()}")
+        return json.loads(line)
+
+    def restart(self) -> None:
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._errors):
+            with contextlib.suppress(BrokenPipeError):  # something unsent to a supervisor that is gone
+                file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _send(self, value: dict) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended; `run` reads its last words
+            self._process.stdin.write(json.dumps(value) + "\n")
+            self._process.stdin.flush()
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {self._process.returncode}, no message"
+
+
+def probe(sandbox: str) -> str | None:
+    """Start a sandbox and run one line of Python in it: None if it works, else why not."""
+    module = SANDBOXES[sandbox]
+    if module.EXECUTABLE and not shutil.which(module.EXECUTABLE):
+        return f"{module.EXECUTABLE} not found ({module.INSTALL})"
+    step = {"python": {"solution": "", "test": ""}, "timeout": 10.0, "memory_mb": 512}
+    try:
+        with Worker(sandbox) as worker:
+            outcome = worker.run({"files": {}, "java": None, "steps": [step]})
+    except SubmodelsError as error:
+        return str(error)
+    passed = outcome["steps"] and outcome["steps"][0]["report"] == "passed"
+    return None if passed else f"a sample cannot start in it: {outcome['stderr'].strip() or outcome}"
+
+
+def sandbox_status() -> dict[str, str | None]:
+    """Each real sandbox with None if it works here, else the reason."""
+    return {name: probe(name) for name in AUTOMATIC}
+
+
+def find_sandbox(sandbox: str = "auto") -> str:
+    """The sandbox to use: the named one, or the first that works. Raises if there is none."""
+    if sandbox != "auto" and sandbox not in SANDBOXES:
+        raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
+    reasons = {}
+    for name in AUTOMATIC if sandbox == "auto" else (sandbox,):
+        reasons[name] = probe(name)
+        if reasons[name] is None:
+            return name
+    tried = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    raise SubmodelsError(f"no sandbox for generated code works here. Tried {tried}. To mend it: {_HINT}")

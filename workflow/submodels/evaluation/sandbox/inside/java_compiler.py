@@ -1,0 +1,71 @@
+"""The resident Java compiler's other end. It runs beside the supervisor: it reads hostile text but executes none."""
+
+import os
+import select
+import struct
+import subprocess
+import time
+
+
+class CompileError(Exception):
+    """The source does not compile; the text is the first error."""
+
+
+class JavaCompiler:
+    def __init__(self, java: str, source: str):
+        # Started at once and not waited for: it warms up while the first request is on its way.
+        flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto", "-Xmx512m"]
+        self.command = [java, *flags, source]
+        self.works = False  # until the first reply
+        self._start()
+
+    def _start(self) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe)
+
+    def compile(self, source: str, timeout: float) -> dict[str, bytes]:
+        """Class files by path. Raises CompileError, or TimeoutError after killing the compiler."""
+        deadline = time.monotonic() + timeout
+        data = source.encode("utf-8", "replace")
+        try:
+            self.process.stdin.write(struct.pack(">i", len(data)) + data)
+            self.process.stdin.flush()
+            (length,) = struct.unpack(">i", self._read(4, deadline))
+            reply = self._read(length, deadline)
+            self.works = True
+        except (TimeoutError, OSError, EOFError) as error:
+            self.process.kill()
+            status = self.process.wait()
+            if not self.works and not isinstance(error, TimeoutError):
+                raise RuntimeError(f"the Java compiler does not start (exit status {status})") from error
+            self._start()
+            if isinstance(error, TimeoutError):
+                raise
+            raise CompileError("the compiler stopped") from error
+        if reply[0] == 0:
+            raise CompileError(reply[1:].decode("utf-8", "replace"))
+        return _class_files(reply)
+
+    def _read(self, length: int, deadline: float) -> bytes:
+        file = self.process.stdout.fileno()
+        data = b""
+        while len(data) < length:
+            if not select.select([file], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError
+            part = os.read(file, length - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+
+def _class_files(reply: bytes) -> dict[str, bytes]:
+    files, at = {}, 1
+    while at < len(reply):
+        (size,) = struct.unpack_from(">H", reply, at)
+        name = reply[at + 2 : at + 2 + size].decode("utf-8", "replace")
+        at += 2 + size
+        (size,) = struct.unpack_from(">i", reply, at)
+        files[name.replace(".", "/") + ".class"] = reply[at + 4 : at + 4 + size]
+        at += 4 + size
+    return files

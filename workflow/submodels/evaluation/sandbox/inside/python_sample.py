@@ -1,0 +1,54 @@
+"""Run one Python sample in this forked process.
+
+The solution and its tests are executed in two namespaces: names the solution gives to builtins (`def abs`, or an
+assignment into the module `builtins`) do not reach the tests. "passed" is only said after the last test returned, with
+a nonce that reaches this process through a pipe and did not exist when the solution's text was written.
+
+Limit: the solution shares the process with its tests. Code that hunts for the pipe among its own file descriptors, or
+rewrites the tests' frames, can forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
+"""
+
+import builtins
+import os
+import random
+import sys
+import traceback
+import types
+
+
+def run(solution: str, test: str, nonce_pipe: int, verdict_pipe: int) -> None:
+    """Execute, then write one line to `verdict_pipe`: `passed <nonce>` or the verdict."""
+    write, read, leave = os.write, os.read, os._exit  # the solution may overwrite the module's
+    present = vars(builtins)
+    original = dict(present)
+    random.seed(0)
+    module = types.ModuleType("solution")
+    sys.modules["__main__"] = sys.modules["solution"] = module
+    try:
+        try:
+            code = compile(solution, "<solution>", "exec")
+            tests = compile(test, "<test>", "exec")
+        except (SyntaxError, ValueError, OverflowError, RecursionError) as error:
+            write(verdict_pipe, _line("compile error: ", error))
+            return
+        exec(code, vars(module))
+        present.clear()
+        present.update(original)
+        names = {name: value for name, value in vars(module).items() if name not in original}
+        names["__builtins__"] = builtins
+        exec(tests, names)
+        write(verdict_pipe, b"passed " + read(nonce_pipe, 64) + b"\n")
+    except MemoryError:
+        write(verdict_pipe, b"out of memory\n")
+    except BaseException as error:
+        write(verdict_pipe, _line("failed: ", error))
+    finally:
+        leave(0)
+
+
+def _line(prefix: str, error: BaseException) -> bytes:
+    """The last line of the traceback, with the line number of a syntax error."""
+    text = traceback.format_exception_only(error)[-1].strip().split("\n")[0]
+    if isinstance(error, SyntaxError):
+        text += f" (line {error.lineno})"
+    return (prefix + text[:500]).encode("utf-8", "backslashreplace") + b"\n"

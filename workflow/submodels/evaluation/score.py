@@ -1,0 +1,120 @@
+"""Stage score: every sub-model's score on one benchmark, from files of samples alone."""
+
+from pathlib import Path
+
+from submodels import files, provenance, versions
+from submodels.errors import SubmodelsError, unknown
+from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
+from submodels.evaluation.metrics import SCORERS, Samples
+from submodels.evaluation.metrics.translation import SYNONYMS
+from submodels.evaluation.statistics import bootstrap_interval
+
+NOT_RUN = "not run"
+
+
+def score(
+    benchmark: str,
+    items_path: Path,
+    samples: dict[str, Path],
+    out: Path,
+    *,
+    model: str,
+    synonyms: str = "none",
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    limit: int | None = None,
+) -> None:
+    """Score the samples of each sub-model (id -> file: executions for code, else generations) and write `out`.
+
+    Intervals are percentile bootstraps over items. `limit`: only the first items were asked.
+    """
+    if synonyms not in SYNONYMS:
+        raise unknown("kind of synonyms", synonyms, SYNONYMS)
+    task = load_benchmark(benchmark)
+    items = load_items(task, items_path, limit)
+    bootstrap = {"resamples": resamples, "seed": seed, "level": level}
+    files.write_json(
+        out,
+        {
+            "model": model,
+            "benchmark": task.name,
+            "domain": task.domain,
+            "language": task.language,
+            "primary": task.primary,
+            "synonyms": synonyms if task.scorer == "translation" else None,
+            "bootstrap": bootstrap,
+            "items": {"path": str(items_path), "fingerprint": files.sha256_file(items_path), "limit": limit},
+            "version": versions.SCORE,
+            "submodels": {
+                id: _score_submodel(task, items, Path(path), synonyms, bootstrap) for id, path in samples.items()
+            },
+            "versions": provenance.versions(),
+            "git": provenance.git_state(),
+        },
+    )
+
+
+def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: str, bootstrap: dict) -> dict:
+    lines = group_samples(task, items, path)
+    entry = {
+        "status": "ok",
+        "reason": None,
+        "n_items": len(items),
+        "n_samples": len(items) * task.repeats,
+        "counts": {},
+        "metrics": {},
+        "corpus": {},
+        "items": {},
+        "samples": str(path),
+        "fingerprint": files.sha256_file(path),
+    }
+    if task.is_code and (reason := not_run(lines, path)) is not None:
+        return entry | {"status": NOT_RUN, "reason": reason}
+    try:
+        scores = SCORERS[task.scorer].score(items, lines, synonyms)
+    except ValueError as error:
+        raise SubmodelsError(f"{path}: {error}") from error
+    columns = {
+        name: [values[name] for values in scores.items.values()] for name in SCORERS[task.scorer].metrics(task.repeats)
+    }
+    return entry | {
+        "counts": scores.counts,
+        "metrics": {name: bootstrap_interval(values, **bootstrap)._asdict() for name, values in columns.items()},
+        "corpus": scores.corpus,
+        "items": scores.items,
+    }
+
+
+def group_samples(task: Benchmark, items: list[dict], path: Path) -> Samples:
+    """The lines of a samples file by item; an error unless every item is there exactly `repeats` times."""
+    needed = ["loglikelihoods"] if task.output_type == "multiple_choice" else ["completion"]
+    needed += ["passed", "result"] if task.is_code else []
+    grouped = {item["task_id"]: [] for item in items}
+    for number, line in enumerate(files.read_jsonl(path), start=1):
+        for field in ["task_id", *needed]:
+            if field not in line:
+                hint = "; execute the samples first" if field in ("passed", "result") else ""
+                raise SubmodelsError(f"{path}, line {number}: no `{field}`{hint}")
+        if line["task_id"] not in grouped:
+            raise SubmodelsError(
+                f"{path}, line {number}: '{line['task_id']}' is no item of {task.name}; generate again"
+            )
+        grouped[line["task_id"]].append(line)
+    for task_id, lines in grouped.items():
+        if len(lines) != task.repeats:
+            raise SubmodelsError(
+                f"{path}: item {task_id} has {len(lines)} samples, {task.name} needs {task.repeats}; generate again"
+            )
+    return grouped
+
+
+def not_run(lines: Samples, path: Path) -> str | None:
+    """Why no program ran; None if all ran. An error if only some did: half a benchmark is no score."""
+    unrun = [line for group in lines.values() for line in group if line["passed"] is None]
+    if not unrun:
+        return None
+    total = sum(map(len, lines.values()))
+    if len(unrun) < total:
+        raise SubmodelsError(f"{path}: {len(unrun)} of {total} programs were not run; execute the samples again")
+    return unrun[0]["result"].partition(":")[2].strip() or unrun[0]["result"]

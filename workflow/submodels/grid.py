@@ -1,0 +1,208 @@
+"""The grid expanded: every sub-model of the product of the axes, its id, and every path under results/.
+
+This is the only place that knows paths. Patterns hold the workflow's wildcards ({model}, {submodel}, {benchmark},
+{calibration}); fill them with `str.format`.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from submodels import files
+from submodels.config import Axes, BaseModelSpec, Grid, Registries
+from submodels.errors import SubmodelsError, unknown
+from submodels.evaluation.benchmarks import Benchmark
+from submodels.pruning.methods import METHODS
+
+DENSE = "dense"
+NO_CALIBRATION = "none"
+
+GRID = "results/grid.json"
+WORLD = "results/world"
+WORLD_TRAIN = f"{WORLD}/train.jsonl"
+WORLD_POOL = f"{WORLD}/calibration/{{pool}}.jsonl"
+WORLD_ITEMS = f"{WORLD}/benchmarks/{{benchmark}}.jsonl"
+PACKAGE_ITEMS = "results/benchmarks/{benchmark}.jsonl"
+TRAINED_MODEL = "results/base_models/{model}"
+WINDOWS = "results/calibration/{model}/{calibration}"
+SUBMODEL = "results/submodels/{model}/{submodel}"
+MASK = f"{SUBMODEL}/submodel.safetensors"
+CHECKPOINT = "results/checkpoints/{model}/{submodel}"
+GENERATIONS = "results/generations/{model}/{submodel}"
+GENERATED = f"{GENERATIONS}/done.json"
+SAMPLES = f"{GENERATIONS}/{{benchmark}}.jsonl.gz"
+EXECUTIONS = "results/executions/{model}/{submodel}/{benchmark}.jsonl.gz"
+SCORES = "results/scores/{model}/{benchmark}.json"
+OVERLAP = "results/overlap/{model}.csv"
+TABLES = "results/tables"
+TABLE_NAMES = (
+    "scores",
+    "relative",
+    "best_submodels",
+    "code_languages",
+    "jaccard",
+    "jaccard_layers",
+    "within_domain",
+    "sparsity_curves",
+    "claims",
+)
+FIGURES = "results/figures"
+FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
+REPORT = "results/report/index.html"
+# Downloads live outside results/, so that deleting results/ does not cost them.
+FETCHED_MODEL = "resources/fetched/models/{model}"
+FETCHED_SET = "resources/fetched/calibration_sets/{set}"
+FETCHED_ROWS = f"{FETCHED_SET}/rows.parquet"
+FETCHED_WORDNET = "resources/fetched/nltk_data"
+FETCHED_WORDNET_MANIFEST = f"{FETCHED_WORDNET}/manifest.json"
+
+
+@dataclass(frozen=True)
+class Submodel:
+    """One cell of the grid."""
+
+    method: str
+    calibration: str
+    sparsity: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.method}-{self.calibration}-{self.sparsity}-s{self.seed}"
+
+    @property
+    def draw(self) -> str | None:
+        """Name of its calibration windows; None for methods that need no data."""
+        return None if self.calibration == NO_CALIBRATION else f"{self.calibration}-s{self.seed}"
+
+
+class Expansion:
+    """A validated grid with its registries, expanded to sub-models and paths."""
+
+    def __init__(self, grid: Grid):
+        self.grid = grid
+        self.registries = Registries(grid)
+        self.benchmarks: dict[str, Benchmark] = {name: self.registries.benchmark(name) for name in grid.benchmarks}
+        self._submodels: dict[str, dict[str, Submodel]] = {model: {} for model in grid.base_models}
+        self._evaluated: dict[str, list[str]] = {model: [DENSE] for model in grid.base_models}
+        for position, axes in enumerate(grid.submodels):
+            for model in axes.base_models or grid.base_models:
+                for submodel in _product(axes):
+                    if submodel.id in self._submodels[model]:
+                        raise SubmodelsError(
+                            f"submodels[{position}]: {model}/{submodel.id} is in an earlier block already; "
+                            "every sub-model belongs to one block"
+                        )
+                    self._submodels[model][submodel.id] = submodel
+                    if axes.evaluate:
+                        self._evaluated[model].append(submodel.id)
+        for name in grid.export:
+            model, _, submodel = name.partition("/")
+            if submodel not in self._submodels.get(model, {}):
+                known = [f"{model}/{id}" for model, ids in self._submodels.items() for id in ids]
+                raise SubmodelsError(f"export: {unknown('sub-model', name, known)}")
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.grid.base_models)
+
+    def submodels(self, model: str) -> dict[str, Submodel]:
+        """Every pruned sub-model of a base model, by id."""
+        return self._submodels[model]
+
+    def evaluated(self, model: str) -> list[str]:
+        """Ids that are scored: the dense baseline and every sub-model of a block with `evaluate: true`."""
+        return self._evaluated[model]
+
+    def draws(self) -> list[str]:
+        """Every calibration draw `<set>-s<seed>` that some sub-model needs."""
+        needed = {submodel.draw for ids in self._submodels.values() for submodel in ids.values()} - {None}
+        return sorted(needed)
+
+    def spec(self, model: str) -> BaseModelSpec:
+        return self.registries.models[model]
+
+    def model_dir(self, model: str) -> str:
+        spec = self.spec(model)
+        if spec.path is not None:
+            return str(spec.path)
+        return (FETCHED_MODEL if spec.hub else TRAINED_MODEL).format(model=model)
+
+    def model_file(self, model: str) -> str:
+        """The file that stands for a base model: its manifest, or the config of a local directory."""
+        return str(Path(self.model_dir(model)) / ("config.json" if self.spec(model).path else "manifest.json"))
+
+    def weights(self, model: str, submodel: str) -> str:
+        """The file that stands for the weights of a sub-model: its mask, or the dense base model."""
+        return self.model_file(model) if submodel == DENSE else MASK.format(model=model, submodel=submodel)
+
+    def items(self, benchmark: str) -> str:
+        """The benchmark's items file."""
+        pattern = WORLD_ITEMS if self.benchmarks[benchmark].source.tiny_world else PACKAGE_ITEMS
+        return pattern.format(benchmark=benchmark)
+
+    def calibration_source(self, name: str) -> str | None:
+        """The file that holds the rows of a calibration set; None for random tokens."""
+        source = self.registries.calibration_sets[name].source
+        if source.tiny_world:
+            return WORLD_POOL.format(pool=source.tiny_world)
+        if source.file:
+            return str(source.file)
+        return FETCHED_ROWS.format(set=name) if source.hub else None
+
+    def samples(self, model: str, submodel: str, benchmark: str) -> str:
+        """The file whose lines are scored: executed samples for code, generations for everything else."""
+        pattern = EXECUTIONS if self.benchmarks[benchmark].is_code else SAMPLES
+        return pattern.format(model=model, submodel=submodel, benchmark=benchmark)
+
+    def generation_fingerprint(self, benchmark: str) -> str:
+        """Identity of what decides a benchmark's generations besides the weights and the items."""
+        grid = self.grid
+        settings = [grid.seed, grid.evaluation.dtype, grid.evaluation.limit]
+        return files.fingerprint([self.benchmarks[benchmark].task, *settings])[:16]
+
+    def describe(self) -> dict:
+        """The grid as plain data, for tables, figures and the report."""
+        sets = self.registries.calibration_sets
+        submodels = {}
+        for model in self.models:
+            for id, submodel in self.submodels(model).items():
+                spec = sets.get(submodel.calibration)
+                submodels[id] = asdict(submodel) | {
+                    "domain": spec.domain if spec else None,
+                    "language": spec.language if spec else None,
+                }
+        return {
+            "name": self.grid.name,
+            "seed": self.grid.seed,
+            "models": {
+                model: {
+                    "description": self.spec(model).description,
+                    "tiny_world": self.spec(model).tiny_world is not None,
+                    "manifest": self.model_file(model),
+                    "submodels": list(self.submodels(model)),
+                    "evaluated": self.evaluated(model),
+                }
+                for model in self.models
+            },
+            "submodels": submodels,
+            "benchmarks": {
+                name: {
+                    "domain": task.domain,
+                    "language": task.language,
+                    "primary": task.primary,
+                    "items": self.items(name),
+                }
+                for name, task in self.benchmarks.items()
+            },
+            "roots": {"submodels": "results/submodels", "generations": "results/generations"},
+            "config": self.grid.model_dump(mode="json"),
+        }
+
+
+def _product(axes: Axes):
+    for method in axes.methods:
+        sets = axes.calibration_sets if METHODS[method].needs_calibration else [NO_CALIBRATION]
+        for calibration in sets:
+            for sparsity in axes.sparsities:
+                for seed in axes.seeds:
+                    yield Submodel(method, calibration, sparsity, seed)
