@@ -4,6 +4,10 @@ Inputs: masks and scores. Outputs: overlap of masks, tables, figures, the report
 """
 
 
+localrules:
+    describe,
+
+
 rule overlap:
     """Jaccard distances between the masks of a base model."""
     input:
@@ -28,12 +32,11 @@ rule overlap:
 
 
 rule describe:
+    """Write the expanded grid as data, for what follows."""
     output:
         layout.GRID,
     log:
         "results/logs/describe.log",
-    """Write the expanded grid as data, for what follows."""
-    localrule: True
     conda:
         "../../envs/submodels.yaml"
     params:

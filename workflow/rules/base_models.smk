@@ -5,6 +5,10 @@ base model as a Hugging Face directory with a manifest.
 """
 
 
+localrules:
+    fetch_base_model,
+
+
 rule world:
     """Write the synthetic corpus, its calibration pools and its benchmarks."""
     output:
@@ -55,6 +59,7 @@ rule train_base_model:
 
 
 rule fetch_base_model:
+    """Bring a base model from the Hub at its pinned revision; the only kind of rule that uses the network."""
     output:
         directory=directory(layout.FETCHED_MODEL),
         manifest=f"{layout.FETCHED_MODEL}/manifest.json",
@@ -63,8 +68,6 @@ rule fetch_base_model:
     wildcard_constraints:
         model=any_of(name for name in GRID.models if GRID.spec(name).hub),
     retries: 2
-    """Bring a base model from the Hub at its pinned revision; the only kind of rule that uses the network."""
-    localrule: True
     conda:
         "../../envs/submodels.yaml"
     params:

@@ -5,7 +5,12 @@ Outputs: token windows and a manifest for each base model and draw `<set>-s<seed
 """
 
 
+localrules:
+    fetch_calibration_set,
+
+
 rule fetch_calibration_set:
+    """Bring a calibration set from the Hub at its pinned revision."""
     output:
         rows=layout.FETCHED_ROWS,
         manifest=f"{layout.FETCHED_SET}/manifest.json",
@@ -14,8 +19,6 @@ rule fetch_calibration_set:
     wildcard_constraints:
         set=any_of(name for name, entry in GRID.registries.calibration_sets.items() if entry.source.hub),
     retries: 2
-    """Bring a calibration set from the Hub at its pinned revision."""
-    localrule: True
     conda:
         "../../envs/submodels.yaml"
     params:

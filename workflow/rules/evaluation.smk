@@ -5,6 +5,10 @@ and one score file for each base model and benchmark.
 """
 
 
+localrules:
+    fetch_wordnet,
+
+
 rule benchmark_items:
     """Write the items of a benchmark that ships inside a package."""
     output:
@@ -20,14 +24,13 @@ rule benchmark_items:
 
 
 rule fetch_wordnet:
+    """Bring WordNet, for METEOR's synonyms."""
     output:
         directory=directory(layout.FETCHED_WORDNET),
         manifest=layout.FETCHED_WORDNET_MANIFEST,
     log:
         "results/logs/fetch/wordnet.log",
     retries: 2
-    """Bring WordNet, for METEOR's synonyms."""
-    localrule: True
     conda:
         "../../envs/submodels.yaml"
     shell:
@@ -54,6 +57,8 @@ rule generate:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
+        device=GRID.grid.evaluation.device,
+        batch_size=GRID.grid.evaluation.batch_size,
         mem_mb=4000,
         runtime=240,
     params:
@@ -64,11 +69,12 @@ rule generate:
         limit=get_limit(),
         seed=GRID.grid.seed,
         settings=[GRID.generation_fingerprint(name) for name in GRID.benchmarks],
+        dtype=GRID.grid.evaluation.dtype,
         version=versions.GENERATE,
     shell:
         "python -m submodels generate --model {params.model} {params.submodel} {params.benchmarks} "
-        "--seed {params.seed} {params.limit} --device {GRID.grid.evaluation.device} "
-        "--dtype {GRID.grid.evaluation.dtype} --batch-size {GRID.grid.evaluation.batch_size} --threads {threads} "
+        "--seed {params.seed} {params.limit} --device {resources.device} "
+        "--dtype {params.dtype} --batch-size {resources.batch_size} --threads {threads} "
         "--out {params.directory} > {log} 2>&1"
 
 

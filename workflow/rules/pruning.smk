@@ -21,6 +21,9 @@ rule prune:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
+        # Where it runs and how much at once is no parameter: changing it reruns nothing.
+        device=GRID.grid.pruning.device,
+        batch_size=GRID.grid.pruning.batch_size,
         mem_mb=4000,
         runtime=120,
     params:
@@ -33,8 +36,8 @@ rule prune:
         version=get_method_version,
     shell:
         "python -m submodels prune --model {params.model} {params.windows} --method {params.method} "
-        "--sparsity {params.sparsity} --seed {params.seed} --device {GRID.grid.pruning.device} "
-        "--batch-size {GRID.grid.pruning.batch_size} --threads {threads} --out {params.directory} > {log} 2>&1"
+        "--sparsity {params.sparsity} --seed {params.seed} --device {resources.device} "
+        "--batch-size {resources.batch_size} --threads {threads} --out {params.directory} > {log} 2>&1"
 
 
 rule export:
