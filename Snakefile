@@ -6,7 +6,7 @@ min_version("9.20")
 # A grid given with --configfile replaces the demo; Snakemake would merge the two.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config.yaml"
+    configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "workflow/rules/common.smk"

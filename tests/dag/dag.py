@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_FINISHED = 1_700_000_000  # when everything in a finished tree was made
 
 
 def snakemake(directory: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -21,12 +21,25 @@ def snakemake(directory: Path, *arguments: str, check: bool = True) -> subproces
     return result
 
 
-def planned(directory: Path, *arguments: str) -> Counter:
+def planned(directory: Path, *arguments: str) -> dict[str, int]:
     """Jobs per rule that a run would do, without the total."""
     result = snakemake(directory, "--cores", "2", "--dry-run", "--quiet", "rules", *arguments)
-    found = Counter()
-    for line in (result.stdout + result.stderr).splitlines():
-        if match := re.fullmatch(r"(\w+)\s+(\d+)", line.strip()):
-            found[match[1]] += int(match[2])
-    del found["total"]
+    found = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", result.stdout + result.stderr)}
+    found.pop("total", None)
     return found
+
+
+def finish(directory: Path, *arguments: str) -> None:
+    """Make a finished tree without running a job: every output as a stand-in file, recorded as up to date."""
+    summary = snakemake(directory, *arguments, "--cores", "1", "--summary").stdout
+    for line in summary.splitlines():
+        path = directory / line.split("\t")[0]
+        if line.startswith(("results/", "resources/")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.suffix:
+                path.mkdir(exist_ok=True)
+            elif not path.exists():
+                path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
+    snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall")
+    for path in [*directory.iterdir(), *(directory / "results").rglob("*")]:
+        os.utime(path, (_FINISHED, _FINISHED))

@@ -61,27 +61,35 @@ def test_a_faulty_grid_stops_before_any_job(tmp_path):
     faulty.write_text(OTHER_GRID.replace("benchmarks", "benchmark"), encoding="utf-8")
     result = snakemake(tmp_path, "--configfile", str(faulty), "--cores", "1", "--dry-run", check=False)
     assert result.returncode != 0
-    assert f"{faulty}: benchmark: unknown key" in result.stderr
-    assert f"{faulty}: benchmarks: missing" in result.stderr
-    assert "Traceback" not in result.stderr
+    said = result.stdout + result.stderr
+    assert f"{faulty}: benchmark: unknown key" in said
+    assert f"{faulty}: benchmarks: missing" in said
+    assert "Traceback" not in said
 
 
-def test_parsing_imports_nothing_heavy(root, tmp_path):
-    """Every cluster job parses the Snakefile again."""
-    program = f"""
+PARSE = """
 import sys
 from pathlib import Path
 from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, ResourceSettings
+from snakemake.settings.types import ResourceSettings
 
 with SnakemakeApi() as api:
-    api.workflow(
-        resource_settings=ResourceSettings(cores=1),
-        snakefile=Path({str(root / "Snakefile")!r}),
-        workdir=Path({str(tmp_path)!r}),
-    ).dag()
-assert "submodels.grid" in sys.modules
-print(sorted({{"torch", "transformers", "pandas", "lm_eval", "matplotlib", "datasets", "nltk"}} & set(sys.modules)))
+    cores = ResourceSettings(cores=1)
+    api.workflow(resource_settings=cores, snakefile=Path(sys.argv[1]), workdir=Path(sys.argv[2])).dag()
+print(*sorted(sys.modules))
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root)
-    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_parsing_imports_nothing_heavy(root, tmp_path):
+    """Every cluster job parses the Snakefile again. Snakemake's own plugins may import what they like."""
+
+    def modules(snakefile):
+        command = [sys.executable, "-c", PARSE, str(snakefile), str(tmp_path)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+        return set(result.stdout.splitlines()[-1].split())
+
+    empty = tmp_path / "Snakefile"
+    empty.write_text("rule all:\n", encoding="utf-8")
+    ours = modules(root / "Snakefile") - modules(empty)
+    assert "submodels.grid" in ours
+    assert not ours & {"torch", "transformers", "pandas", "lm_eval", "matplotlib", "datasets", "nltk", "numpy", "scipy"}

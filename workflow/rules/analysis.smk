@@ -40,7 +40,7 @@ rule describe:
     conda:
         "../../envs/submodels.yaml"
     params:
-        grid=GRID.grid.model_dump_json(),
+        grid=get_grid,
     shell:
         "python -m submodels describe --grid {params.grid:q} --out {output} > {log} 2>&1"
 

@@ -21,6 +21,8 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
     PYTHONPATH=PACKAGE,
     HF_HUB_OFFLINE="1",
+    NLTK_DATA=str(Path(layout.FETCHED_WORDNET).resolve()),
+    TQDM_MININTERVAL="10",  # a log file wants a line now and then
 )
 
 try:
@@ -42,6 +44,11 @@ wildcard_constraints:
     submodel=any_of({id for model in GRID.models for id in [*GRID.submodels(model), layout.DENSE]}),
     benchmark=any_of(GRID.benchmarks),
     calibration=any_of(GRID.draws()),
+
+
+def get_grid(wildcards):
+    """The grid as JSON; a function, because Snakemake would take the braces of a plain string for wildcards."""
+    return GRID.grid.model_dump_json()
 
 
 def get_model_dir(wildcards):

@@ -42,7 +42,7 @@ class Family:
     comment: str
     argument: str
     result: str
-    constants: tuple[range | tuple[str, ...], ...]
+    constants: tuple[range, ...]
     python: tuple[str, ...]
     braces: tuple[str, ...]
     solve: Callable
@@ -56,8 +56,7 @@ def _expression(verb, comment, result, constants, expression, solve, inputs, arg
 
 
 _NUMBERS = range(2, 21)
-_LETTERS = tuple("abcdeghklmnprstw")
-_WORDS = ("cat", "dog", "sun", "red", "big", "new", "old", "top", "map", "key", "box", "cup", "pen", "hat", "sea")
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 FAMILIES = {
     "add": _expression(
@@ -84,9 +83,15 @@ FAMILIES = {
         "divide", "Check if $x is divisible by $a.", "bool", (_NUMBERS,), "$x % $a $same 0",
         lambda x, a: x % a == 0, lambda a: [a, a + 1, 3 * a]
     ),
-    "suffix": _expression(
-        "label", 'Put "$a" after $x.', "str", (_WORDS,), '$x + "$a"',
-        lambda x, a: x + a, lambda a: ["", "two", a], argument="str"
+    "take": Family(
+        "take", "Keep the first $a letters of $x.", "str", "str", (range(2, 10),),
+        ("return $x[:$a]",), ("return $x$part(0, $a);",),
+        lambda x, a: x[:a], lambda a: [_ALPHABET[:a], _ALPHABET[: a + 3]]
+    ),
+    "skip": Family(
+        "skip", "Drop the first $a letters of $x.", "str", "str", (range(2, 10),),
+        ("return $x[$a:]",), ("return $x$part($a);",),
+        lambda x, a: x[a:], lambda a: [_ALPHABET[:a], _ALPHABET[: a + 3]]
     ),
     "limit": Family(
         "limit", "Return $x, but at most $a.", "int", "int", (_NUMBERS,),
@@ -114,12 +119,6 @@ FAMILIES = {
             "return count;",
         ),
         lambda x, a: sum(value > a for value in x), lambda a: [[a], [a + 1, a - 1, a + 2], [0, 90]]
-    ),
-    "starts": Family(
-        "match", 'Check if $x starts with "$a".', "str", "bool", (_LETTERS,),
-        ('return $x[0] == "$a"',),
-        ("return $x$first $same '$a';",),
-        lambda x, a: x[0] == a, lambda a: [a, f"x{a}", f"{a}x"]
     ),
 }  # fmt: skip
 
@@ -190,7 +189,7 @@ LANGUAGES = {
         closing="    }\n}\n",
         indent="        ",
         types={"int": "int", "ints": "int[]", "str": "String", "bool": "boolean"},
-        pieces={"int": "int", "value": "int value", "of": ":", "same": "==", "first": ".charAt(0)"},
+        pieces={"int": "int", "value": "int value", "of": ":", "same": "==", "part": ".substring"},
         body="braces",
         camel_case=True,
         literal=_list_literal("new int[] {", "}"),
@@ -202,7 +201,7 @@ LANGUAGES = {
         closing="}\n",
         indent="    ",
         types={"int": "int", "ints": "vector<int>", "str": "string", "bool": "bool"},
-        pieces={"int": "int", "value": "int value", "of": ":", "same": "==", "first": "[0]"},
+        pieces={"int": "int", "value": "int value", "of": ":", "same": "==", "part": ".substr"},
         body="braces",
         camel_case=False,
         literal=_list_literal("{", "}"),
@@ -214,7 +213,7 @@ LANGUAGES = {
         closing="}\n",
         indent="    ",
         types={"int": "", "ints": "", "str": "", "bool": ""},
-        pieces={"int": "let", "value": "const value", "of": "of", "same": "===", "first": "[0]"},
+        pieces={"int": "let", "value": "const value", "of": "of", "same": "===", "part": ".slice"},
         body="braces",
         camel_case=True,
         literal=_list_literal("[", "]"),

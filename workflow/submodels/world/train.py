@@ -27,7 +27,7 @@ SHAPE = {
     "max_position_embeddings": 512,
     "initializer_range": 0.06,
 }
-# Embeddings with entries near 1, as Gemma makes them by its own scaling, let a model learn to copy words much earlier.
+# Gemma multiplies its embeddings by sqrt(hidden_size) itself; Llama gets entries of the same order from the start.
 EMBEDDING_SCALE = {"llama": 10.0, "gemma": 1.0}
 ARCHITECTURES = {
     "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": False}),
@@ -133,7 +133,7 @@ def train(
     out: Path,
     seed: int = 0,
     threads: int | None = None,
-    steps: int = 600,
+    steps: int = 500,
 ) -> list[float]:
     """Train a model of `architecture` on `corpus`, a world's train.jsonl; write it with its tokenizer to `out`.
 

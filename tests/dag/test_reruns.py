@@ -1,0 +1,116 @@
+"""What runs again after a change: exactly what depends on it. Counts of dry runs over a finished tree.
+
+The tree is finished by `--touch` over stand-in files: what Snakemake compares is paths, times, contents, parameters
+and code, and all of those are the real ones.
+"""
+
+import os
+import shutil
+import time
+
+import pytest
+import yaml
+from dag import finish, planned
+
+GRID = {
+    "name": "reruns",
+    "base_models": ["tiny-llama", "tiny-gemma"],
+    "submodels": [
+        {"calibration_sets": ["python", "csr", "mine"], "sparsities": [0.5, 0.7]},
+        {"methods": ["magnitude"], "sparsities": [0.5]},
+    ],
+    "benchmarks": ["tiny_python", "tiny_csr"],
+    "evaluation": {"synonyms": "none"},
+    "calibration_sets": {"mine": {"domain": "code", "source": {"file": "mine.jsonl"}, "template": "{text}"}},
+}
+ALWAYS = {"all": 1, "tabulate": 1, "figures": 1, "report": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A working directory in which the grid has been run."""
+    directory = tmp_path_factory.mktemp("finished")
+    (directory / "mine.jsonl").write_text('{"text": "x"}\n', encoding="utf-8")
+    write_grid(directory, GRID)
+    finish(directory, "--configfile", str(directory / "grid.yaml"))
+    assert plan(directory) == {}
+    return directory
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of it to change."""
+    return shutil.copytree(finished, tmp_path / "project")
+
+
+def write_grid(directory, grid):
+    (directory / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
+
+
+def plan(directory):
+    return planned(directory, "--configfile", str(directory / "grid.yaml"))
+
+
+def changed(**changes):
+    return yaml.safe_load(yaml.safe_dump(GRID | changes))
+
+
+def test_editing_a_calibration_file_reruns_its_branch(project):
+    time.sleep(0.01)
+    (project / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
+    assert plan(project) == ALWAYS | {
+        "calibrate": 2, "prune": 4, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
+    }  # fmt: skip
+
+
+def test_editing_a_pool_of_the_tiny_world_reruns_its_branch(project):
+    pool = project / "results/world/calibration/csr.jsonl"
+    time.sleep(0.01)
+    pool.write_text(pool.read_text(encoding="utf-8") + '{"text": "z"}\n', encoding="utf-8")
+    assert plan(project) == ALWAYS | {
+        "calibrate": 2, "prune": 4, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
+    }  # fmt: skip
+
+
+def test_touching_a_file_reruns_nothing(project):
+    os.utime(project / "mine.jsonl")
+    os.utime(project / "results/world/calibration/csr.jsonl")
+    assert plan(project) == {}
+
+
+def test_adding_a_calibration_set_reruns_no_other(project):
+    grid = changed()
+    grid["submodels"][0]["calibration_sets"].append("math")
+    write_grid(project, grid)
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "calibrate": 2, "prune": 4, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
+    }  # fmt: skip
+
+
+def test_adding_a_benchmark_scores_no_other(project):
+    """Generation runs once for each sub-model, for the new benchmark alone: finished samples are kept."""
+    write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_math"]))
+    assert plan(project) == ALWAYS | {"describe": 1, "generate": 16, "score": 2}
+
+
+def test_adding_a_sparsity_reruns_no_other(project):
+    grid = changed()
+    grid["submodels"][1]["sparsities"].append(0.6)
+    write_grid(project, grid)
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2,
+    }  # fmt: skip
+
+
+def test_where_it_runs_reruns_nothing_scientific(project):
+    write_grid(project, changed(evaluation={"synonyms": "none", "batch_size": 7}, pruning={"batch_size": 3}))
+    assert plan(project) == ALWAYS | {"describe": 1}
+
+
+def test_a_template_reruns_its_set(project):
+    grid = changed()
+    grid["calibration_sets"]["mine"]["template"] = "# {text}"
+    write_grid(project, grid)
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "calibrate": 2, "prune": 4, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
+    }  # fmt: skip
