@@ -14,10 +14,10 @@ test: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not real_data"
 
 test-slow: .venv/installed
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow or real_data"
 
 .venv/installed: envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -17,6 +17,11 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/analysis.smk"
 
 
+onstart:
+    for language, hint in MISSING_TOOLCHAINS.items():
+        logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
+
+
 rule all:
     default_target: True
     input:

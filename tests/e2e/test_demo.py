@@ -1,0 +1,134 @@
+"""The demo, for real: from nothing to the report, then what a user does next."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from submodels import files
+from submodels.checkpoints.load import load_submodel, load_tokenizer
+from submodels.evaluation.perplexity import perplexity
+
+pytestmark = pytest.mark.slow
+
+EXPORTED = "tiny-llama/wanda-python-0.50-s0"
+ACCURACY = {
+    "tiny_python": 0.9,
+    "tiny_java": 0.9,
+    "tiny_cpp": 0.9,
+    "tiny_javascript": 0.9,
+    "tiny_csr": 0.9,
+    "tiny_translation": 0.9,
+    "tiny_math": 0.6,
+}
+
+
+def snakemake(root, directory):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", "2"]
+    return subprocess.run([*command, "--directory", str(directory)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def demo(root, tmp_path_factory):
+    """A directory in which the demo has run."""
+    directory = tmp_path_factory.mktemp("demo")
+    done = snakemake(root, directory)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return directory
+
+
+@pytest.fixture(scope="module")
+def scores(demo):
+    return pd.read_csv(demo / "results/tables/scores.csv")
+
+
+@pytest.mark.parametrize("benchmark", ACCURACY)
+def test_the_dense_models_can_do_what_pruning_takes_away(scores, benchmark):
+    dense = (
+        scores.query("submodel == 'dense' and benchmark == @benchmark").groupby(["model", "metric"])["value"].first()
+    )
+    primary = {"tiny_csr": "acc", "tiny_translation": "meteor", "tiny_math": "exact_match"}.get(benchmark, "pass@1")
+    values = dense.xs(primary, level="metric")
+    assert len(values) == 2
+    assert values.min() >= ACCURACY[benchmark], values
+
+
+def test_every_submodel_of_the_grid_is_scored(demo, scores):
+    grid = files.read_json(demo / "results/grid.json")
+    expected = {(model, id) for model, entry in grid["models"].items() for id in entry["evaluated"]}
+    assert set(zip(scores["model"], scores["submodel"], strict=True)) == expected
+    assert len(expected) - len(grid["models"]) >= 20
+    assert set(scores["status"]) == {"ok"}
+
+
+def test_pruning_separates_the_submodels(scores):
+    """At the high sparsity a set's own language is kept better than any other set of another domain keeps it."""
+    kept = scores.query("model == 'tiny-llama' and sparsity == 0.7 and metric == 'pass@1' and benchmark == 'tiny_java'")
+    kept = kept.set_index("calibration")["value"]
+    assert kept["java"] > kept[["math", "csr", "translation"]].max()
+
+
+def test_nothing_is_left_to_do(root, demo):
+    started = time.monotonic()
+    done = snakemake(root, demo)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert time.monotonic() - started < 10
+
+
+def test_the_exported_checkpoint_is_the_submodel(demo):
+    from transformers import AutoModelForCausalLM
+
+    model = EXPORTED.split("/")[0]
+    base, mask = demo / "results/base_models" / model, demo / "results/submodels" / EXPORTED
+    exported = AutoModelForCausalLM.from_pretrained(demo / "results/checkpoints" / EXPORTED, dtype="float32").eval()
+    ours = load_submodel(base, mask)
+    prompt = load_tokenizer(base)("def add_price(price):", return_tensors="pt")
+    with torch.inference_mode():
+        assert (exported(**prompt).logits - ours(**prompt).logits).abs().max() == 0
+
+
+def test_masks_unpack_to_what_the_manifest_says(demo, tmp_path):
+    mask = demo / "results/submodels" / EXPORTED
+    out = tmp_path / "masks.safetensors"
+    subprocess.run([sys.executable, "-m", "submodels", "unpack", str(mask), "--out", str(out)], check=True)
+    kept = load_file(out)
+    manifest = files.read_json(mask / "manifest.json")["results"]
+    assert sum(int((~bits).sum()) for bits in kept.values()) == manifest["pruned"]
+    assert all(bits.dtype == torch.bool for bits in kept.values())
+
+
+def test_calibration_text_of_the_own_domain_is_kept_best(demo):
+    """Perplexity of held-out Python under the Python and the translation sub-model."""
+    base = demo / "results/base_models/tiny-llama"
+    windows = load_file(demo / "results/calibration/tiny-llama/python-s1/windows.safetensors")
+    ids = windows["input_ids"][windows["attention_mask"].sum(dim=1) >= 32][:, :32]
+    losses = {
+        name: perplexity(load_submodel(base, demo / f"results/submodels/tiny-llama/wanda-{name}-0.70-s0"), ids)
+        for name in ("python", "translation")
+    }
+    assert losses["python"] < losses["translation"]
+
+
+def test_canonical_solutions_of_the_tiny_world_pass_and_empty_ones_fail(demo, tmp_path):
+    for language in ("python", "java", "cpp", "javascript"):
+        items = files.read_jsonl(demo / f"results/world/benchmarks/tiny_{language}.jsonl")
+        for field, passed in (("canonical_solution", True), (None, False)):
+            samples, out = tmp_path / "samples.jsonl", tmp_path / f"{language}-{field}.jsonl"
+            files.write_jsonl(
+                samples, [{"task_id": item["task_id"], "completion": item[field] if field else ""} for item in items]
+            )
+            command = ["execute", "--benchmark", f"tiny_{language}", "--samples", str(samples), "--out", str(out)]
+            subprocess.run([sys.executable, "-m", "submodels", *command], check=True, cwd=demo)
+            assert {row["passed"] for row in files.read_jsonl(out)} == {passed}
+
+
+def test_every_number_leads_back_to_its_samples(demo):
+    for path in sorted((demo / "results/scores").glob("*/*.json")):
+        for id, entry in json.loads(path.read_text(encoding="utf-8"))["submodels"].items():
+            samples = demo / entry["samples"]
+            assert files.sha256_file(samples) == entry["fingerprint"], (path, id)
