@@ -10,9 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 _FINISHED = 1_700_000_000  # when everything in a finished tree was made
 
 
-def snakemake(directory: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+def snakemake(
+    directory: Path, *arguments: str, check: bool = True, workflow: Path = ROOT
+) -> subprocess.CompletedProcess:
     """Run Snakemake of this environment on the checkout, in a working directory of its own."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(directory)]
+    snakefile = str(workflow / "Snakefile")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--directory", str(directory)]
     result = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, env=os.environ | {"LC_ALL": "C.UTF-8"}
     )
@@ -21,9 +24,9 @@ def snakemake(directory: Path, *arguments: str, check: bool = True) -> subproces
     return result
 
 
-def planned(directory: Path, *arguments: str) -> dict[str, int]:
+def planned(directory: Path, *arguments: str, workflow: Path = ROOT) -> dict[str, int]:
     """Jobs per rule that a run would do, without the total."""
-    result = snakemake(directory, "--cores", "2", "--dry-run", "--quiet", "rules", *arguments)
+    result = snakemake(directory, "--cores", "2", "--dry-run", "--quiet", "rules", *arguments, workflow=workflow)
     found = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", result.stdout + result.stderr)}
     found.pop("total", None)
     return found

@@ -17,7 +17,7 @@ benchmarks: [tiny_csr]
 
 
 def test_counts_follow_from_the_grid(root, tmp_path):
-    grid = Expansion(read_grid(root / "config.yaml"))
+    grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
     evaluated = sum(len(grid.evaluated(model)) for model in grid.models)
     code = [name for name, task in grid.benchmarks.items() if task.is_code]
     draws = {(model, cell.draw) for model in grid.models for cell in grid.submodels(model).values() if cell.draw}
@@ -28,6 +28,7 @@ def test_counts_follow_from_the_grid(root, tmp_path):
         "calibrate": len(draws),
         "prune": sum(len(grid.submodels(model)) for model in grid.models),
         "export": len(grid.grid.export),
+        "benchmark_settings": len(grid.benchmarks),
         "generate": evaluated,
         "execute": evaluated * len(code),
         "score": len(grid.models) * len(grid.benchmarks),
@@ -40,7 +41,7 @@ def test_counts_follow_from_the_grid(root, tmp_path):
 
 
 def test_at_least_twenty_submodels_are_reported(root):
-    grid = Expansion(read_grid(root / "config.yaml"))
+    grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
     assert sum(len(grid.evaluated(model)) - 1 for model in grid.models) >= 20
 
 

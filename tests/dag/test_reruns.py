@@ -90,7 +90,7 @@ def test_adding_a_calibration_set_reruns_no_other(project):
 def test_adding_a_benchmark_scores_no_other(project):
     """Generation runs once for each sub-model, for the new benchmark alone: finished samples are kept."""
     write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_math"]))
-    assert plan(project) == ALWAYS | {"describe": 1, "generate": 16, "score": 2}
+    assert plan(project) == ALWAYS | {"describe": 1, "benchmark_settings": 1, "generate": 16, "score": 2}
 
 
 def test_adding_a_sparsity_reruns_no_other(project):
@@ -99,6 +99,25 @@ def test_adding_a_sparsity_reruns_no_other(project):
     write_grid(project, grid)
     assert plan(project) == ALWAYS | {
         "describe": 1, "prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2,
+    }  # fmt: skip
+
+
+def test_raising_a_version_renews_what_it_made(project, tmp_path, root):
+    """The workflow with another GENERATE: every sample is made, run and scored again, and no mask."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("Snakefile", "config.yaml", "workflow", "resources", "envs", "profiles"):
+        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, copy / name)
+    path = copy / "workflow/submodels/versions.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("GENERATE = 1", "GENERATE = 1000"), encoding="utf-8")
+    plan = planned(project, "--configfile", str(project / "grid.yaml"), workflow=copy)
+    assert plan == ALWAYS | {"benchmark_settings": 2, "generate": 16, "execute": 16, "score": 4}
+
+
+def test_a_pilot_makes_every_sample_again(project):
+    write_grid(project, changed(evaluation={"synonyms": "none", "limit": 5}))
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "benchmark_settings": 2, "generate": 16, "execute": 16, "score": 4,
     }  # fmt: skip
 
 

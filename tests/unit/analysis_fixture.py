@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from submodels import files
+from submodels.evaluation.metrics.pass_at_k import VERDICTS
 
 SETS = {
     "python": ("code", "python"),
@@ -133,13 +134,17 @@ def score(primary: str, items: dict[str, float], samples: str = "results/generat
     """A score entry of status ok with the mean of `items` (values 0 or 1)."""
     value = sum(items.values()) / len(items)
     error = (value * (1 - value) / len(items)) ** 0.5
-    passed = int(sum(items.values()))
+    right = int(sum(items.values()))
+    wrong = len(items) - right
+    counts = {"correct": right, "wrong": wrong}
+    if primary == "pass@1":
+        counts = dict.fromkeys(VERDICTS, 0) | {"passed": right, "out of memory": wrong}
     return {
         "status": "ok",
         "reason": None,
         "n_items": len(items),
-        "n_samples": 1,
-        "counts": {"passed": passed, "failed": len(items) - passed, "compile error": 0, "timed out": 0},
+        "n_samples": len(items),
+        "counts": counts,
         "metrics": {
             primary: {
                 "value": value,

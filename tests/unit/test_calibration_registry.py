@@ -1,10 +1,11 @@
+import json
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from submodels.calibration.registry import load_calibration_sets
+from submodels.calibration.registry import find_calibration_set, load_calibration_sets
 from submodels.calibration.sources import LOCATORS
 from submodels.errors import SubmodelsError
 
@@ -33,17 +34,20 @@ def test_every_shipped_set_is_valid_and_the_paper_is_complete():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"domain": "coding"}, "mine.domain: Input should be 'code', 'math', 'csr', .*got 'coding'"),
-        ({"colour": "red"}, "mine.colour: unknown key; valid keys: domain, language, source"),
-        ({"source": {"tiny_world": "java", "file": "a.jsonl"}}, "mine.source: give exactly one .*got tiny_world, file"),
-        ({"source": {}}, "mine.source: give exactly one .*got none"),
-        ({"source": {"hubb": "a/b"}}, "mine.source.hubb: unknown key; valid keys: tiny_world, hub"),
-        ({"source": {"hub": "a/b", "split": "train"}}, "mine.source: a hub source needs revision and split"),
-        ({"source": {"file": "a.jsonl", "split": "train"}}, "mine.source: split belongs to a hub source, not to file"),
+        ({"domain": "coding"}, "mine: domain: Input should be 'code', 'math', 'csr', .*got 'coding'"),
+        ({"colour": "red"}, "mine: colour: unknown key; valid keys: domain, language, source"),
+        (
+            {"source": {"tiny_world": "java", "file": "a.jsonl"}},
+            "mine: source: give exactly one .*got tiny_world, file",
+        ),
+        ({"source": {}}, "mine: source: give exactly one .*got none"),
+        ({"source": {"hubb": "a/b"}}, "mine: source.hubb: unknown key; valid keys: tiny_world, hub"),
+        ({"source": {"hub": "a/b", "split": "train"}}, "mine: source: a hub source needs revision and split"),
+        ({"source": {"file": "a.jsonl", "split": "train"}}, "mine: source: split belongs to a hub source, not to file"),
         ({"domain": "math"}, "mine: language belongs to domain code, not to math"),
         ({"template": None}, "mine: a template is needed"),
-        ({"template": "{text"}, "mine.template: .*literal braces are doubled"),
-        ({"template": "no field"}, "mine.template: .*no field"),
+        ({"template": "{text"}, "mine: template: .*literal braces are doubled"),
+        ({"template": "no field"}, "mine: template: .*no field"),
     ],
 )
 def test_bad_entries_name_file_key_and_choices(tmp_path, change, message):
@@ -54,7 +58,17 @@ def test_bad_entries_name_file_key_and_choices(tmp_path, change, message):
 def test_all_faults_come_together(tmp_path):
     with pytest.raises(SubmodelsError) as error:
         load(tmp_path, one=GOOD | {"domain": "x"}, two=GOOD | {"language": "cobol"})
-    assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["one.domain", "two.language"]
+    assert [line.split(": ")[1:3] for line in str(error.value).splitlines()] == [["one", "domain"], ["two", "language"]]
+
+
+def test_a_set_as_json():
+    assert find_calibration_set(json.dumps(GOOD)).source.tiny_world == "java"
+    with pytest.raises(
+        SubmodelsError, match=r"^calibration set: source.hubb: unknown key; valid keys: tiny_world, hub"
+    ):
+        find_calibration_set(json.dumps(GOOD | {"source": {"hubb": "a/b"}}))
+    with pytest.raises(SubmodelsError, match=r"^calibration set: not valid JSON"):
+        find_calibration_set("{'domain': 'code'}")
 
 
 def test_import_is_light():
@@ -64,3 +78,22 @@ def test_import_is_light():
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file"),
+        ("mine: [1", "not valid YAML (while parsing"),
+        ("mine: !!python/name:os.system", "not plain YAML (could not determine a constructor"),
+        ("- mine", "a registry is a mapping"),
+    ],
+)
+def test_a_file_that_is_no_registry_is_one_line(tmp_path, text, message):
+    path = tmp_path / "sets.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SubmodelsError) as error:
+        load_calibration_sets(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)

@@ -15,7 +15,7 @@ from submodels.checkpoints.base import Weights, fingerprint_base, identity, load
 from submodels.checkpoints.export import export
 from submodels.checkpoints.load import load_submodel, load_tokenizer
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import read_masks
+from submodels.pruning.masks import Masks
 from submodels.pruning.prune import prune
 
 
@@ -40,7 +40,7 @@ def test_loaded_submodel_is_the_base_with_zeros(tmp_path):
     base, submodel, masks = (
         load_submodel(base_dir, None),
         load_submodel(base_dir, submodel_dir),
-        read_masks(submodel_dir),
+        Masks(submodel_dir),
     )
     assert not submodel.training
     for name, weight in submodel.named_parameters():
@@ -76,7 +76,7 @@ def test_export_reloads_to_the_same_numbers(tmp_path, options):
     export(base_dir, submodel_dir, tmp_path / "out")
     exported = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert torch.equal(logits(exported), logits(load_submodel(base_dir, submodel_dir)))
-    masks = read_masks(submodel_dir)
+    masks = Masks(submodel_dir)
     for name in masks:
         weight = exported.get_parameter(name).detach().numpy()
         assert np.all(weight[~masks.mask(name)] == 0)

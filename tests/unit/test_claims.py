@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from test_tables import accuracy, overlap_row, study
 
 from submodels.analysis import paper
-from submodels.analysis.claims import CLAIMS, claims, verdict
-from submodels.analysis.resampling import stratified_bootstrap
-from submodels.analysis.study import Resampling
+from submodels.analysis.claims import CLAIMS, claims, smallest_mean, verdict
+from submodels.analysis.tables import TABLES
+from submodels.evaluation.statistics import stratified_bootstrap
 
 N = 40
 RIGHT, WRONG = [1.0] * N, [0.0] * N
 HALF = [float(i % 2) for i in range(N)]
 SETS = ("python", "java", "math", "csr", "translation", "mix")
-DRAWN = Resampling(**analysis_fixture.BOOTSTRAP)
+DRAWN = analysis_fixture.BOOTSTRAP
 
 
 def row_of(claim: str, benchmarks: dict[str, dict[str, list[float]]], overlap: list[dict] = ()) -> dict:
@@ -123,24 +123,43 @@ def test_paper_figures_by_hand():
 
 def test_bootstrap_has_the_known_spread():
     """The mean of n fair coin flips has standard error 0.5 / sqrt(n): 95% lies within 1.96 of them."""
-    many = Resampling(resamples=4000, seed=0, level=0.95)
-    value, low, high = stratified_bootstrap([np.array([[0.0], [1.0]] * 50)], many)
-    assert value == 0.5
-    assert (low, high) == (pytest.approx(0.5 - 0.098, abs=0.01), pytest.approx(0.5 + 0.098, abs=0.01))
+    many = stratified_bootstrap([np.array([[0.0], [1.0]] * 50)], resamples=4000)
+    assert many.value == 0.5
+    assert (many.low, many.high) == (pytest.approx(0.5 - 0.098, abs=0.01), pytest.approx(0.5 + 0.098, abs=0.01))
 
 
 def test_bootstrap_resamples_inside_groups():
     """Groups without spread inside give no interval, however far apart they are."""
-    assert stratified_bootstrap([np.zeros((5, 1)), np.ones((50, 1))], DRAWN) == (0.5, 0.5, 0.5)
+    assert stratified_bootstrap([np.zeros((5, 1)), np.ones((50, 1))], **DRAWN) == (0.5, 0.0, 0.5, 0.5)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_bootstrap_interval_is_ordered_and_inside_the_data(values):
-    value, low, high = stratified_bootstrap([np.array(values)[:, None]], DRAWN)
+    value, _, low, high = stratified_bootstrap([np.array(values)[:, None]], **DRAWN)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
     assert min(values) - 1e-9 <= value <= max(values) + 1e-9
 
 
 def test_bootstrap_refuses_an_empty_group():
     with pytest.raises(ValueError, match="at least one item"):
-        stratified_bootstrap([np.zeros((0, 1))], DRAWN)
+        stratified_bootstrap([np.zeros((0, 1))], **DRAWN)
+
+
+def test_the_smallest_of_equal_leads_is_not_held_against_a_claim():
+    """Many benchmarks without any lead, none below zero for certain; the bootstrap of the minimum would say so."""
+    rng = np.random.default_rng(0)
+    groups = [rng.permutation([-1.0, 1.0] * 20).reshape(-1, 1) for _ in range(12)]
+    together = stratified_bootstrap(groups, statistic=lambda means: np.min([one[..., 0] for one in means], axis=0))
+    assert together.high < 0
+    found = smallest_mean(groups, resamples=1000, seed=0, level=0.95)
+    assert verdict(found.low, found.high, +1) == "undecided"
+
+
+def test_smallest_mean_finds_the_one_below_and_all_above():
+    above, below = np.full((20, 1), 0.5), np.full((20, 1), -0.5)
+    assert smallest_mean([above, below, above], **DRAWN) == (-0.5, 0.0, -0.5, -0.5)
+    assert smallest_mean([above, above], **DRAWN).low == 0.5
+
+
+def test_every_claim_names_a_table():
+    assert {claim.table for claim in CLAIMS.values()} <= set(TABLES)

@@ -1,6 +1,10 @@
 """Verdicts on Java, C++ and JavaScript programs: one hand-made table a language."""
 
+import os
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from sandbox_support import USERS, need_language, need_sandbox, run
@@ -14,7 +18,7 @@ JAVA = {
 }
 CPP = {
     "task_id": "twice",
-    "prompt": "#include <vector>\nusing namespace std;\nint f(int x) {\n",
+    "prompt": "#include <cstdio>\n#include <vector>\nusing namespace std;\nint f(int x) {\n",
     "test": "#include <assert.h>\nint main() {\n    assert(f(2) == 4);\n    assert(f(5) == 10);\n    return 0;\n}\n",
 }
 JAVASCRIPT = {
@@ -40,13 +44,14 @@ TABLES = {
         "return 3 * x; }": r"failed: program: program.cpp:.*Assertion .* failed\.",
         "return vector<int>(1).at(x); }": r"failed: what\(\):  vector",
         "return *(volatile int*)0; }": "failed: killed by SIGSEGV",
-        "return 2 * y; }": "compile error: program.cpp:4:12: error: .y. was not declared",
+        "return 2 * y; }": "compile error: program.cpp:5:12: error: .y. was not declared",
         "": "compile error: ",
         "while (true) { } }": "timed out",
         "exit(0); }\n#include <cstdlib>": "compile error: ",
         "_Exit(0); }": "compile error: ",
         "__builtin_exit(0); }": r"(failed: ended before|compile error)",
         "return 0; }\n#define NDEBUG\n#define assert(x)": "failed: program: program.cpp",
+        'if (fopen("program.cpp", "r")) return 2 * x;\n    return 0; }\n': "failed: program: program.cpp",
         "vector<vector<long>> v; while (true) v.push_back(vector<long>(1 << 20, 1)); }": "out of memory",
     },
     "javascript": {
@@ -58,6 +63,7 @@ TABLES = {
         "": "compile error: SyntaxError",
         "  while (true) { }\n}\n": "timed out",
         "  process.exit(0)\n}\n": r"failed: ended before its tests did \(exit status 0\)",
+        "  return require('fs').existsSync(__filename) ? 2 * x : 0\n}\n": "failed: Assertion failed",
         "  return 0\n}\nconsole.assert = () => {}\n": "failed: Assertion failed",
         "  return 0\n}\nprocess.stderr.write = () => true\n": "failed: Assertion failed",
         "  const all = []\n  while (true) all.push(new Array(1e6).fill(x))\n}\n": "out of memory",
@@ -83,3 +89,19 @@ def test_verdicts(language, sandbox, user):
         if not re.match(expected, result)
     }
     assert not wrong
+
+
+@pytest.mark.parametrize(("sandbox", "user"), [("unshare", USERS[0]), ("bubblewrap", "ordinary")])
+def test_a_wrapper_is_called_by_its_own_name(sandbox, user, monkeypatch):
+    """ccache and its like are one program behind many links; their name says which tool is meant."""
+    need_language("cpp")
+    need_sandbox(sandbox)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as program, tempfile.TemporaryDirectory(dir="/var/tmp") as links:
+        for place in (program, links):
+            os.chmod(place, 0o755)
+        wrapper = Path(program, "wrapper")
+        wrapper.write_text(f'#!/bin/sh\ncase "$0" in */g++) exec {shutil.which("g++")} "$@" ;; esac\nexit 9\n')
+        wrapper.chmod(0o755)
+        Path(links, "g++").symlink_to(wrapper)
+        monkeypatch.setenv("PATH", f"{links}:{os.environ['PATH']}")
+        assert run([CPP], [("twice", "return 2 * x; }")], "cpp", sandbox, user) == ["passed"]

@@ -23,7 +23,12 @@ def write(path, rows):
     return path
 
 
-def test_every_field_is_kept_in_order_and_counts_are_recorded(tmp_path):
+@pytest.fixture
+def items(tmp_path):
+    return write(tmp_path / "items.jsonl", [ITEM])
+
+
+def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     need_sandbox("unshare")
     rows = [
         {"task_id": "one", "completion": BAD, "sample": 0, "note": "é"},
@@ -31,7 +36,7 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(tmp_path):
         {"task_id": "one", "completion": BAD, "sample": 2},
     ]
     out = tmp_path / "b.jsonl.gz"
-    counts = execute([ITEM], "python", write(tmp_path / "s.jsonl.gz", rows), out, sandbox="unshare")
+    counts = execute(items, "python", write(tmp_path / "s.jsonl.gz", rows), out, sandbox="unshare")
     assert counts == {"failed": 2, "passed": 1}
     failed = {"passed": False, "result": "failed: AssertionError"}
     assert files.read_jsonl(out) == [rows[0] | failed, rows[1] | {"passed": True, "result": "passed"}, rows[2] | failed]
@@ -40,10 +45,10 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(tmp_path):
     assert manifest["parameters"] == {"version": 1, "language": "python", "timeout": 10.0, "memory_mb": 1024}
 
 
-def test_no_samples_give_an_empty_file(tmp_path):
+def test_no_samples_give_an_empty_file(items, tmp_path):
     need_sandbox("unshare")
     out = tmp_path / "out.jsonl.gz"
-    assert execute([ITEM], "python", write(tmp_path / "s.jsonl", []), out, sandbox="unshare") == {}
+    assert execute(items, "python", write(tmp_path / "s.jsonl", []), out, sandbox="unshare") == {}
     assert gzip.decompress(out.read_bytes()) == b""
 
 
@@ -56,28 +61,46 @@ def test_no_samples_give_an_empty_file(tmp_path):
         ({"completion": ""}, r"s\.jsonl, line 2: a sample needs the field 'task_id', a string"),
     ],
 )
-def test_bad_sample_names_its_line(tmp_path, row, message):
+def test_bad_sample_names_its_line(items, tmp_path, row, message):
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}, row])
     with pytest.raises(SubmodelsError, match=message):
-        execute([ITEM], "python", samples, tmp_path / "out.jsonl")
+        execute(items, "python", samples, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_bad_item_unknown_language_and_unknown_sandbox(tmp_path):
+def test_unknown_language_and_unknown_sandbox(items, tmp_path):
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
-    items = write(tmp_path / "items.jsonl", [{key: ITEM[key] for key in ("task_id", "prompt", "test")}])
-    with pytest.raises(SubmodelsError, match=r"items\.jsonl, line 1: a benchmark item needs the field 'entry_point'"):
-        execute(items, "python", samples, tmp_path / "out.jsonl")
     with pytest.raises(SubmodelsError, match="unknown language 'perl'; known: cpp, java, javascript, python"):
-        execute([ITEM], "perl", samples, tmp_path / "out.jsonl")
+        execute(items, "perl", samples, tmp_path / "out.jsonl")
     with pytest.raises(SubmodelsError, match="unknown sandbox 'bottle'"):
-        execute([ITEM], "python", samples, tmp_path / "out.jsonl", sandbox="bottle")
+        execute(items, "python", samples, tmp_path / "out.jsonl", sandbox="bottle")
+
+
+@pytest.mark.parametrize(
+    ("language", "changes", "message"),
+    [
+        ("python", {"entry_point": None}, "needs a text `entry_point`"),
+        ("python", {"task_id": 7}, "needs a text `task_id`"),
+        ("javascript", {"test": None}, "needs a text `test`"),
+        ("java", {"test": "public class Main { void f();"}, "a Java `test` must end with the end of main and of class"),
+        ("cpp", {"test": "int main() { return 1;"}, r"a C\+\+ `test` must end with the end of `int main\(\)`"),
+        ("cpp", {"test": "void tests() { }"}, r"a C\+\+ `test` must end with the end of `int main\(\)`"),
+    ],
+)
+def test_a_bad_item_is_named_before_anything_runs(language, changes, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no toolchain and no sandbox: the item's fault comes first
+    end = "int main() {\n}\n}\n"  # an end for Java and for C++
+    items = write(tmp_path / "items.jsonl", [ITEM | {"test": end}, ITEM | {"task_id": "two", "test": end} | changes])
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
+    with pytest.raises(SubmodelsError, match=rf"items\.jsonl, line 2: {message}"):
+        execute(items, language, samples, tmp_path / "out.jsonl")
 
 
 def test_missing_toolchain_leaves_every_line_not_run(tmp_path, monkeypatch):
+    items = write(tmp_path / "items.jsonl", [ITEM | {"test": "}}"}])
     monkeypatch.setenv("PATH", str(tmp_path))
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}] * 2)
-    assert execute([ITEM], "java", samples, tmp_path / "out.jsonl") == {"not run": 2}
+    assert execute(items, "java", samples, tmp_path / "out.jsonl") == {"not run": 2}
     hint = "javac not found; install with: apt-get install default-jdk-headless"
     line = {"task_id": "one", "completion": GOOD, "passed": None, "result": f"not run: {hint}"}
     assert files.read_jsonl(tmp_path / "out.jsonl") == [line, line]
@@ -85,15 +108,15 @@ def test_missing_toolchain_leaves_every_line_not_run(tmp_path, monkeypatch):
     assert runners.missing_toolchains()["java"] == hint
 
 
-def test_no_sandbox_is_an_error_that_says_what_was_tried(tmp_path, monkeypatch):
+def test_no_sandbox_is_an_error_that_says_what_was_tried(items, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
     with pytest.raises(SubmodelsError, match=r"bubblewrap: bwrap not found .*unshare: unshare not found .*apt-get"):
-        execute([ITEM], "python", samples, tmp_path / "out.jsonl")
+        execute(items, "python", samples, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
     assert all("not found" in reason for reason in sandbox.sandbox_status().values())
     # Running without one has to be asked for, and is recorded.
-    assert execute([ITEM], "python", samples, tmp_path / "out.jsonl", sandbox="none") == {"passed": 1}
+    assert execute(items, "python", samples, tmp_path / "out.jsonl", sandbox="none") == {"passed": 1}
     assert json.loads((tmp_path / "out.manifest.json").read_text())["results"]["sandbox"] == "none"
 
 
@@ -103,7 +126,23 @@ def test_a_sandbox_that_does_not_start_says_why(tmp_path, monkeypatch):
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}")
     with pytest.raises(SubmodelsError, match="unshare: sandbox unshare stopped: unshare: Operation not permitted"):
-        sandbox.find_sandbox()
+        sandbox.start_worker()
+
+
+def test_the_worker_that_tries_the_sandbox_runs_samples(items, tmp_path, monkeypatch):
+    """One start for one worker: a start costs as much as several samples."""
+    need_sandbox("unshare")
+    started, start = [], sandbox.Worker._start
+    monkeypatch.setattr(sandbox.Worker, "_start", lambda self: (started.append(self.sandbox), start(self)))
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
+    execute(items, "python", samples, tmp_path / "out.jsonl", sandbox="unshare", workers=1)
+    assert started == ["unshare"]
+
+
+def test_a_link_that_no_sandbox_shows_is_said_at_once(tmp_path):
+    (tmp_path / "node").symlink_to("/usr/bin/env")
+    with pytest.raises(SubmodelsError, match="node is installed under /tmp, which is empty in a sandbox"):
+        sandbox.start_worker("auto", [tmp_path / "node"])
 
 
 def test_the_stage_imports_nothing_heavy():

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from submodels.calibration.sources import read_rows
+from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError
 from submodels.fetch import WORDNET_FILES, fetch_calibration_set, fetch_dataset, fetch_model, fetch_wordnet
 from submodels.files import sha256_file
@@ -122,8 +123,7 @@ for name, (function, hub, revision, *rest) in calls.items():
             fetch.fetch_model(hub, revision, out / name)
         elif function == "fetch_calibration_set":
             source = {"hub": hub, "revision": revision, "split": rest[1], "files": [rest[2]]}
-            entry = {"domain": "math", "source": source, "template": "{text}"}
-            fetch.fetch_calibration_set(json.dumps(entry), out / name)
+            fetch.fetch_calibration_set(json.dumps(source), out / name)
         else:
             config, split, pattern = rest
             fetch.fetch_dataset(hub, revision, config, split, out / name, [pattern] if pattern else None)
@@ -145,7 +145,8 @@ def fetched(tmp_path_factory):
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
     }
-    environment.pop("HF_HUB_OFFLINE", None)
+    for offline in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):  # other stages set them
+        environment.pop(offline, None)
     command = [sys.executable, "-c", SCRIPT, json.dumps(CALLS), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     server.shutdown()
@@ -163,6 +164,7 @@ def test_model_holds_weights_and_tokenizer_but_no_pickle_and_no_code(fetched, na
     manifest = json.loads((out / name / "manifest.json").read_text())
     assert manifest["parameters"]["revision"] == COMMIT
     assert manifest["results"]["files"] == {file: sha256_file(out / name / file) for file in wanted}
+    assert manifest["results"]["identity"] == identity(out / name)
 
 
 def test_dataset_slice_becomes_parquet_that_calibration_reads(fetched):
@@ -176,7 +178,7 @@ def test_dataset_slice_becomes_parquet_that_calibration_reads(fetched):
     assert manifest["results"]["files"] == {"rows.parquet": sha256_file(out / "rows" / "rows.parquet")}
 
 
-def test_a_calibration_set_is_fetched_by_its_entry(fetched):
+def test_a_calibration_set_is_fetched_by_its_source(fetched):
     out, said = fetched
     assert "entry" not in said, said
     assert len(read_rows(out / "entry" / "rows.parquet", ["text"])) == 4
@@ -185,6 +187,8 @@ def test_a_calibration_set_is_fetched_by_its_entry(fetched):
 def test_only_hub_sets_are_fetched(tmp_path):
     with pytest.raises(SubmodelsError, match="calibration set python: its source is tiny_world, not hub"):
         fetch_calibration_set("python", tmp_path / "out")
+    with pytest.raises(SubmodelsError, match="source: not valid JSON"):
+        fetch_calibration_set("{hub}", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +218,8 @@ def test_no_network_is_said_in_one_line(tmp_path):
         "except SubmodelsError as error: print(error)"
     )
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path / "cache")}
-    environment.pop("HF_HUB_OFFLINE", None)
+    for offline in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):  # other stages set them
+        environment.pop(offline, None)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=60)
     assert done.stdout.startswith(

@@ -1,15 +1,29 @@
 """Figures: every one exists with its data, equal tables give equal bytes, missing data are said."""
 
 import xml.etree.ElementTree as ElementTree
+from itertools import combinations
 from pathlib import Path
 
 import analysis_fixture
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from submodels import files
-from submodels.analysis.figures import FIGURES, draw_figures
+from submodels.analysis.figures import (
+    DOMAIN_COLOURS,
+    FIGURES,
+    OTHER_SERIES,
+    PAGE_WIDTH,
+    SERIES,
+    STYLE,
+    draw_figures,
+    read_table,
+)
 from submodels.errors import SubmodelsError
+
+USED = ("relative", "jaccard", "jaccard_layers", "sparsity_curves", "code_languages")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +47,54 @@ def test_every_figure_of_every_model_has_a_picture_and_its_data(drawn):
             root = ElementTree.parse(drawn["figures"] / f"{name}-{model}.svg").getroot()
             assert root.tag.endswith("svg")
             assert len(pd.read_csv(drawn["figures"] / f"{name}-{model}.csv")) > 0
+
+
+def visible_texts(figure) -> list[Text]:
+    """Without slanted tick labels, whose boxes are larger than their letters."""
+    out_of_view = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            out_of_view |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [text for text in texts if text.get_rotation() in (0, 90) and text not in out_of_view]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_texts_neither_overlap_nor_leave_the_page(drawn, name):
+    """Also with a single panel, where there is the least room."""
+    tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}
+    single = {key: frame.query("sparsity == '0.50' or sparsity.isna()") for key, frame in tables.items() if key in USED}
+    for shown in (tables, single):
+        with plt.rc_context(STYLE):
+            figure, _ = FIGURES[name](shown, "tiny-llama")
+            figure.canvas.draw()
+        boxes = [(text.get_text(), text.get_window_extent()) for text in visible_texts(figure)]
+        clashes = [
+            (a, b) for (a, box), (b, other) in combinations(boxes, 2) if box.padded(-1).overlaps(other.padded(-1))
+        ]
+        assert clashes == []
+        assert len(boxes) > 10
+        page = figure.bbox.padded(2)
+        assert [a for a, box in boxes if not (page.contains(*box.min) and page.contains(*box.max))] == []
+        assert figure.get_figwidth() <= PAGE_WIDTH
+        plt.close(figure)
+
+
+def test_random_masks_stay_in_view_at_every_sparsity(drawn):
+    """Panels share their axis, and random masks are farther apart the more is pruned."""
+    tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}
+    figure, data = FIGURES["jaccard_layers"](tables, "tiny-llama")
+    assert len(figure.axes) == 2
+    assert all(axes.get_ylim()[1] > data["random"].max() for axes in figure.axes)
+    plt.close(figure)
+
+
+def test_one_colour_means_one_thing():
+    assert len({colour for colour, _, _ in [*SERIES.values(), OTHER_SERIES]}) == len(SERIES) + 1
+    series_of_sets = {SERIES[name][0] for name in ("matched", "unmatched")} | {OTHER_SERIES[0]}
+    assert not series_of_sets & set(DOMAIN_COLOURS.values())
+    assert SERIES["generic"][0] == DOMAIN_COLOURS["generic"]
 
 
 def test_figures_are_deterministic(drawn, small_grid, tmp_path):
@@ -63,5 +125,5 @@ def test_missing_data_are_said(drawn, small_grid, tmp_path):
 
 
 def test_missing_tables_are_named(drawn, tmp_path):
-    with pytest.raises(SubmodelsError, match=r"code_languages\.csv: no such file; run the tabulate stage"):
+    with pytest.raises(SubmodelsError, match=r"code_languages\.csv: no such file; run `submodels tabulate` first"):
         draw_figures(tmp_path, drawn["grid"], tmp_path / "figures")

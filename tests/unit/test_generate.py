@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -301,6 +302,23 @@ def test_a_prompt_that_fills_the_context_is_an_error(lm):
         run(lm, load_benchmark("tiny_math"), [item], seed=0)
 
 
+def test_a_long_prompt_does_not_shorten_the_other_answers(lm):
+    """Room is what each prompt leaves of the context, in one batch and in several."""
+    from submodels.evaluation.engine import run
+
+    question = "many " * 400
+    while len(lm.tok_encode(f"Question: {question}\nAnswer:")) > lm.max_length - 3:
+        question = question.removesuffix("many ")
+    items = [MATH[0], MATH[0] | {"task_id": "math/1", "question": question}]
+    benchmark = _with("tiny_math", max_gen_toks=20, until=["never"])
+    (alone,) = run(lm, benchmark, items[:1], seed=0)
+    (_, long) = together = run(lm, benchmark, items, seed=0)
+    assert together[0] == alone
+    assert len(_greedy(lm, f"Question: {MATH[0]['question']}\nAnswer:", 20)) == 20, "the model must not end by itself"
+    room = lm.max_length - len(lm.tok_encode(f"Question: {question}\nAnswer:"))
+    assert long["completion"] == lm.tokenizer.decode(_greedy(lm, f"Question: {question}\nAnswer:", room))
+
+
 def test_a_killed_run_continues_and_only_stale_benchmarks_rerun(model_dir, items, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ran = []
@@ -363,10 +381,35 @@ def test_the_manifest_leads_back_to_what_was_used(model_dir, items, tmp_path):
     assert not math.isnan(files.read_jsonl(tmp_path / "out/tiny_csr.jsonl.gz")[0]["loglikelihoods"][0])
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
+def test_another_tokenizer_or_end_token_makes_samples_stale(name, model_dir, items, tmp_path):
+    model = shutil.copytree(model_dir, tmp_path / "model")
+
+    def fingerprint() -> str:
+        generate(model, None, {"tiny_csr": items["tiny_csr"]}, tmp_path / "out", limit=1)
+        return files.read_json(tmp_path / "out/tiny_csr.manifest.json")["fingerprint"]
+
+    before = fingerprint()
+    assert fingerprint() == before
+    files.write_text(model / name, (model / name).read_text() + "\n")
+    assert fingerprint() != before
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_threads_are_set_only_when_given(threads, model_dir, items, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    generate(model_dir, None, {"tiny_csr": items["tiny_csr"]}, tmp_path, limit=1, threads=threads)
+    assert given == ([] if threads is None else [threads])
+    manifest = files.read_json(tmp_path / "tiny_csr.manifest.json")
+    assert manifest["results"]["threads"] == torch.get_num_threads()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"dtype": "int8"}, "unknown dtype 'int8'; known: auto, bfloat16, float16, float32"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not usable here"),
         ({"limit": 0}, "at least 1"),
         ({"submodel": "nowhere"}, "nowhere/submodel.safetensors: no such file"),
         ({"benchmarks": {"tiny_csr": "nowhere.jsonl"}}, "nowhere.jsonl: no such file"),

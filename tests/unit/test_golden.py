@@ -63,7 +63,7 @@ def submodel(shared, tmp_path_factory):
 @pytest.mark.parametrize(("model", "method", "pattern", "calibration"), CASES)
 def test_masks_equal_the_reference_bit_for_bit(shared, submodel, model, method, pattern, calibration):
     golden = load_file(shared / "golden" / model / f"{method}_{pattern}_{calibration}.safetensors")
-    found = masks.read_masks(submodel(model, method, pattern, calibration))
+    found = masks.Masks(submodel(model, method, pattern, calibration))
     assert set(found) == set(golden)
     different = {name: int(np.bitwise_count(golden[name] ^ found.packed(name)).sum()) for name in golden}
     assert {name: bits for name, bits in different.items() if bits} == {}
@@ -84,7 +84,7 @@ def test_selection_from_the_reference_s_statistics(shared, model, calibration):
 def test_a_different_calibration_set_gives_a_different_mask(shared, submodel):
     """The comparison above can fail."""
     golden = load_file(shared / "golden" / "stories260K" / "wanda_0.5_wikitext2.safetensors")
-    found = masks.read_masks(submodel("stories260K", "wanda", "0.5", "tinystories"))
+    found = masks.Masks(submodel("stories260K", "wanda", "0.5", "tinystories"))
     different = sum(int(np.bitwise_count(golden[name] ^ found.packed(name)).sum()) for name in golden)
     weights = sum(rows * columns for rows, columns in found.shapes.values())
     assert 0.025 < different / weights < 0.065

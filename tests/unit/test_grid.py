@@ -19,7 +19,7 @@ GRID = {
 
 
 def expand(**changes):
-    return Expansion(check_grid(GRID | changes, "grid.yaml"))
+    return Expansion(check_grid(GRID | changes, "grid.yaml"), "grid.yaml")
 
 
 def test_product_of_the_axes():
@@ -44,12 +44,14 @@ def test_draws_are_shared_between_sparsities():
 
 def test_a_submodel_in_two_blocks_is_refused():
     twice = [*GRID["submodels"], {"calibration_sets": ["csr"], "sparsities": [0.5]}]
-    with pytest.raises(SubmodelsError, match=r"submodels\[2\]: tiny-llama/wanda-csr-0\.50-s0 is in an earlier block"):
+    with pytest.raises(
+        SubmodelsError, match=r"grid\.yaml: submodels\[2\]: tiny-llama/wanda-csr-0\.50-s0 is in an earlier block"
+    ):
         expand(submodels=twice)
 
 
 def test_an_export_of_no_submodel_is_refused():
-    with pytest.raises(SubmodelsError, match=r"export: unknown sub-model 'tiny-llama/dense'"):
+    with pytest.raises(SubmodelsError, match=r"grid\.yaml: export: unknown sub-model 'tiny-llama/dense'"):
         expand(export=["tiny-llama/dense"])
 
 
@@ -59,8 +61,8 @@ def test_code_is_scored_on_executions_and_the_rest_on_generations():
     assert grid.samples("tiny-llama", "dense", "tiny_csr").startswith("results/generations/")
 
 
-def test_settings_that_change_samples_change_their_fingerprint():
-    base = expand().generation_fingerprint("tiny_python")
-    assert expand(seed=1).generation_fingerprint("tiny_python") != base
-    assert expand(evaluation={"limit": 2}).generation_fingerprint("tiny_python") != base
-    assert expand(evaluation={"batch_size": 2}).generation_fingerprint("tiny_python") == base
+def test_settings_that_change_samples_and_those_that_do_not():
+    base = expand().generation_settings("tiny_python")
+    assert expand(seed=1).generation_settings("tiny_python") != base
+    assert expand(evaluation={"limit": 2}).generation_settings("tiny_python") != base
+    assert expand(evaluation={"batch_size": 2}).generation_settings("tiny_python") == base

@@ -42,7 +42,7 @@ def test_packing_round_trip(rows, columns, seed):
 
 
 def test_file_round_trip(tmp_path):
-    read = masks.read_masks(write(tmp_path))
+    read = masks.Masks(write(tmp_path))
     assert list(read) == sorted(MASKS)
     assert all(np.array_equal(read.mask(name), MASKS[name]) for name in MASKS)
     assert read.header == HEADER | {"format": 1, "shapes": {name: list(mask.shape) for name, mask in MASKS.items()}}
@@ -65,39 +65,39 @@ def test_unpack_writes_one_bool_tensor_a_parameter(tmp_path):
 def rewrite(directory, tensors=None, **header):
     """Write the file by hand with a changed header or changed tensors."""
     path = write(directory) / masks.FILE_NAME
-    read = masks.read_masks(directory)
+    read = masks.Masks(directory)
     header = read.header | header
     save_file(tensors or load_file(path), path, metadata={"submodel": json.dumps(header)})
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(SubmodelsError, match="no such file"):
-        masks.read_masks(tmp_path)
+        masks.Masks(tmp_path)
 
 
 def test_truncated_file(tmp_path):
     path = write(tmp_path) / masks.FILE_NAME
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(SubmodelsError, match="not a complete safetensors file"):
-        masks.read_masks(tmp_path)
+        masks.Masks(tmp_path)
 
 
 def test_other_safetensors_file(tmp_path):
     save_file({"x": np.zeros(1)}, tmp_path / masks.FILE_NAME)
     with pytest.raises(SubmodelsError, match="not a sub-model file"):
-        masks.read_masks(tmp_path)
+        masks.Masks(tmp_path)
 
 
 def test_newer_format(tmp_path):
     rewrite(tmp_path, format=2)
     with pytest.raises(SubmodelsError, match="format 2, but this version reads format 1"):
-        masks.read_masks(tmp_path)
+        masks.Masks(tmp_path)
 
 
 def test_tensors_that_differ_from_the_header(tmp_path):
     rewrite(tmp_path, tensors={"model.layers.0.mlp.weight": np.zeros(2, np.uint8)})
     with pytest.raises(SubmodelsError, match="tensors differ from the shapes"):
-        masks.read_masks(tmp_path)
+        masks.Masks(tmp_path)
 
 
 @pytest.mark.parametrize("bits", [np.zeros(3, np.uint8), np.zeros(2, np.int8), np.zeros((2, 1), np.uint8)])
@@ -105,11 +105,11 @@ def test_wrong_length_or_type(tmp_path, bits):
     name = "model.layers.0.mlp.weight"
     rewrite(tmp_path, tensors=load_file(write(tmp_path) / masks.FILE_NAME) | {name: bits})
     with pytest.raises(SubmodelsError, match=r"model\.layers\.0\.mlp\.weight is .* expected uint8 \(2,\)"):
-        masks.read_masks(tmp_path).mask(name)
+        masks.Masks(tmp_path).mask(name)
 
 
 def test_bits_after_the_last_weight(tmp_path):
     name = "model.layers.0.mlp.weight"
     rewrite(tmp_path, tensors=load_file(write(tmp_path) / masks.FILE_NAME) | {name: np.array([0, 2], np.uint8)})
     with pytest.raises(SubmodelsError, match="bits set after its last weight"):
-        masks.read_masks(tmp_path).packed(name)
+        masks.Masks(tmp_path).packed(name)

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels.analysis.overlap import expected_random_distance, jaccard_distance, layer_and_module, overlap
+from submodels.analysis.overlap import (
+    COLUMNS,
+    expected_random_distance,
+    jaccard_distance,
+    layer_and_module,
+    overlap,
+)
 from submodels.errors import SubmodelsError
 from submodels.pruning import masks
 
@@ -137,10 +143,13 @@ def test_masks_that_cannot_be_compared(tmp_path, other, changes, message):
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_one_submodel_or_one_name_twice(tmp_path):
+def test_one_submodel_has_no_pair(tmp_path):
+    overlap([write(tmp_path / "a", {"h.0.x.weight": np.ones((4, 4), bool)})], tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text() == ",".join(COLUMNS) + "\n"
+
+
+def test_one_name_twice(tmp_path):
     first = write(tmp_path / "a", {"h.0.x.weight": np.ones((4, 4), bool)})
-    with pytest.raises(SubmodelsError, match="at least two"):
-        overlap([first], tmp_path / "o.csv")
     for pair in itertools.permutations([first, write(tmp_path / "b" / "a", {"h.0.x.weight": np.ones((4, 4), bool)})]):
         with pytest.raises(SubmodelsError, match="names must differ"):
             overlap(list(pair), tmp_path / "o.csv")

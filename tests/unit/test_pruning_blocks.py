@@ -9,7 +9,7 @@ from tiny_models import CONFIGS, draw_windows, save_model, save_windows
 
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import BlockStream, find_blocks
-from submodels.pruning.masks import read_masks
+from submodels.pruning.masks import Masks
 from submodels.pruning.prune import prune
 
 
@@ -19,7 +19,7 @@ def masks_of(model_dir, out, windows=None, attention_mask=None, *, sparsity="0.5
         out / "w" / "windows.safetensors", draw_windows() if windows is None else windows, attention_mask
     )
     prune(model_dir, path, "wanda", sparsity, out, **options)
-    read = read_masks(out)
+    read = Masks(out)
     return {name: read.mask(name) for name in read}
 
 
@@ -115,6 +115,21 @@ def test_padding_leaves_no_trace(tmp_path, family):
     assert_equal(masks_of(model_dir, tmp_path / "padded", padded, mask), expected)
     counted = masks_of(model_dir, tmp_path / "counted", padded)
     assert any((counted[name] != expected[name]).any() for name in expected), "padding must matter when it is counted"
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_windows_padded_to_128_cost_and_give_what_windows_padded_to_40_do(tmp_path, family):
+    model_dir = save_model(tmp_path / "model", family, max_position_embeddings=128)
+    windows, mask = draw_windows(length=128), torch.zeros(6, 128, dtype=torch.int64)
+    for row, length in enumerate((40, 3, 17, 9, 40, 12)):
+        mask[row, :length] = 1
+    stream = BlockStream(model_dir)
+    with torch.inference_mode():
+        batches = stream.embed(windows, mask.bool(), batch_size=2)
+    assert [batch.hidden.shape[1] for batch in batches] == [40, 17, 40]
+    assert [batch.tokens.shape[1] for batch in batches] == [40, 17, 40]
+    expected = masks_of(model_dir, tmp_path / "short", windows[:, :40].clone(), mask[:, :40].clone(), batch_size=2)
+    assert_equal(masks_of(model_dir, tmp_path / "long", windows, mask, batch_size=2), expected)
 
 
 def test_padding_on_the_left_and_of_different_lengths(tmp_path):

@@ -8,7 +8,7 @@ from tiny_models import VOCABULARY, draw_windows, save_model, save_windows
 
 from submodels.errors import SubmodelsError
 from submodels.files import sha256_file
-from submodels.pruning.masks import read_masks
+from submodels.pruning.masks import Masks
 from submodels.pruning.prune import prune
 
 
@@ -28,7 +28,7 @@ def read_manifest(out):
 
 def test_manifest_and_header_say_what_was_done(tmp_path, model, windows):
     prune(model, windows, "wanda", "0.6", tmp_path / "out", seed=1)
-    manifest, header = read_manifest(tmp_path / "out"), read_masks(tmp_path / "out").header
+    manifest, header = read_manifest(tmp_path / "out"), Masks(tmp_path / "out").header
     parameters = {"method": "wanda", "version": 1, "sparsity": "0.60", "seed": 1, "dtype": "float32"}
     assert manifest["stage"] == "prune"
     assert manifest["parameters"] == parameters
@@ -50,7 +50,7 @@ def test_manifest_and_header_say_what_was_done(tmp_path, model, windows):
 
 def test_magnitude_needs_no_windows(tmp_path, model):
     prune(model, None, "magnitude", "0.50", tmp_path / "out")
-    assert read_masks(tmp_path / "out").header["calibration"] is None
+    assert Masks(tmp_path / "out").header["calibration"] is None
     assert "windows" not in read_manifest(tmp_path / "out")["inputs"]
     modules = read_manifest(tmp_path / "out")["results"]["modules"]
     assert {entry["pruned"] for name, entry in modules.items() if "up_proj" in name} == {28 * 16 // 2 + 1}

@@ -8,8 +8,11 @@ import analysis_fixture
 import pytest
 
 from submodels import files
+from submodels.analysis.claims import CLAIMS
 from submodels.analysis.report import write_report
+from submodels.config import read_grid
 from submodels.errors import SubmodelsError
+from submodels.grid import Expansion
 
 
 class Page(HTMLParser):
@@ -116,6 +119,41 @@ def test_a_second_report_is_identical(report, monkeypatch):
     again = Path("results/report/again.html")
     write_report(paths["scores"], paths["grid"], paths["tables"], paths["figures"], again)
     assert again.read_bytes() == paths["report"].read_bytes()
+
+
+def test_every_claim_leads_to_the_table_behind_it(page):
+    assert {f"../tables/{claim.table}.csv" for claim in CLAIMS.values()} <= set(page.addresses)
+
+
+def test_outcomes_are_said(page):
+    text = " ".join(page.words)
+    assert "out of memory" in text
+    assert "8 correct" in text
+
+
+def test_a_base_model_from_elsewhere_has_no_manifest(report, monkeypatch):
+    root, paths = report
+    monkeypatch.chdir(root)
+    grid = files.read_json(paths["grid"])
+    grid["models"]["tiny-llama"]["manifest"] = None
+    files.write_json("local.json", grid)
+    write_report(paths["scores"], "local.json", paths["tables"], paths["figures"], "results/report/local.html")
+    local = Page(Path("results/report/local.html").read_text(encoding="utf-8"))
+    assert "../base_models/tiny-llama/manifest.json" not in local.addresses
+    assert "../base_models/tiny-gemma/manifest.json" in local.addresses
+
+
+def test_the_fixture_is_a_grid_as_the_workflow_describes_it(root, report):
+    made, paths = report
+    grid, real = (
+        files.read_json(made / paths["grid"]),
+        Expansion(read_grid(root / "config.yaml"), "config.yaml").describe(),
+    )
+    assert grid.keys() | {"config"} == real.keys()
+    for part in ("models", "submodels", "benchmarks"):
+        assert {key for entry in grid[part].values() for key in entry} == {
+            key for entry in real[part].values() for key in entry
+        }
 
 
 def test_missing_figures_are_named(report, monkeypatch, tmp_path):

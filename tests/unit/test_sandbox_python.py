@@ -133,7 +133,12 @@ def test_a_killed_stage_leaves_nothing_running(sandbox, tmp_path):
     loop = f"    import subprocess\n    subprocess.run(['/bin/sleep', '600', '0.{mark}'])\n"
     files.write_jsonl(tmp_path / "s.jsonl", [{"task_id": "twice", "completion": loop}])
     script = "import json, sys; from submodels.evaluation.execute import execute; execute(**json.loads(sys.argv[1]))"
-    arguments = {"benchmark_items": [ITEM], "language": "python", "samples": str(tmp_path / "s.jsonl")}
+    files.write_jsonl(tmp_path / "items.jsonl", [ITEM])
+    arguments = {
+        "benchmark_items": str(tmp_path / "items.jsonl"),
+        "language": "python",
+        "samples": str(tmp_path / "s.jsonl"),
+    }
     arguments |= {"out": str(tmp_path / "out.jsonl"), "sandbox": sandbox, "timeout": 60, "workers": 1}
     stage = subprocess.Popen([sys.executable, "-c", script, json.dumps(arguments)])
     wait_until(lambda: still_running(mark))

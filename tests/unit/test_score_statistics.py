@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submodels.evaluation.statistics import bootstrap_interval, paired_bootstrap
+from submodels.evaluation.statistics import bootstrap_interval, paired_bootstrap, stratified_bootstrap
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -33,6 +33,19 @@ def test_pairs_are_resampled_together():
     assert paired_bootstrap(b + 0.1, b) == pytest.approx((0.1, 0, 0.1, 0.1))
     low, high = bootstrap_interval(b)[2:]
     assert high - low > 0.2
+
+
+def test_one_group_and_several_give_one_answer():
+    """The interval of a benchmark alone is that of a group of benchmarks that holds only this one."""
+    a, b = np.random.default_rng(0).random((2, 40))
+    assert stratified_bootstrap([(a - b)[:, None]], seed=5) == paired_bootstrap(a, b, seed=5)
+
+
+def test_groups_weigh_the_same_and_are_resampled_inside():
+    groups = [np.zeros((5, 1)), np.ones((50, 1))]
+    assert stratified_bootstrap(groups) == (0.5, 0.0, 0.5, 0.5)
+    with pytest.raises(ValueError, match="at least one item"):
+        stratified_bootstrap([np.zeros((0, 1))])
 
 
 @settings(max_examples=50)

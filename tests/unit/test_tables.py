@@ -10,24 +10,32 @@ import pytest
 
 from submodels import files
 from submodels.analysis import tables
+from submodels.analysis.figures import draw_figures
+from submodels.analysis.overlap import COLUMNS
+from submodels.analysis.report import write_report
 from submodels.analysis.study import Calibration, Study, for_selection, half, load_study, pair_kind, pruned_fraction
 from submodels.errors import SubmodelsError
+from submodels.evaluation.metrics.pass_at_k import VERDICTS
+from submodels.terms import CONTROL, GENERIC
 
 
-def study(scores: dict[str, dict[str, dict]], overlap: list[dict] = (), domains: dict | None = None) -> Study:
-    """A study of one base model from benchmark -> sub-model -> score; sets and benchmarks of the fixture's names."""
-    entries = analysis_fixture.submodel_entries()
+def study(scores: dict[str, dict[str, dict]], overlap: list[dict] = (), extra: dict | None = None) -> Study:
+    """A study of one base model from benchmark -> sub-model -> score; sets and benchmarks of the fixture's names.
+
+    extra: further sub-models of the grid by id.
+    """
+    entries = analysis_fixture.submodel_entries() | (extra or {})
     used = list(dict.fromkeys(id for group in scores.values() for id in group if id != "dense"))
     benchmarks = {
         name: dict(zip(("domain", "language", "primary"), analysis_fixture.BENCHMARKS[name], strict=True))
         for name in scores
     }
-    grid = {"name": "test", "models": {"m": {"submodels": used}}, "submodels": entries, "benchmarks": benchmarks}
+    models = {"m": {"submodels": used, "evaluated": ["dense", *used]}}
+    grid = {"name": "test", "models": models, "submodels": entries, "benchmarks": benchmarks}
     files_of_scores = {
         ("m", name): {"bootstrap": analysis_fixture.BOOTSTRAP, "submodels": group} for name, group in scores.items()
     }
-    columns = ["a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights"]
-    return Study(grid, files_of_scores, {"m": pd.DataFrame(overlap, columns=columns)})
+    return Study(grid, files_of_scores, {"m": pd.DataFrame(overlap, columns=COLUMNS)})
 
 
 def accuracy(values: list[float], primary: str = "accuracy") -> dict:
@@ -69,7 +77,7 @@ def test_not_run_says_why_and_is_never_zero():
     shown = tables.show_scores(scores)
     cells = shown[shown["submodel"] == "wanda-csr-0.50-s0"].iloc[0]
     assert cells["value (%)"] == "not run: node is not installed"
-    assert cells["passed"] == ""
+    assert (cells["items"], cells["samples"]) == ("", "")
     assert tables.show_relative(tables.relative(made))["tiny_csr"].tolist()[0].startswith(("not run", "≈"))
 
 
@@ -146,6 +154,60 @@ def test_sparsity_curves_split_matched_from_unmatched():
     assert frame["pruned_fraction"].to_dict() == {"dense": 0.0, "matched": 0.5, "unmatched": 0.5, "magnitude": 0.5}
 
 
+def test_all_generic_sets_and_all_controls_stand_in_the_curves():
+    sets = {"mix": GENERIC, "c4": GENERIC, "random_tokens": CONTROL, "shuffled": CONTROL}
+    ids = {name: f"wanda-{name}-0.50-s0" for name in sets}
+    extra = {
+        ids[name]: {"method": "wanda", "calibration": name, "sparsity": "0.50", "seed": 0}
+        | {"domain": domain, "language": None}
+        for name, domain in sets.items()
+    }
+    values = dict(zip(ids.values(), ([1, 1], [1, 0], [1, 0], [0, 0]), strict=True))
+    scores = {"dense": accuracy([1, 1]), **{id: accuracy(items) for id, items in values.items()}}
+    frame = tables.sparsity_curves(study({"tiny_csr": scores}, extra=extra)).set_index("series")
+    assert frame["value"].to_dict() == {"dense": 1.0, "generic": 0.75, "random tokens": 0.25}
+
+
+def test_outcomes_of_every_benchmark_add_up_to_its_samples(made):
+    frame = pd.read_csv(made["tables"] / "scores.csv")
+    ended = [outcome.replace(" ", "_") for outcome in (*VERDICTS, "correct", "wrong")]
+    ran = frame[frame["status"] == "ok"]
+    assert (ran[ended].sum(axis=1) == ran["n_samples"]).all()
+    assert ran["out_of_memory"].sum() > 0
+    assert ran.loc[ran["benchmark"] == "tiny_math", "wrong"].sum() > 0
+    assert tables.show_counts({"passed": 3, "out of memory": 1, "failed": 0, "wrong": float("nan")}) == (
+        "3 passed, 1 out of memory"
+    )
+
+
+def test_a_best_submodel_matches_a_language_only_if_calibrated_on_it():
+    tasks = [float(i % 2) for i in range(20)]
+    ids = {"dense": tasks, "wanda-python-0.50-s0": tasks}
+    rows = tables.best_submodels(study({"tiny_java": {id: accuracy(values, "pass@1") for id, values in ids.items()}}))
+    assert dict(zip(rows["language"].fillna(""), rows["matched"], strict=True)) == {"": True, "java": False}
+
+
+def test_a_change_of_nothing_has_no_sign():
+    assert [tables.points(value) for value in (0.0, -0.0001, 0.051, -0.051)] == ["0.0", "0.0", "+5.1", "−5.1"]
+
+
+def test_a_single_submodel_has_tables_and_figures(made, tmp_path):
+    """Its overlap file holds a header alone."""
+    grid = files.read_json(made["grid"])
+    id = "wanda-python-0.50-s0"
+    entry = grid["models"]["tiny-llama"] | {"submodels": [id], "evaluated": ["dense", id]}
+    grid |= {"models": {"tiny-llama": entry}, "submodels": {id: grid["submodels"][id]}}
+    files.write_json(tmp_path / "grid.json", grid)
+    files.write_text(tmp_path / "tiny-llama.csv", ",".join(COLUMNS) + "\n")
+    scores = [path for path in made["scores"] if "tiny-llama" in str(path)]
+    tables.tabulate(scores, [tmp_path / "tiny-llama.csv"], tmp_path / "grid.json", tmp_path / "tables")
+    draw_figures(tmp_path / "tables", tmp_path / "grid.json", tmp_path / "figures")
+    page = tmp_path / "report" / "index.html"
+    write_report(scores, tmp_path / "grid.json", tmp_path / "tables", tmp_path / "figures", page)
+    assert "no two sub-models" in (tmp_path / "figures/jaccard-tiny-llama.csv").read_text()
+    assert "needs distances of both kinds of pairs" in page.read_text(encoding="utf-8")
+
+
 def test_sub_models_pruned_only_to_compare_masks_have_no_scores():
     ids = ["wanda-java-0.50-s0", "wanda-java-0.70-s0"]
     made = study({"tiny_java": {id: accuracy([1.0], "pass@1") for id in ("dense", *ids)}})
@@ -217,7 +279,7 @@ def test_tabulate_twice_gives_the_same_bytes(made, tmp_path):
 
 def test_errors_name_the_file_and_the_key(made, tmp_path):
     broken, score = tmp_path / "broken.json", tmp_path / "score.json"
-    files.write_json(broken, {"name": "x", "models": {}, "submodels": {}})
+    files.write_json(broken, {"name": "x", "seed": 0, "models": {}, "submodels": {}})
     with pytest.raises(SubmodelsError, match=r"broken\.json: key 'benchmarks' is missing"):
         load_study(made["scores"], [], broken)
     files.write_json(score, {"model": "other", "benchmark": "tiny_csr", "bootstrap": {}, "submodels": {}})

@@ -41,6 +41,7 @@ rule describe:
         "../../envs/submodels.yaml"
     params:
         grid=get_grid,
+        description=get_description,
     shell:
         "python -m submodels describe --grid {params.grid:q} --out {output} > {log} 2>&1"
 
@@ -63,6 +64,7 @@ rule tabulate:
         directory=get_output_dir,
         scores=[f"--scores {path}" for path in get_scores(None)],
         overlap=[f"--overlap {path}" for path in get_overlaps(None)],
+        version=versions.TABULATE,
     shell:
         "python -m submodels tabulate --grid {input.grid} {params.scores} {params.overlap} --out {params.directory} "
         "> {log} 2>&1"
@@ -89,6 +91,7 @@ rule figures:
     params:
         tables=get_tables_dir,
         directory=get_output_dir,
+        version=versions.FIGURES,
     shell:
         "python -m submodels figures --grid {input.grid} --tables {params.tables} --out {params.directory} > {log} 2>&1"
 
@@ -112,6 +115,7 @@ rule report:
         scores=[f"--scores {path}" for path in get_scores(None)],
         tables=get_tables_dir,
         figures=get_figures_dir,
+        version=versions.REPORT,
     shell:
         "python -m submodels report --grid {input.grid} {params.scores} --tables {params.tables} "
         "--figures {params.figures} --out {output} > {log} 2>&1"

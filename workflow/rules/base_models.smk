@@ -73,6 +73,7 @@ rule fetch_base_model:
     params:
         repository=lambda wildcards: GRID.spec(wildcards.model).hub,
         revision=lambda wildcards: GRID.spec(wildcards.model).revision,
+        version=versions.FETCH,
     shell:
-        "HF_HUB_OFFLINE=0 python -m submodels fetch-model --hub {params.repository} --revision {params.revision} "
+        "HF_HUB_OFFLINE=0 python -m submodels fetch-model --hub {params.repository:q} --revision {params.revision:q} "
         "--out {output.directory} > {log} 2>&1"

@@ -23,9 +23,10 @@ rule fetch_calibration_set:
         "../../envs/submodels.yaml"
     params:
         directory=subpath(output.rows, parent=True),
-        spec=lambda wildcards: GRID.registries.calibration_sets[wildcards.set].model_dump_json(exclude_defaults=True),
+        source=get_hub_source,
+        version=versions.FETCH,
     shell:
-        "HF_HUB_OFFLINE=0 python -m submodels fetch-calibration-set --spec {params.spec:q} --out {params.directory} "
+        "HF_HUB_OFFLINE=0 python -m submodels fetch-calibration-set --source {params.source:q} --out {params.directory} "
         "> {log} 2>&1"
 
 
@@ -55,9 +56,10 @@ rule calibrate:
         rows=GRID.grid.calibration.rows,
         seqlen=GRID.grid.calibration.seqlen,
         windows=GRID.grid.calibration.windows,
-        source=lambda wildcards, input: f"--source {input.source}" if input.source else "",
+        protocol=GRID.grid.calibration.protocol,
+        source=get_source_argument,
         version=versions.CALIBRATE,
     shell:
-        "python -m submodels calibrate --spec {params.spec:q} {params.source} --model {params.model} "
-        "--rows {params.rows} --seqlen {params.seqlen} --windows {params.windows} --seed {params.seed} "
+        "python -m submodels calibrate --spec {params.spec:q} {params.source} --model {params.model:q} "
+        "--rows {params.rows} --seqlen {params.seqlen} --windows {params.windows} --protocol {params.protocol} --seed {params.seed} "
         "--out {params.directory} > {log} 2>&1"

@@ -1,6 +1,8 @@
 # The validated grid, and the helpers that rules share. Parsing this must stay light: every cluster job does it again.
+import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,7 +28,8 @@ os.environ.update(
 )
 
 try:
-    GRID = layout.Expansion(grid_config.check_grid(config, str(workflow.configfiles[-1])))
+    GRID_FILE = str(workflow.configfiles[-1])
+    GRID = layout.Expansion(grid_config.check_grid(config, GRID_FILE), GRID_FILE)
 except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
 
@@ -51,13 +54,18 @@ def get_grid(wildcards):
     return GRID.grid.model_dump_json()
 
 
+def get_description(wildcards):
+    """Identity of what the registries say of the grid."""
+    return fingerprint(GRID.describe())[:16]
+
+
 def get_model_dir(wildcards):
     return GRID.model_dir(wildcards.model)
 
 
 def get_model(wildcards):
-    """The file that stands for a base model in the graph."""
-    return GRID.model_file(wildcards.model)
+    """The files that stand for a base model in the graph."""
+    return GRID.model_files(wildcards.model)
 
 
 def get_architecture(wildcards):
@@ -77,7 +85,7 @@ def get_windows(wildcards):
 def get_windows_arguments(wildcards, input):
     if not input.windows:
         return ""
-    return f"--windows {input.windows} --calibration {get_submodel(wildcards).calibration}"
+    return f"--windows {shlex.quote(input.windows)} --calibration {get_submodel(wildcards).calibration}"
 
 
 def get_method_version(wildcards):
@@ -100,18 +108,32 @@ def get_calibration_source(wildcards):
     return GRID.calibration_source(get_calibration_set(wildcards)) or []
 
 
+def get_source_argument(wildcards, input):
+    return f"--source {shlex.quote(input.source)}" if input.source else ""
+
+
+def get_hub_source(wildcards):
+    """Where a calibration set is fetched from; its template is no part of it and may change without fetching anew."""
+    return GRID.registries.calibration_sets[wildcards.set].source.model_dump_json(exclude_defaults=True)
+
+
+def gpus(device):
+    """How many GPUs a job on this device asks for."""
+    return int(device.startswith("cuda"))
+
+
 def get_masks(wildcards):
     """Every mask of a base model."""
     return [layout.MASK.format(model=wildcards.model, submodel=id) for id in GRID.submodels(wildcards.model)]
 
 
 def get_weights(wildcards):
-    """The file that stands for the weights of a sub-model: its mask, or the dense base model."""
+    """The files that stand for the weights of a sub-model: its mask, or the dense base model."""
     return GRID.weights(wildcards.model, wildcards.submodel)
 
 
 def get_evaluated_weights(wildcards):
-    return [GRID.weights(wildcards.model, id) for id in GRID.evaluated(wildcards.model)]
+    return [file for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
 
 
 def get_items(wildcards):
@@ -125,7 +147,7 @@ def get_submodel_argument(wildcards):
 
 
 def get_generation_settings(wildcards):
-    return GRID.generation_fingerprint(wildcards.benchmark)
+    return json.dumps(GRID.generation_settings(wildcards.benchmark))
 
 
 def get_missing_toolchain(wildcards):
@@ -137,7 +159,8 @@ def get_scored(wildcards):
     """What must stand before scoring: executions, or the marker of each sub-model's generations.
 
     The marker is `ancient`: generating another benchmark renews it without changing this one's samples. What does
-    change them (weights, items, settings) is a direct input or parameter of the scoring rule.
+    change them (weights, items, settings) is an input file of scoring itself, and no parameter, because Snakemake does
+    not look at the parameters of jobs behind one that runs, even where what lies between is ancient.
     """
     if GRID.benchmarks[wildcards.benchmark].is_code:
         return [GRID.samples(wildcards.model, id, wildcards.benchmark) for id in GRID.evaluated(wildcards.model)]
@@ -155,10 +178,13 @@ def get_limit():
     return f"--limit {limit}" if limit else ""
 
 
+def get_synonyms(wildcards):
+    """METEOR's synonyms, for benchmarks that METEOR scores."""
+    return GRID.grid.evaluation.synonyms if GRID.benchmarks[wildcards.benchmark].scorer == "translation" else "none"
+
+
 def get_wordnet(wildcards):
-    """WordNet, when METEOR is to match synonyms."""
-    wanted = GRID.benchmarks[wildcards.benchmark].scorer == "translation" and GRID.grid.evaluation.synonyms == "wordnet"
-    return layout.FETCHED_WORDNET_MANIFEST if wanted else []
+    return layout.FETCHED_WORDNET_MANIFEST if get_synonyms(wildcards) == "wordnet" else []
 
 
 def get_submodel_dirs(wildcards):

@@ -6,6 +6,7 @@ and one score file for each base model and benchmark.
 
 
 localrules:
+    benchmark_settings,
     fetch_wordnet,
 
 
@@ -33,8 +34,24 @@ rule fetch_wordnet:
     retries: 2
     conda:
         "../../envs/submodels.yaml"
+    params:
+        version=versions.FETCH,
     shell:
         "HF_HUB_OFFLINE=0 python -m submodels fetch-wordnet --out {output.directory} > {log} 2>&1"
+
+
+rule benchmark_settings:
+    """Write down what decides a benchmark's samples, for the rules that must run again when it changes."""
+    output:
+        layout.SETTINGS,
+    log:
+        "results/logs/benchmark_items/{benchmark}.settings.log",
+    conda:
+        "../../envs/submodels.yaml"
+    params:
+        settings=get_generation_settings,
+    shell:
+        "printf '%s\\n' {params.settings:q} > {output} 2> {log}"
 
 
 rule generate:
@@ -47,6 +64,7 @@ rule generate:
         model=get_model,
         weights=get_weights,
         questions=[GRID.items(name) for name in GRID.benchmarks],
+        settings=expand(layout.SETTINGS, benchmark=GRID.benchmarks),
     output:
         marker=layout.GENERATED,
     log:
@@ -59,6 +77,7 @@ rule generate:
     resources:
         device=GRID.grid.evaluation.device,
         batch_size=GRID.grid.evaluation.batch_size,
+        gpu=gpus(GRID.grid.evaluation.device),
         mem_mb=4000,
         runtime=240,
     params:
@@ -68,11 +87,10 @@ rule generate:
         benchmarks=[f"--benchmark {name}={GRID.items(name)}" for name in GRID.benchmarks],
         limit=get_limit(),
         seed=GRID.grid.seed,
-        settings=[GRID.generation_fingerprint(name) for name in GRID.benchmarks],
         dtype=GRID.grid.evaluation.dtype,
         version=versions.GENERATE,
     shell:
-        "python -m submodels generate --model {params.model} {params.submodel} {params.benchmarks} "
+        "python -m submodels generate --model {params.model:q} {params.submodel} {params.benchmarks} "
         "--seed {params.seed} {params.limit} --device {resources.device} "
         "--dtype {params.dtype} --batch-size {resources.batch_size} --threads {threads} "
         "--out {params.directory} > {log} 2>&1"
@@ -84,6 +102,7 @@ rule execute:
         marker=ancient(layout.GENERATED),
         weights=get_weights,
         questions=get_items,
+        settings=layout.SETTINGS,
     output:
         layout.EXECUTIONS,
     log:
@@ -96,11 +115,10 @@ rule execute:
         "../../envs/toolchains.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=GRID.grid.evaluation.memory_mb + 2000,
         runtime=120,
     params:
         samples=layout.SAMPLES,
-        settings=get_generation_settings,
         sandbox=GRID.grid.evaluation.sandbox,
         timeout=GRID.grid.evaluation.timeout,
         memory=GRID.grid.evaluation.memory_mb,
@@ -118,6 +136,7 @@ rule score:
         samples=get_scored,
         weights=get_evaluated_weights,
         questions=get_items,
+        settings=layout.SETTINGS,
         wordnet=get_wordnet,
     output:
         layout.SCORES,
@@ -133,8 +152,7 @@ rule score:
         runtime=60,
     params:
         samples=get_sample_arguments,
-        settings=get_generation_settings,
-        synonyms=GRID.grid.evaluation.synonyms,
+        synonyms=get_synonyms,
         resamples=GRID.grid.evaluation.resamples,
         limit=get_limit(),
         seed=GRID.grid.seed,

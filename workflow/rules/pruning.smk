@@ -24,6 +24,7 @@ rule prune:
         # Where it runs and how much at once is no parameter: changing it reruns nothing.
         device=GRID.grid.pruning.device,
         batch_size=GRID.grid.pruning.batch_size,
+        gpu=gpus(GRID.grid.pruning.device),
         mem_mb=4000,
         runtime=120,
     params:
@@ -35,7 +36,7 @@ rule prune:
         windows=get_windows_arguments,
         version=get_method_version,
     shell:
-        "python -m submodels prune --model {params.model} {params.windows} --method {params.method} "
+        "python -m submodels prune --model {params.model:q} {params.windows} --method {params.method} "
         "--sparsity {params.sparsity} --seed {params.seed} --device {resources.device} "
         "--batch-size {resources.batch_size} --threads {threads} --out {params.directory} > {log} 2>&1"
 
@@ -61,6 +62,7 @@ rule export:
     params:
         model=get_model_dir,
         submodel=subpath(input.mask, parent=True),
+        version=versions.EXPORT,
     shell:
-        "python -m submodels export --model {params.model} --submodel {params.submodel} --out {output.directory} "
+        "python -m submodels export --model {params.model:q} --submodel {params.submodel} --out {output.directory} "
         "> {log} 2>&1"

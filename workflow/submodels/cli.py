@@ -81,12 +81,13 @@ def calibrate(
     rows: Annotated[int, typer.Option(min=1, help="Windows to make.")] = 128,
     seqlen: Annotated[int, typer.Option(min=2, help="Tokens in a window.")] = 2048,
     windows: Annotated[str, typer.Option(help="rows: one row a window; packed: rows joined and cut.")] = "rows",
+    protocol: Annotated[str, typer.Option(help="strict: every row at most once; paper: with replacement.")] = "strict",
     seed: Seed = 0,
 ):
     """Draw rows of a calibration set and tokenise them into windows."""
     from submodels.calibration.calibrate import calibrate
 
-    calibrate(spec, model, out, source=source, rows=rows, seqlen=seqlen, windows=windows, seed=seed)
+    calibrate(spec, model, out, source=source, rows=rows, seqlen=seqlen, windows=windows, protocol=protocol, seed=seed)
 
 
 @app.command()
@@ -201,8 +202,9 @@ def execute(
     ] = False,
 ):
     """Run generated programs against their tests, in a sandbox."""
-    from submodels.evaluation.benchmarks import find_items, load_benchmark
+    from submodels.evaluation.benchmarks import load_benchmark
     from submodels.evaluation.execute import execute
+    from submodels.grid import find_items
 
     task = load_benchmark(benchmark)
     if not task.is_code:
@@ -255,7 +257,7 @@ def describe(
     from submodels.grid import Expansion
 
     valid = config.check_grid(json.loads(grid), "--grid") if grid.startswith("{") else config.read_grid(grid)
-    files.write_json(out, Expansion(valid).describe())
+    files.write_json(out, Expansion(valid, "--grid").describe())
 
 
 @app.command()
@@ -297,11 +299,11 @@ def report(
 def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("config.yaml")):
     """Validate a grid and say what this machine lacks to run it."""
     from submodels.config import read_grid
+    from submodels.evaluation.runners import missing_toolchains
     from submodels.evaluation.sandbox import sandbox_status
-    from submodels.evaluation.toolchains import missing_toolchains
     from submodels.grid import Expansion
 
-    grid = Expansion(read_grid(config))
+    grid = Expansion(read_grid(config), str(config))
     for model in grid.models:
         print(f"{model}: {len(grid.submodels(model))} sub-models, {len(grid.evaluated(model)) - 1} of them evaluated")
     for sandbox, fault in sandbox_status().items():
@@ -333,13 +335,13 @@ def fetch_model(
 
 @app.command()
 def fetch_calibration_set(
-    spec: Annotated[str, typer.Option(help="Name of a registered calibration set, or its entry as JSON.")],
+    source: Annotated[str, typer.Option(help="Name of a registered calibration set, or its source as JSON.")],
     out: Directory,
 ):
     """Bring a calibration set from the Hub."""
     from submodels.fetch import fetch_calibration_set
 
-    fetch_calibration_set(spec, out)
+    fetch_calibration_set(source, out)
 
 
 @app.command()

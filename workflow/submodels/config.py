@@ -7,16 +7,18 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from submodels import files
 from submodels.calibration.registry import CalibrationSet, load_calibration_sets
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
+from submodels.terms import DTYPES, NO_CALIBRATION
 from submodels.validation import Strict, parse
+from submodels.world.corpus import POOLS
 
 
 def _refuse_repeats(values: list) -> list:
@@ -42,8 +44,8 @@ class BaseModelSpec(Strict):
     """Where a base model comes from: trained here, a Hub repository at a pinned revision, or a local directory."""
 
     tiny_world: Literal["llama", "gemma"] | None = Field(None, description="train a tiny model of this architecture")
-    hub: str | None = Field(None, description="Hub repository id; needs `revision`")
-    revision: str | None = Field(None, description="commit of the Hub repository")
+    hub: str | None = Field(None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository id; needs `revision`")
+    revision: str | None = Field(None, pattern=r"^[\w./-]+$", description="commit of the Hub repository")
     path: Path | None = Field(None, description="local Hugging Face directory with safetensors")
     description: str = ""
 
@@ -92,13 +94,16 @@ class Calibration(Strict):
     rows: int = Field(128, ge=1, description="windows of each calibration set")
     seqlen: int = Field(2048, ge=2, description="tokens in a window")
     windows: Literal["rows", "packed"] = Field("rows", description="one row a window, or rows joined and cut")
+    protocol: Literal["strict", "paper"] = Field(
+        "strict", description="draw every row at most once, or with replacement as the paper's code does"
+    )
 
 
 class Evaluation(Strict):
     """How sub-models are scored."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where models generate")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights while generating")
+    dtype: Literal[DTYPES] = Field("float32", description="weights while generating")
     batch_size: int = Field(16, ge=1, description="sequences generated at once; fixed, for it can change results")
     limit: int | None = Field(None, ge=1, description="only the first items of each benchmark (a pilot)")
     sandbox: Literal["auto", "bubblewrap", "unshare", "none"] = Field(
@@ -153,10 +158,7 @@ class Registries:
 def load_models() -> dict[str, BaseModelSpec]:
     """The base models that ship in resources/models.yaml."""
     path = resource("models.yaml")
-    return {
-        name: parse(BaseModelSpec, entry, f"{path}: {name}")
-        for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items()
-    }
+    return {name: parse(BaseModelSpec, entry, f"{path}: {name}") for name, entry in files.read_yaml(path).items()}
 
 
 def _extend(key: str, shipped: dict, own: dict) -> dict:
@@ -168,13 +170,7 @@ def _extend(key: str, shipped: dict, own: dict) -> dict:
 
 def read_grid(path: Path | str) -> Grid:
     """Read and validate a grid file."""
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SubmodelsError(f"{path}: no such file") from error
-    except yaml.YAMLError as error:
-        raise SubmodelsError(f"{path}: not valid YAML ({error})") from error
-    return check_grid(value, str(path))
+    return check_grid(files.read_yaml(path), str(path))
 
 
 def check_grid(value, where: str) -> Grid:
@@ -199,6 +195,14 @@ def _unknown_names(grid: Grid, registries: Registries):
     for i, name in enumerate(grid.benchmarks):
         if name not in benchmark_names():
             yield f"benchmarks[{i}]: {unknown('benchmark', name, benchmark_names())}"
+    for name in grid.base_models:
+        if not any(axes.base_models is None or name in axes.base_models for axes in grid.submodels):
+            yield f"base_models: '{name}' is in no block of submodels; add it to one, or leave it out"
+    for name, entry in grid.calibration_sets.items():
+        if name == NO_CALIBRATION:
+            yield f"calibration_sets.{name}: the name stands for no calibration; choose another"
+        if entry.source.tiny_world is not None and entry.source.tiny_world not in POOLS:
+            yield f"calibration_sets.{name}.source: {unknown('pool of the tiny world', entry.source.tiny_world, POOLS)}"
     for i, axes in enumerate(grid.submodels):
         for name in axes.base_models or ():
             if name not in grid.base_models:

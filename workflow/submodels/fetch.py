@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from submodels import files
-from submodels.calibration.registry import find_calibration_set
+from submodels import files, versions
+from submodels.calibration.registry import Source, find_calibration_set
 from submodels.calibration.sources import ROWS_FILE
+from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError
 from submodels.provenance import Manifest
-
-FETCH_VERSION = 1
+from submodels.validation import parse_json
 
 MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*")
 _SUBFOLDERS = "*/*"  # other formats of the same weights live there
@@ -53,7 +53,7 @@ def fetch_model(hub: str, revision: str, out: Path) -> None:
     out = Path(out)
     _check_start(out)
     commit = _commit(hub, revision, "model")
-    manifest = Manifest("fetch_model", {"version": FETCH_VERSION, "hub": hub, "revision": commit})
+    manifest = Manifest("fetch_model", {"version": versions.FETCH, "hub": hub, "revision": commit})
     partial = out.with_name(f".{out.name}.{commit[:12]}.partial")
     with _hub_errors(hub, revision, "model"):
         from huggingface_hub import snapshot_download
@@ -65,7 +65,8 @@ def fetch_model(hub: str, revision: str, out: Path) -> None:
     if not any(partial.glob("*.safetensors")):
         shutil.rmtree(partial)
         raise SubmodelsError(f"model {hub}@{revision}: no safetensors weights; choose a revision that has them")
-    _finish(partial, out, manifest, requested=revision)
+    hashes = _hashes(partial)
+    _finish(partial, out, manifest, hashes, requested=revision, identity=identity(partial, hashes))
 
 
 def fetch_dataset(
@@ -78,7 +79,7 @@ def fetch_dataset(
     out = Path(out)
     _check_start(out)
     commit = _commit(hub, revision, "dataset")
-    parameters = {"version": FETCH_VERSION, "hub": hub, "revision": commit, "config": config, "split": split}
+    parameters = {"version": versions.FETCH, "hub": hub, "revision": commit, "config": config, "split": split}
     manifest = Manifest("fetch_dataset", parameters | {"files": files_})
     with _hub_errors(hub, revision, "dataset"):
         import datasets
@@ -87,15 +88,19 @@ def fetch_dataset(
         rows = datasets.load_dataset(hub, config, split=split, revision=commit, data_files=data_files)
     with _temporary_directory(out) as temporary:
         rows.to_parquet(temporary / ROWS_FILE)
-        _finish(temporary, out, manifest, requested=revision, rows=len(rows), fields=rows.column_names)
+        _finish(
+            temporary, out, manifest, _hashes(temporary), requested=revision, rows=len(rows), fields=rows.column_names
+        )
 
 
-def fetch_calibration_set(spec: str, out: Path) -> None:
-    """`fetch_dataset` for a calibration set: its name in the registry, or its entry as JSON."""
-    source = find_calibration_set(spec).source
-    if source.hub is None:
-        raise SubmodelsError(f"calibration set {spec}: its source is {source.kind}, not hub; there is nothing to fetch")
-    fetch_dataset(source.hub, source.revision, source.config, source.split, out, source.files)
+def fetch_calibration_set(source: str, out: Path) -> None:
+    """`fetch_dataset` for a calibration set: its name in the registry, or its source as JSON."""
+    found = parse_json(Source, source, "source") if source.startswith("{") else find_calibration_set(source).source
+    if found.hub is None:
+        raise SubmodelsError(
+            f"calibration set {source}: its source is {found.kind}, not hub; there is nothing to fetch"
+        )
+    fetch_dataset(found.hub, found.revision, found.config, found.split, out, found.files)
 
 
 def fetch_wordnet(out: Path, debian: Path = DEBIAN_WORDNET) -> None:
@@ -113,7 +118,8 @@ def fetch_wordnet(out: Path, debian: Path = DEBIAN_WORDNET) -> None:
         wordnet = temporary / "corpora" / "wordnet"
         wordnet.mkdir(parents=True)
         fill(wordnet)
-        _finish(temporary, out, Manifest("fetch_wordnet", {"version": FETCH_VERSION}), source=source)
+        manifest = Manifest("fetch_wordnet", {"version": versions.FETCH})
+        _finish(temporary, out, manifest, _hashes(temporary), source=source)
 
 
 def _copy_wordnet(debian: Path, directory: Path) -> None:
@@ -219,10 +225,14 @@ def _temporary_directory(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _finish(temporary: Path, out: Path, manifest: Manifest, **results) -> None:
+def _hashes(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file below a directory by its name there."""
+    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): files.sha256_file(path) for path in found}
+
+
+def _finish(temporary: Path, out: Path, manifest: Manifest, hashes: dict[str, str], **results) -> None:
     """Write the manifest with every file's hash, then put the whole directory in the place of `out`."""
-    found = sorted(path for path in temporary.rglob("*") if path.is_file())
-    hashes = {path.relative_to(temporary).as_posix(): files.sha256_file(path) for path in found}
     manifest.write(temporary / "manifest.json", files=hashes, **results)
     if out.exists():
         shutil.rmtree(out)

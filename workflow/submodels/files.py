@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from submodels.errors import SubmodelsError
 
 
@@ -45,6 +47,24 @@ def read_json(path: Path | str):
         raise SubmodelsError(f"{path}: no such file") from error
     except ValueError as error:
         raise SubmodelsError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_yaml(path: Path | str):
+    """Read plain YAML: a tag such as `!function` would name code, and no file of this project may run any."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SubmodelsError(f"{path}: no such file") from error
+    except yaml.constructor.ConstructorError as error:
+        raise SubmodelsError(
+            f"{path}: not plain YAML ({_one_line(error)}); tags such as `!function` are not supported"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SubmodelsError(f"{path}: not valid YAML ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:

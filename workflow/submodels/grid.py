@@ -7,14 +7,13 @@ This is the only place that knows paths. Patterns hold the workflow's wildcards 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from submodels import files
+from submodels import versions
 from submodels.config import Axes, BaseModelSpec, Grid, Registries
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.benchmarks import Benchmark
+from submodels.evaluation.benchmarks import PACKAGES, Benchmark
+from submodels.evaluation.runners import missing_toolchains
 from submodels.pruning.methods import METHODS
-
-DENSE = "dense"
-NO_CALIBRATION = "none"
+from submodels.terms import DENSE, NO_CALIBRATION
 
 GRID = "results/grid.json"
 WORLD = "results/world"
@@ -22,6 +21,7 @@ WORLD_TRAIN = f"{WORLD}/train.jsonl"
 WORLD_POOL = f"{WORLD}/calibration/{{pool}}.jsonl"
 WORLD_ITEMS = f"{WORLD}/benchmarks/{{benchmark}}.jsonl"
 PACKAGE_ITEMS = "results/benchmarks/{benchmark}.jsonl"
+SETTINGS = "results/benchmarks/{benchmark}.settings.json"
 TRAINED_MODEL = "results/base_models/{model}"
 WINDOWS = "results/calibration/{model}/{calibration}"
 SUBMODEL = "results/submodels/{model}/{submodel}"
@@ -76,9 +76,9 @@ class Submodel:
 
 
 class Expansion:
-    """A validated grid with its registries, expanded to sub-models and paths."""
+    """A validated grid with its registries, expanded to sub-models and paths; faults name the grid's file, `where`."""
 
-    def __init__(self, grid: Grid):
+    def __init__(self, grid: Grid, where: str):
         self.grid = grid
         self.registries = Registries(grid)
         self.benchmarks: dict[str, Benchmark] = {name: self.registries.benchmark(name) for name in grid.benchmarks}
@@ -89,7 +89,7 @@ class Expansion:
                 for submodel in _product(axes):
                     if submodel.id in self._submodels[model]:
                         raise SubmodelsError(
-                            f"submodels[{position}]: {model}/{submodel.id} is in an earlier block already; "
+                            f"{where}: submodels[{position}]: {model}/{submodel.id} is in an earlier block already; "
                             "every sub-model belongs to one block"
                         )
                     self._submodels[model][submodel.id] = submodel
@@ -99,7 +99,7 @@ class Expansion:
             model, _, submodel = name.partition("/")
             if submodel not in self._submodels.get(model, {}):
                 known = [f"{model}/{id}" for model, ids in self._submodels.items() for id in ids]
-                raise SubmodelsError(f"export: {unknown('sub-model', name, known)}")
+                raise SubmodelsError(f"{where}: export: {unknown('sub-model', name, known)}")
 
     @property
     def models(self) -> list[str]:
@@ -127,13 +127,15 @@ class Expansion:
             return str(spec.path)
         return (FETCHED_MODEL if spec.hub else TRAINED_MODEL).format(model=model)
 
-    def model_file(self, model: str) -> str:
-        """The file that stands for a base model: its manifest, or the config of a local directory."""
-        return str(Path(self.model_dir(model)) / ("config.json" if self.spec(model).path else "manifest.json"))
+    def model_files(self, model: str) -> list[str]:
+        """The files that stand for a base model: the manifest of one made here, all that a local directory holds."""
+        if path := self.spec(model).path:
+            return [str(file) for file in sorted(path.glob("*")) if file.suffix in (".json", ".safetensors", ".model")]
+        return [f"{self.model_dir(model)}/manifest.json"]
 
-    def weights(self, model: str, submodel: str) -> str:
-        """The file that stands for the weights of a sub-model: its mask, or the dense base model."""
-        return self.model_file(model) if submodel == DENSE else MASK.format(model=model, submodel=submodel)
+    def weights(self, model: str, submodel: str) -> list[str]:
+        """The files that stand for the weights of a sub-model: its mask, or the dense base model."""
+        return self.model_files(model) if submodel == DENSE else [MASK.format(model=model, submodel=submodel)]
 
     def items(self, benchmark: str) -> str:
         """The benchmark's items file."""
@@ -154,11 +156,15 @@ class Expansion:
         pattern = EXECUTIONS if self.benchmarks[benchmark].is_code else SAMPLES
         return pattern.format(model=model, submodel=submodel, benchmark=benchmark)
 
-    def generation_fingerprint(self, benchmark: str) -> str:
-        """Identity of what decides a benchmark's generations besides the weights and the items."""
-        grid = self.grid
-        settings = [grid.seed, grid.evaluation.dtype, grid.evaluation.limit]
-        return files.fingerprint([self.benchmarks[benchmark].task, *settings])[:16]
+    def generation_settings(self, benchmark: str) -> dict:
+        """What decides a benchmark's samples besides the weights and the items."""
+        return {
+            "version": versions.GENERATE,
+            "task": self.benchmarks[benchmark].task,
+            "seed": self.grid.seed,
+            "dtype": self.grid.evaluation.dtype,
+            "limit": self.grid.evaluation.limit,
+        }
 
     def describe(self) -> dict:
         """The grid as plain data, for tables, figures and the report."""
@@ -178,7 +184,7 @@ class Expansion:
                 model: {
                     "description": self.spec(model).description,
                     "tiny_world": self.spec(model).tiny_world is not None,
-                    "manifest": self.model_file(model),
+                    "manifest": None if self.spec(model).path else self.model_files(model)[0],
                     "submodels": list(self.submodels(model)),
                     "evaluated": self.evaluated(model),
                 }
@@ -195,8 +201,19 @@ class Expansion:
                 for name, task in self.benchmarks.items()
             },
             "roots": {"submodels": "results/submodels", "generations": "results/generations"},
+            "missing": missing_toolchains(),
             "config": self.grid.model_dump(mode="json"),
         }
+
+
+def find_items(benchmark: Benchmark) -> Path:
+    """Where a benchmark's items are when nobody says: inside their package, or in results/ after a run."""
+    if benchmark.source.package is not None:
+        return PACKAGES[benchmark.source.package]()
+    path = Path(WORLD_ITEMS.format(benchmark=benchmark.name))
+    if not path.exists():
+        raise SubmodelsError(f"{path}: no such file; run `submodels world --out {WORLD}`, or give --items")
+    return path
 
 
 def _product(axes: Axes):

@@ -1,5 +1,7 @@
 """Validated YAML and JSON: unknown keys are errors, and every fault is one line with its file, key and value."""
 
+import json
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from submodels.errors import SubmodelsError
@@ -18,6 +20,15 @@ def parse(model: type[BaseModel], value, where: str):
     except ValidationError as error:
         lines = [f"{where}: {_key(fault['loc'])}{_message(fault, model)}" for fault in error.errors()]
         raise SubmodelsError("\n".join(lines)) from error
+
+
+def parse_json(model: type[BaseModel], text: str, where: str):
+    """`parse` of a value written as JSON, as on a command line."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SubmodelsError(f"{where}: not valid JSON ({error})") from error
+    return parse(model, value, where)
 
 
 def _key(location: tuple) -> str:

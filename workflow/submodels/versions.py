@@ -6,8 +6,13 @@ date, here and in everything made from them.
 
 WORLD = 1
 TRAIN = 1
+FETCH = 1
 CALIBRATE = 1
 GENERATE = 1
 EXECUTE = 1
 SCORE = 1
 OVERLAP = 1
+EXPORT = 1
+TABULATE = 1
+FIGURES = 1
+REPORT = 1

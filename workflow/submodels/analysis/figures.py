@@ -1,7 +1,9 @@
-"""Stage `draw_figures`: the tables as pictures (SVG), each with the data behind it (CSV of the same name).
+"""Stage `figures`: the tables as pictures (SVG), each with the data behind it (CSV of the same name).
 
 Every figure exists for every base model; where the data are missing it says so. Equal tables give equal bytes.
-Colours are Okabe and Ito's for domains and series, and red to blue for changes: safe for colour-blind readers.
+One colour means one thing in all figures: a domain, or a series of calibration sets. Colours are Okabe and Ito's, and
+red to blue for changes: safe for colour-blind readers. No figure is wider than the report's page, so that its text
+keeps its size there.
 """
 
 import textwrap
@@ -14,32 +16,34 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from tqdm import tqdm
 
 from submodels import files
-from submodels.analysis.study import DENSE
 from submodels.errors import SubmodelsError
+from submodels.terms import CONTROL, DENSE, GENERIC, NO_CALIBRATION, NOT_RUN
 
 DOMAIN_COLOURS = {
     "code": "#0072B2",
     "math": "#D55E00",
     "csr": "#009E73",
     "translation": "#CC79A7",
-    "generic": "#7F7F7F",
-    "control": "#000000",
+    GENERIC: "#7F7F7F",
+    CONTROL: "#000000",
 }
+MATCHED, UNMATCHED, UNCALIBRATED = "#56B4E9", "#E69F00", "#5E3C99"
 SERIES = {  # series -> colour, line style, marker
-    "matched": ("#0072B2", "-", "o"),
-    "unmatched": ("#D55E00", "-", "s"),
-    "mix": ("#009E73", "--", "^"),
-    "random tokens": ("#7F7F7F", ":", "x"),
-    "magnitude": ("#000000", "-.", "D"),
+    "matched": (MATCHED, "-", "o"),
+    "unmatched": (UNMATCHED, "-", "s"),
+    GENERIC: (DOMAIN_COLOURS[GENERIC], "--", "^"),
+    "random tokens": (DOMAIN_COLOURS[CONTROL], ":", "x"),
 }
-OTHER_SERIES = ("#CC79A7", "-.", "v")
-PAIRS = {  # kind of pair -> colour, line style, marker
-    "cross domain": ("#D55E00", "-", "s"),
-    "within domain": ("#0072B2", "-", "o"),
-    "seeds": ("#009E73", "--", "^"),
+OTHER_SERIES = (UNCALIBRATED, "-.", "D")  # methods that need no calibration
+PAIRS = {  # kind of pair -> label, colour, line style, marker
+    "cross domain": ("two sets of different domains", UNMATCHED, "-", "s"),
+    "within domain": ("two sets of one domain", MATCHED, "-", "o"),
+    "seeds": ("two draws of one set (floor)", DOMAIN_COLOURS[GENERIC], "--", "^"),
 }
 STYLE = {
     "svg.hashsalt": "submodels",
@@ -50,9 +54,11 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
     "legend.frameon": False,
 }
-CELL = (0.72, 0.34)  # inches
+CELL_HEIGHT, PAGE_WIDTH = 0.3, 11.4  # inches
+RANDOM_MASKS = "random masks"
 
 
 class NoData(Exception):
@@ -62,63 +68,69 @@ class NoData(Exception):
 def cross_task(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
     """Calibration set x benchmark: change against dense, one panel a method and sparsity, controls below the sets."""
     frame = _of_model(tables["relative"], model)
-    calibrated = frame[frame["calibration"] != "none"]
+    calibrated = frame[frame["calibration"] != NO_CALIBRATION]
     panels, rows = _settings(calibrated, "no sub-model was scored"), []
     for method, sparsity in panels:
         own = calibrated[(calibrated["method"] == method) & (calibrated["sparsity"] == sparsity)]
-        bare = frame[(frame["calibration"] == "none") & (frame["sparsity"] == sparsity)]
+        bare = frame[(frame["calibration"] == NO_CALIBRATION) & (frame["sparsity"] == sparsity)]
         bare = bare.assign(calibration=bare["method"], calibration_domain=None)
         rows.append(pd.concat([own, bare]).assign(panel=f"{method}, {sparsity} pruned"))
     shown = pd.concat(rows)
     benchmarks = list(dict.fromkeys(shown["benchmark"]))
+    sets = _in_order(tables, model, shown["calibration"])
     limit = 100 * max(shown["difference"].abs().max(), 0.01) if shown["difference"].notna().any() else 1
-    figure, axes = _stack([_count(own, "calibration") for own in rows], len(benchmarks))
+    width = 0.66
+    figure, axes = _panels(len(panels), len(sets), len(benchmarks), width)
     for axis, own in zip(axes, rows, strict=True):
-        sets = list(dict.fromkeys(own["calibration"]))
-        values, texts = _grid(sets, benchmarks), [[""] * len(benchmarks) for _ in sets]
+        values, texts = _grid(sets, benchmarks)
         for row in own.itertuples():
             i, j = sets.index(row.calibration), benchmarks.index(row.benchmark)
             values[i, j] = 100 * row.difference
-            texts[i][j] = (
-                "not run" if row.status != "ok" else ("≈" if row.inside_noise else "") + _signed(row.difference)
-            )
+            texts[i][j] = NOT_RUN if row.status != "ok" else ("≈ " if row.inside_noise else "") + _whole(row.difference)
+            if row.matched:
+                _mark(axis, i, j)
         image = _heatmap(axis, values, texts, "RdBu", (-limit, limit))
-        _label(axis, sets, benchmarks, _domains(own, "calibration"), _domains(own, "benchmark"))
+        _label(axis, sets, benchmarks, _domains(shown, "calibration"), _domains(shown, "benchmark"), width)
         axis.set_title(own["panel"].iloc[0], loc="left")
-        axis.set_ylabel("calibration set")
-    axes[-1].set_xlabel("benchmark")
+    _name_axes(axes, "calibration set", "benchmark")
     _colourbar(figure, axes, image, "change against dense (percentage points)")
-    _title(figure, f"{model}: accuracy against the dense base model. ≈: the interval holds zero")
+    _domain_legend(figure, [*shown["calibration_domain"], *shown["benchmark_domain"]])
+    _title(figure, f"{model}: score against the dense base model")
     columns = ["panel", "calibration", "benchmark", "dense", "value", "difference", "low", "high", "status", "reason"]
     return figure, shown[columns]
 
 
 def jaccard(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
-    """Distance of kept weights between calibration sets; the diagonal is the floor between seeds of one set."""
+    """Distance of kept weights between calibration sets; the diagonal is the floor between seeds of one set.
+
+    Colours run from 0 to what random masks would give, which has its own column.
+    """
     frame = _of_model(tables["jaccard"], model)
     panels = _settings(frame, "no two sub-models of one method and sparsity were compared")
-    rows = [frame[(frame["method"] == method) & (frame["sparsity"] == sparsity)] for method, sparsity in panels]
-    top = max(frame["kept_distance"].max(), 0.01)
-    names = [list(dict.fromkeys([*own["a"], *own["b"]])) for own in rows]
-    figure, axes = _stack([len(sets) for sets in names], max(len(sets) for sets in names))
-    for axis, own, sets, (method, sparsity) in zip(axes, rows, names, panels, strict=True):
-        sets = [name for name in _set_order(tables["relative"], frame) if name in sets]
-        values, texts = _grid(sets, sets), [[""] * len(sets) for _ in sets]
+    sets = _in_order(tables, model, [*frame["a"], *frame["b"]])
+    columns = [*sets, RANDOM_MASKS]
+    domains = _domains(frame, "a") | _domains(frame, "b")
+    width = 0.44
+    figure, axes = _panels(len(panels), len(sets), len(columns), width)
+    for axis, (method, sparsity) in zip(axes, panels, strict=True):
+        own = frame[(frame["method"] == method) & (frame["sparsity"] == sparsity)]
+        values, texts = _grid(sets, columns)
+        random = own["random_kept"].iloc[0]
         for row in own.itertuples():
-            for i, j in ((sets.index(row.a), sets.index(row.b)), (sets.index(row.b), sets.index(row.a))):
-                values[i, j] = row.kept_distance
-                texts[i][j] = f"{row.kept_distance:.2f}"
-        image = _heatmap(axis, values, texts, "cividis", (0, top))
-        domains = _domains(own, "a") | _domains(own, "b")
-        _label(axis, sets, sets, domains, domains)
-        floor = own.loc[own["kind"] == "seeds", "kept_distance"]
-        seeds = f"floor between seeds {floor.mean():.3f}" if len(floor) else "no second seed: no floor"
-        axis.set_title(
-            f"{method}, {sparsity} pruned. Random masks {own['random_kept'].iloc[0]:.3f}, {seeds}", loc="left"
-        )
-        axis.set_ylabel("calibration set")
-    axes[-1].set_xlabel("calibration set (diagonal: two draws of one set; blank: one draw only)")
-    _colourbar(figure, axes, image, "Jaccard distance of kept weights (0 same, 1 disjoint)")
+            a, b = sets.index(row.a), sets.index(row.b)
+            for i, j, distance in (
+                (a, b, row.kept_distance),
+                (b, a, row.kept_distance),
+                (a, -1, random),
+                (b, -1, random),
+            ):
+                values[i, j], texts[i][j] = distance, f"{distance:.2f}"
+        image = _heatmap(axis, values, texts, "viridis", (0, frame["random_kept"].max()))
+        _label(axis, sets, columns, domains, domains, width)
+        axis.set_title(f"{method}, {sparsity} pruned", loc="left")
+    _name_axes(axes, "calibration set", "calibration set")
+    _colourbar(figure, axes, image, "Jaccard distance of kept weights (0: the same weights)")
+    _domain_legend(figure, domains.values())
     _title(figure, f"{model}: how far apart are the kept weights?")
     return figure, frame
 
@@ -127,98 +139,100 @@ def jaccard_layers(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure,
     """Distance of kept weights by decoder block: pairs within a domain, across domains, seeds, random masks."""
     frame = _of_model(tables["jaccard_layers"], model)
     panels = _settings(frame, "no two sub-models of one method and sparsity were compared")
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), sharey=True, squeeze=False)
-    for axis, (method, sparsity) in zip(axes[0], panels, strict=True):
+    n_rows, n_columns = _rows_and_columns(len(panels), 5.2)
+    size = (5.2 * n_columns, 2.9 * n_rows + 1)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False)
+    axes = _used(axes, len(panels))
+    for axis, (method, sparsity) in zip(axes, panels, strict=True):
         own = frame[(frame["method"] == method) & (frame["sparsity"] == sparsity)]
-        for kind, (colour, line, marker) in PAIRS.items():
+        for kind, (label, colour, line, marker) in PAIRS.items():
             of_kind = own[own["kind"] == kind].sort_values("layer")
             if len(of_kind):
-                label = {"seeds": "two seeds of one set (floor)"}.get(kind, f"{kind} pairs")
                 axis.plot(
-                    of_kind["layer"], of_kind["mean"], line, color=colour, marker=marker, markersize=4, label=label
+                    of_kind["layer"], of_kind["mean"], line, color=colour, marker=marker, markersize=5, label=label
                 )
-                axis.fill_between(of_kind["layer"], of_kind["min"], of_kind["max"], color=colour, alpha=0.15, lw=0)
-        axis.axhline(own["random"].iloc[0], color="#000000", ls=":", lw=1.2, label="two random masks")
+                axis.fill_between(of_kind["layer"], of_kind["min"], of_kind["max"], color=colour, alpha=0.2, lw=0)
+        axis.axhline(own["random"].iloc[0], color=DOMAIN_COLOURS[CONTROL], ls=":", lw=1.2, label="two random masks")
         axis.set_title(f"{method}, {sparsity} pruned", loc="left")
         axis.set_xlabel("decoder block")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.06 * frame[["max", "random"]].max(axis=None))
         axis.grid(axis="y", color="#DDDDDD", lw=0.6)
-    axes[0, 0].set_ylabel("Jaccard distance of kept weights")
-    _legend_below(figure, axes[0])
-    _title(figure, f"{model}: distance by decoder block (band: range over pairs)")
+    for axis in axes[::n_columns]:
+        axis.set_ylabel("Jaccard distance of kept weights")
+    _legend(figure, axes)
+    _title(figure, f"{model}: how far apart are the kept weights, by decoder block?")
     return figure, frame
 
 
 def sparsity(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy against the pruned fraction, one panel a domain (columns) and calibrating method (rows)."""
+    """Score against the pruned fraction, one panel a domain (columns) and calibrating method (rows)."""
     frame = _of_model(tables["sparsity_curves"], model)
     frame = frame[frame["status"] == "ok"]
-    methods = sorted(set(frame.loc[frame["series"].isin(["matched", "unmatched"]), "method"]))
+    methods = sorted(set(frame.loc[(frame["series"] != DENSE) & (frame["series"] != frame["method"]), "method"]))
     if not methods:
         raise NoData("no sub-model was scored")
     domains = list(dict.fromkeys(frame["domain"]))
-    size = (2.9 * len(domains), 2.6 * len(methods) + 0.7)
+    size = (max(2.85 * len(domains), 5), 2.6 * len(methods) + 0.9)
     figure, axes = plt.subplots(len(methods), len(domains), figsize=size, sharex=True, sharey=True, squeeze=False)
     for row, method in zip(axes, methods, strict=True):
         for axis, domain in zip(row, domains, strict=True):
             _curves(axis, frame[frame["domain"] == domain], method)
             axis.set_title(domain if len(methods) == 1 else f"{domain}, {method}", loc="left")
-        row[0].set_ylabel("accuracy (%)")
+        row[0].set_ylabel("score (%)")
     for axis in axes[-1]:
         axis.set_xlabel("weights pruned (%)")
-    _legend_below(figure, axes[0])
-    title = f"{model}: accuracy against sparsity (band: interval over items; leftmost point: dense; single points: N:M)"
-    _title(figure, title)
+    _legend(figure, axes.flat)
+    _title(figure, f"{model}: score against sparsity, by domain of the benchmarks")
     return figure, frame
 
 
 def _curves(axis: Axes, frame: pd.DataFrame, method: str) -> None:
     dense = frame[frame["series"] == DENSE]
-    calibrated = ["matched", "unmatched", "mix", "random tokens"]
     for series in dict.fromkeys([*SERIES, *frame["series"]]):
-        own = frame[(frame["series"] == series) & ((frame["method"] == method) | ~frame["series"].isin(calibrated))]
-        if series == DENSE or own.empty:
+        own = frame[(frame["series"] == series) & frame["method"].isin([method, series])]
+        if own.empty:
             continue
         colour, line, marker = SERIES.get(series, OTHER_SERIES)
-        structured = own["sparsity"].astype(str).str.contains("of")
+        structured = own["sparsity"].str.contains("of")
         path = pd.concat([dense, own[~structured]]).sort_values("pruned_fraction")
-        axis.plot(100 * path["pruned_fraction"], 100 * path["value"], line, color=colour, lw=1.4, label=series)
-        axis.fill_between(
-            100 * path["pruned_fraction"], 100 * path["low"], 100 * path["high"], color=colour, alpha=0.13, lw=0
-        )
-        axis.plot(100 * own["pruned_fraction"], 100 * own["value"], marker, color=colour, markersize=4.5)
-    axis.plot([0] * len(dense), 100 * dense["value"], "o", color="#000000", markersize=5, markerfacecolor="white")
+        x, y, low, high = (100 * path[name] for name in ("pruned_fraction", "value", "low", "high"))
+        axis.plot(x, y, line, color=colour, lw=1.6, marker=marker, markersize=5, label=series)
+        axis.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
+        apart = own[structured]
+        axis.plot(100 * apart["pruned_fraction"], 100 * apart["value"], marker, color=colour, markersize=5)
+    axis.plot(
+        [0] * len(dense), 100 * dense["value"], "o", color="#000000", markersize=6, markerfacecolor="white", label=DENSE
+    )
     axis.set_ylim(-3, 103)
     axis.grid(axis="y", color="#DDDDDD", lw=0.6)
 
 
 def languages(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
-    """Code calibration sets x programming languages: accuracy; the matching language is framed."""
+    """Code calibration sets x programming languages: score; the matching language is framed."""
     frame = _of_model(tables["code_languages"], model)
     panels = _settings(frame, "the grid has no benchmark of a programming language")
     benchmarks = list(dict.fromkeys(frame["benchmark"]))
     spoken = dict(zip(frame["benchmark"], frame["language"], strict=True))
-    names = [f"{name}\n({spoken[name]})" if spoken[name] not in name else name for name in benchmarks]
-    rows = [frame[(frame["method"] == method) & (frame["sparsity"] == pruned)] for method, pruned in panels]
-    figure, axes = _stack([_count(own, "calibration") for own in rows], len(benchmarks), width=0.95)
-    for axis, own, (method, pruned) in zip(axes, rows, panels, strict=True):
-        sets = list(dict.fromkeys(own["calibration"]))
-        values, texts = _grid(sets, benchmarks), [[""] * len(benchmarks) for _ in sets]
+    names = [name if spoken[name] in name else f"{name} ({spoken[name]})" for name in benchmarks]
+    sets = _in_order(tables, model, frame["calibration"])
+    width = 0.85
+    figure, axes = _panels(len(panels), len(sets), len(benchmarks), width)
+    for axis, (method, pruned) in zip(axes, panels, strict=True):
+        own = frame[(frame["method"] == method) & (frame["sparsity"] == pruned)]
+        values, texts = _grid(sets, benchmarks)
         for row in own.itertuples():
             i, j = sets.index(row.calibration), benchmarks.index(row.benchmark)
             values[i, j] = 100 * row.value
-            texts[i][j] = f"{100 * row.value:.0f}" if row.status == "ok" else "not run"
+            texts[i][j] = f"{100 * row.value:.0f}" if row.status == "ok" else NOT_RUN
             if row.matched:
-                frame_of_cell = plt.Rectangle((j - 0.46, i - 0.44), 0.92, 0.88, fill=False, lw=2, ec="#D55E00")
-                axis.add_patch(frame_of_cell)
-        image = _heatmap(axis, values, texts, "cividis", (0, 100))
-        _label(axis, sets, names, {}, {})
+                _mark(axis, i, j)
+        image = _heatmap(axis, values, texts, "Blues", (0, 100))
+        _label(axis, sets, names, {}, {}, width)
         axis.set_title(f"{method}, {pruned} pruned", loc="left")
-        axis.set_ylabel("calibration set")
-    axes[-1].set_xlabel("benchmark (language)")
-    _colourbar(figure, axes, image, "accuracy (%)")
-    _title(figure, f"{model}: specific to a language? Framed: calibration set of the benchmark's language")
+    _name_axes(axes, "calibration set", "benchmark")
+    _colourbar(figure, axes, image, "pass@1 (%)")
+    _title(figure, f"{model}: is a sub-model specific to the programming language of its calibration set?")
     return figure, frame
 
 
@@ -239,7 +253,7 @@ def draw_figures(tables: Path, grid: Path, out: Path) -> None:
     read = {path.stem: read_table(path) for path in sorted(Path(tables).glob("*.csv"))}
     needed = {"relative", "sparsity_curves", "code_languages", "jaccard", "jaccard_layers"} - set(read)
     if needed:
-        raise SubmodelsError(f"{tables}/{min(needed)}.csv: no such file; run the tabulate stage first")
+        raise SubmodelsError(f"{tables}/{min(needed)}.csv: no such file; run `submodels tabulate` first")
     models = list(files.read_json(grid)["models"])
     matplotlib.use("Agg")
     with tqdm(total=len(models) * len(FIGURES), desc="figures", unit="figure", mininterval=1) as progress:
@@ -268,8 +282,8 @@ def _write(stem: Path, draw: Callable[[], tuple[Figure, pd.DataFrame]]) -> None:
 
 
 def _empty(reason: str) -> Figure:
-    figure = plt.figure(figsize=(6, 1.2))
-    figure.text(0.5, 0.5, f"not run: {reason}", ha="center", va="center")
+    figure = plt.figure(figsize=(8, 1.2))
+    figure.text(0.5, 0.5, f"{NOT_RUN}: {reason}", ha="center", va="center")
     return figure
 
 
@@ -284,61 +298,96 @@ def _settings(frame: pd.DataFrame, reason: str) -> list[tuple[str, str]]:
     return found
 
 
-def _count(frame: pd.DataFrame, column: str) -> int:
-    return frame[column].nunique()
-
-
-def _set_order(relative: pd.DataFrame, fallback: pd.DataFrame) -> list[str]:
-    """Calibration sets in the fixed order that every figure keeps."""
-    return list(dict.fromkeys([*relative["calibration"], *fallback["a"], *fallback["b"]]))
+def _in_order(tables: dict[str, pd.DataFrame], model: str, names) -> list[str]:
+    """Rows in the one order of all figures: dense, calibration sets by domain, methods that need none."""
+    relative = _of_model(tables["relative"], model)
+    order = list(DOMAIN_COLOURS)
+    sets = relative[relative["calibration"] != NO_CALIBRATION].drop_duplicates("calibration")
+    sets = sets.sort_values("calibration_domain", key=lambda domains: domains.map(order.index), kind="stable")
+    names = list(dict.fromkeys(names))
+    ordered = [name for name in [DENSE, *sets["calibration"]] if name in names]
+    return [*ordered, *(name for name in names if name not in ordered)]
 
 
 def _domains(frame: pd.DataFrame, column: str) -> dict[str, str]:
     return dict(zip(frame[column], frame[f"{column}_domain"], strict=True))
 
 
-def _grid(rows: list, columns: list) -> np.ndarray:
-    return np.full((len(rows), len(columns)), np.nan)
+def _grid(rows: list, columns: list) -> tuple[np.ndarray, list[list[str]]]:
+    """Empty values and texts; what stays empty is not in the grid."""
+    return np.full((len(rows), len(columns)), np.nan), [[""] * len(columns) for _ in rows]
 
 
-def _signed(value: float) -> str:
-    return f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
+def _whole(value: float) -> str:
+    """A change in whole percentage points with its sign: -0.15 -> `−15`."""
+    rounded = round(100 * value)
+    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "−")
 
 
-def _stack(heights: list[int], columns: int, width: float = CELL[0]) -> tuple[Figure, list[Axes]]:
-    """Heatmap panels below each other, every cell of one size, so that large grids stay readable."""
-    inches = [height * CELL[1] + 1.25 for height in heights]
-    figure, axes = plt.subplots(
-        len(heights),
-        1,
-        figsize=(max(columns * width, 3) + 2.6, sum(inches)),
-        gridspec_kw={"height_ratios": heights},
-        squeeze=False,
-        layout="constrained",
-    )
-    return figure, list(axes[:, 0])
+def _rows_and_columns(panels: int, width: float) -> tuple[int, int]:
+    """Arrange panels of a width in inches on the page."""
+    columns = min(panels, max(1, int(PAGE_WIDTH / width)))
+    return -(-panels // columns), columns
+
+
+def _used(axes: np.ndarray, panels: int) -> list[Axes]:
+    for axis in axes.flat[panels:]:
+        axis.remove()
+    return list(axes.flat[:panels])
+
+
+def _panels(panels: int, rows: int, columns: int, cell_width: float) -> tuple[Figure, list[Axes]]:
+    """Heatmap panels of the same rows side by side, as many as the page holds; every cell has one size."""
+    labels, width = 1.3, columns * cell_width + 0.2
+    n_rows = _rows_and_columns(panels, width + labels / 2)[0]
+    n_columns = -(-panels // n_rows)
+    size = (max(n_columns * width + labels, 6), n_rows * (rows * CELL_HEIGHT + 1) + 1.4)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False)
+    return figure, _used(axes, panels)
 
 
 def _heatmap(axis: Axes, values: np.ndarray, texts: list[list[str]], colours: str, limits: tuple[float, float]):
-    palette = matplotlib.colormaps[colours].with_extremes(bad="#EEEEEE")
+    palette = matplotlib.colormaps[colours].with_extremes(bad="#F2F2F2")
     image = axis.imshow(values, cmap=palette, vmin=limits[0], vmax=limits[1], aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         red, green, blue, _ = image.cmap(image.norm(value)) if np.isfinite(value) else (1, 1, 1, 1)
         bright = 0.299 * red + 0.587 * green + 0.114 * blue
         axis.text(
-            j, i, texts[i][j], ha="center", va="center", fontsize=8, color="#000000" if bright > 0.5 else "#FFFFFF"
+            j, i, texts[i][j], ha="center", va="center", fontsize=8.5, color="#000000" if bright > 0.5 else "#FFFFFF"
         )
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     return image
 
 
-def _label(axis: Axes, rows: list[str], columns: list[str], row_domains: dict, column_domains: dict) -> None:
-    """Tick labels with a strip in the domain's colour beside them."""
+def _mark(axis: Axes, row: int, column: int) -> None:
+    """A frame that stands out on every colour."""
+    axis.add_patch(
+        Rectangle(
+            (column - 0.46, row - 0.43),
+            0.92,
+            0.86,
+            fill=False,
+            lw=1.4,
+            ec="#000000",
+            path_effects=[withStroke(linewidth=3, foreground="#FFFFFF")],
+        )
+    )
+
+
+def _label(
+    axis: Axes, rows: list[str], columns: list[str], row_domains: dict, column_domains: dict, cell_width: float
+) -> None:
+    """Tick labels with a strip in the domain's colour beside them; slanted where a cell is too narrow for them."""
     axis.set_yticks(range(len(rows)), rows)
-    axis.set_xticks(range(len(columns)), [textwrap.fill(name.replace("_", " "), 14) for name in columns])
-    if max(map(len, columns)) > 11:
-        plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+    wrapped = [
+        textwrap.fill(name.replace("_", "_ "), 10, break_long_words=False).replace("_ ", "_") for name in columns
+    ]
+    # A character of this size is about 0.058 inches wide.
+    if max(len(line) for name in wrapped for line in name.splitlines()) * 0.058 < cell_width:
+        axis.set_xticks(range(len(columns)), wrapped, fontsize=8)
+    else:
+        axis.set_xticks(range(len(columns)), columns, fontsize=8, rotation=40, ha="right", rotation_mode="anchor")
     for i, name in enumerate(rows):
         colour = DOMAIN_COLOURS.get(row_domains.get(name))
         if colour:
@@ -352,17 +401,32 @@ def _label(axis: Axes, rows: list[str], columns: list[str], row_domains: dict, c
     axis.set_ylim(len(rows) - 0.5, -0.5)
 
 
+def _name_axes(axes: list[Axes], rows: str, columns: str) -> None:
+    for axis in axes:
+        axis.set_xlabel(columns)
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(rows)
+
+
 def _colourbar(figure: Figure, axes: list[Axes], image, label: str) -> None:
-    figure.colorbar(image, ax=axes, label=label, shrink=min(1, 2 / len(axes)), aspect=30, pad=0.02)
+    shrink = min(1, 4 / figure.get_figwidth())
+    figure.colorbar(image, ax=axes, label=label, location="bottom", shrink=shrink, aspect=30, pad=0.03)
 
 
-def _legend_below(figure: Figure, axes) -> None:
+def _domain_legend(figure: Figure, domains) -> None:
+    present = [domain for domain in DOMAIN_COLOURS if domain in set(domains)]
+    handles = [Patch(color=DOMAIN_COLOURS[domain], label=domain) for domain in present]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), title="domain", title_fontsize=9)
+
+
+def _legend(figure: Figure, axes) -> None:
     entries: dict = {}
     for axis in axes:
         entries |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.tight_layout(rect=(0, 0.02, 1, 0.96))
-    figure.legend(entries.values(), entries.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=len(entries))
+    width = 0.6 + 0.065 * max(map(len, entries))  # inches
+    columns = min(len(entries), max(1, int(figure.get_figwidth() / width)))
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 
 
 def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(textwrap.fill(text, max(40, int(figure.get_figwidth() * 13))), fontsize=11, x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() * 11)), fontsize=11, x=0.01, ha="left")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from submodels import files
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import Masks, read_masks
+from submodels.pruning.masks import Masks
 
 COLUMNS = ("a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights")
 _BLOCK_PARAMETER = re.compile(r"\D*?\.(?P<layer>\d+)\.(?P<module>.+)\.weight")
@@ -42,14 +42,14 @@ def overlap(submodel_dirs: list[Path], out: Path) -> None:
 
     level: `model` (all pruned weights), `layer` (one block), `module_kind` (e.g. self_attn.q_proj in all blocks) or
     `module` (one matrix); `layer` and `module` are empty where they do not apply. A sub-model's name is that of its
-    directory.
+    directory. A single sub-model has no pair: the file then holds its header alone.
     """
-    submodels = {Path(directory).name: read_masks(directory) for directory in submodel_dirs}
+    submodels = {Path(directory).name: Masks(directory) for directory in submodel_dirs}
     if len(submodels) != len(submodel_dirs):
         raise SubmodelsError("overlap: two sub-model directories have one name; names must differ")
     _check_comparable(submodels)
     pairs = list(itertools.combinations(submodels, 2))
-    counts = _count(submodels, pairs)
+    counts = _count(submodels, pairs) if pairs else {}
     with files.atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -61,10 +61,7 @@ def overlap(submodel_dirs: list[Path], out: Path) -> None:
 
 
 def _check_comparable(submodels: dict[str, Masks]) -> None:
-    if len(submodels) < 2:
-        raise SubmodelsError(f"overlap: needs at least two sub-models, got {len(submodels)}")
-    first, *others = submodels.values()
-    for other in others:
+    for first, other in itertools.pairwise(submodels.values()):
         if other.header["base"] != first.header["base"]:
             raise SubmodelsError(f"{other.path} and {first.path} come from different base models: not comparable")
         if other.shapes != first.shapes:

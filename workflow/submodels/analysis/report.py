@@ -1,4 +1,4 @@
-"""Stage `write_report`: one page that opens from disk, without a network, and leads from every number to its samples.
+"""Stage `report`: one page that opens from disk, without a network, and leads from every number to its samples.
 
 Completions are untrusted text: the template escapes everything, and the page's policy runs its own script
 alone.
@@ -8,7 +8,6 @@ import base64
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,27 +16,26 @@ import pandas as pd
 
 from submodels import files
 from submodels.analysis import paper
-from submodels.analysis.claims import CLAIMS
+from submodels.analysis.claims import CLAIMS, NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from submodels.analysis.figures import read_table
-from submodels.analysis.study import CONTROL, DENSE, GENERIC, Setting, Study, load_study, pruned_fraction
-from submodels.analysis.tables import (
-    TABLES,
-    interval,
-    measured,
-    not_run,
-    percent,
-    points,
-)
+from submodels.analysis.study import Setting, Study, load_study, pruned_fraction
+from submodels.analysis.tables import TABLES, interval, measured, not_run, not_testable, percent, points, show_counts
 from submodels.errors import SubmodelsError
+from submodels.terms import DENSE, NO_CALIBRATION
 
 FIGURE_CAPTIONS = {
-    "cross_task": "Change against dense in percentage points, calibration set by benchmark. ≈ marks changes whose "
-    "interval holds zero; strips show the domain of set and benchmark.",
-    "sparsity": "Accuracy against the share of weights pruned, by domain of the benchmark.",
-    "languages": "Accuracy of the code calibration sets on each programming language.",
-    "jaccard": "Jaccard distance of kept weights between calibration sets, with the floor between two draws of one set "
-    "and the distance of two random masks.",
-    "jaccard_layers": "Jaccard distance of kept weights by decoder block.",
+    "cross_task": "Change of the score against dense in percentage points, calibration set by benchmark. ≈: the "
+    "interval holds zero. Framed: calibrated on the benchmark’s domain (and language). Strips show domains; blank "
+    "cells are not in the grid.",
+    "sparsity": "Score against the share of weights pruned: mean over the benchmarks of a domain, and over the "
+    "calibration sets that match them or do not. Bands are intervals over items; N:M sparsities are single points.",
+    "languages": "Score of the code sets, generic sets and controls on each programming language. Framed: the set of "
+    "the benchmark’s language. Blank cells are not in the grid.",
+    "jaccard": "Jaccard distance of kept weights between calibration sets. Diagonal: two draws of one set, the floor "
+    "of any distance. Last column: two random masks of this sparsity, the end of the scale. Blank cells are not in the "
+    "grid.",
+    "jaccard_layers": "Jaccard distance of kept weights by decoder block: mean over pairs of sub-models, bands from "
+    "the nearest to the farthest pair.",
 }
 _PROMPT_FIELDS = ("prompt", "question", "source", "query")
 
@@ -69,7 +67,7 @@ def write_report(scores: list[Path], grid: Path, tables: Path, figures: Path, ou
         examples=_examples(study, links),
         gaps=_gaps(read["scores"]),
         provenance=_provenance(links),
-        rows=_score_rows(read["scores"], links),
+        rows=_score_rows(study, read["scores"], links),
         tables_href=links.to(tables),
         paper=paper,
         script=script,
@@ -86,7 +84,7 @@ class Links:
     def __init__(self, study: Study, directory: Path):
         self._study = study
         self._directory = directory
-        self._roots = study.grid.get("roots", {})
+        self._roots = study.grid["roots"]
 
     def to(self, path: Path | str) -> str:
         return quote(os.path.relpath(path, self._directory).replace(os.sep, "/"))
@@ -98,19 +96,17 @@ class Links:
         return self.existing(self._study.score(model, submodel, benchmark).get("samples"))
 
     def manifest_path(self, model: str, submodel: str) -> Path | None:
-        """Manifest of the mask, or of the base model for `dense`."""
+        """Manifest of the mask, or of the base model for `dense`; None for a base model that was not made here."""
         if submodel == DENSE:
-            path = self._study.grid["models"][model].get("manifest")
+            path = self._study.grid["models"][model]["manifest"]
             return Path(path) if path else None
-        root = self._roots.get("submodels")
-        return Path(root) / model / submodel / "manifest.json" if root else None
+        return Path(self._roots["submodels"]) / model / submodel / "manifest.json"
 
     def manifest(self, model: str, submodel: str) -> str | None:
         return self.existing(self.manifest_path(model, submodel))
 
-    def generation_path(self, model: str, submodel: str, benchmark: str) -> Path | None:
-        root = self._roots.get("generations")
-        return Path(root) / model / submodel / f"{benchmark}.manifest.json" if root else None
+    def generation_path(self, model: str, submodel: str, benchmark: str) -> Path:
+        return Path(self._roots["generations"]) / model / submodel / f"{benchmark}.manifest.json"
 
     def manifest_paths(self) -> list[Path]:
         """Every manifest behind the scores that exists."""
@@ -144,7 +140,7 @@ def _policy(script: str) -> str:
 def _read(tables: Path, name: str) -> pd.DataFrame:
     path = Path(tables) / f"{name}.csv"
     if not path.is_file():
-        raise SubmodelsError(f"{path}: no such file; run the tabulate stage first")
+        raise SubmodelsError(f"{path}: no such file; run `submodels tabulate` first")
     return read_table(path)
 
 
@@ -161,6 +157,9 @@ def _counts(scores: pd.DataFrame) -> dict:
     }
 
 
+_TALLY = (SUPPORTED, UNDECIDED, NOT_SUPPORTED, "not testable")
+
+
 def _claims(frame: pd.DataFrame) -> list[dict]:
     grouped = []
     for name, claim in CLAIMS.items():
@@ -170,14 +169,16 @@ def _claims(frame: pd.DataFrame) -> list[dict]:
                 "setting": f"{row.method}, {row.sparsity} pruned",
                 "value": measured(row.value, claim.unit) if row.status == "ok" else "",
                 "interval": interval(row.low, row.high, lambda bound, unit=claim.unit: measured(bound, unit)),
-                "verdict": row.verdict if row.status == "ok" else not_run(row.reason),
+                "verdict": row.verdict if row.status == "ok" else not_testable(row.reason),
                 "kind": row.verdict.replace(" ", "-") if row.status == "ok" else "not-run",
+                "short": row.verdict if row.status == "ok" else "not testable",
             }
             for row in frame[frame["claim"] == name].itertuples()
         ]
         stated = "no figure" if claim.paper is None else measured(claim.paper, claim.unit)
         claimed = "above zero" if claim.direction > 0 else "below zero"
-        grouped.append({"claim": claim, "paper": stated, "claimed": claimed, "rows": rows})
+        tally = Counter((row["short"], row["kind"]) for row in sorted(rows, key=lambda row: _TALLY.index(row["short"])))
+        grouped.append({"claim": claim, "paper": stated, "claimed": claimed, "rows": rows, "tally": tally})
     return grouped
 
 
@@ -191,7 +192,7 @@ def _matrices(study: Study, relative: pd.DataFrame, links: Links) -> list[dict]:
                 continue
             at = own["sparsity"] == setting.sparsity
             calibrated = own[at & (own["method"] == setting.method)]
-            bare = own[at & (own["calibration"] == "none")]
+            bare = own[at & (own["calibration"] == NO_CALIBRATION)]
             rows = [_dense_row(study, model, links)]
             for part in (calibrated, bare):
                 for name, cells in part.groupby("calibration" if part is calibrated else "method", sort=False):
@@ -215,7 +216,7 @@ def _dense_row(study: Study, model: str, links: Links) -> dict:
             if metric
             else _CELL | {"text": not_run(score["reason"]), "missing": True}
         )
-    return {"name": DENSE, "note": "accuracy (%)", "href": links.manifest(model, DENSE), "cells": cells}
+    return {"name": DENSE, "note": "score (%)", "href": links.manifest(model, DENSE), "cells": cells}
 
 
 def _matrix_row(name: str, model: str, cells: pd.DataFrame, study: Study, links: Links) -> dict:
@@ -239,8 +240,7 @@ def _matrix_row(name: str, model: str, cells: pd.DataFrame, study: Study, links:
             }
         )
     first = cells.iloc[0]
-    note = {GENERIC: "generic", CONTROL: "control"}.get(first["calibration_domain"], first["calibration_domain"])
-    note = "control, no calibration" if first["calibration"] == "none" else note
+    note = "control, no calibration" if first["calibration"] == NO_CALIBRATION else first["calibration_domain"]
     return {"name": name, "note": note, "href": links.manifest(model, first["submodels"].split()[0]), "cells": shown}
 
 
@@ -250,7 +250,7 @@ def _figures(study: Study, directory: Path, links: Links) -> list[dict]:
         for model in study.models:
             stem = directory / f"{name}-{model}"
             if not stem.with_name(stem.name + ".svg").is_file():
-                raise SubmodelsError(f"{stem}.svg: no such file; run the draw_figures stage first")
+                raise SubmodelsError(f"{stem}.svg: no such file; run `submodels figures` first")
             shown.append(
                 {
                     "name": name,
@@ -307,8 +307,8 @@ def _examples(study: Study, links: Links) -> list[dict]:
 
 
 def _items(study: Study, benchmark: str) -> list[dict]:
-    path = study.benchmark(benchmark).get("items")
-    return files.read_jsonl(path) if path and Path(path).is_file() else []
+    path = Path(study.benchmark(benchmark)["items"])
+    return files.read_jsonl(path) if path.is_file() else []
 
 
 def _example_setting(study: Study, model: str) -> Setting | None:
@@ -367,13 +367,12 @@ def _provenance(links: Links) -> dict:
         "n": len(manifests),
         "versions": {library: ", ".join(sorted(found)) for library, found in sorted(versions.items())},
         "commits": [f"{commit}{' with uncommitted changes' if dirty else ''}" for commit, dirty in sorted(commits)],
-        "hours": {stage: f"{total / 3600:.2f}" for stage, total in sorted(seconds.items())},
+        "minutes": {stage: f"{total / 60:.1f}" for stage, total in sorted(seconds.items())},
         "peak": max((manifest.get("peak_memory_mb", 0) for manifest in manifests), default=None),
     }
 
 
-def _score_rows(scores: pd.DataFrame, links: Links) -> list[dict]:
-    shown: Callable = lambda value: "" if pd.isna(value) else str(int(value))  # noqa: E731
+def _score_rows(study: Study, scores: pd.DataFrame, links: Links) -> list[dict]:
     rows = []
     for row in scores.itertuples():
         ok = row.status == "ok"
@@ -387,10 +386,8 @@ def _score_rows(scores: pd.DataFrame, links: Links) -> list[dict]:
                 "status": row.status,
                 "value": percent(row.value) if ok else not_run(row.reason),
                 "interval": interval(row.low, row.high) if ok else "",
-                "n_items": shown(row.n_items) if ok else "",
-                "outcomes": [
-                    shown(count) if ok else "" for count in (row.passed, row.failed, row.compile_error, row.timed_out)
-                ],
+                "n_items": int(row.n_items) if ok else "",
+                "ended": show_counts(study.score(row.model, row.submodel, row.benchmark)["counts"]),
                 "samples": links.existing(row.samples) if ok else None,
                 "manifest": links.manifest(row.model, row.submodel),
                 "generation": links.existing(generation),

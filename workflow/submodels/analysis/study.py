@@ -4,20 +4,17 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from submodels import files
+from submodels.analysis import overlap
 from submodels.errors import SubmodelsError
+from submodels.evaluation.metrics.pass_at_k import VERDICTS
 from submodels.pruning import patterns
+from submodels.terms import CONTROL, DENSE, DOMAINS, GENERIC, LANGUAGES, NO_CALIBRATION, NOT_RUN
 
-DENSE = "dense"
-NO_CALIBRATION = "none"
-GENERIC = "generic"
-CONTROL = "control"
-DOMAINS = ("code", "math", "csr", "translation", GENERIC, CONTROL)
-LANGUAGES = ("python", "java", "cpp", "javascript")
-NOT_RUN = "not run"
-OVERLAP_COLUMNS = ["a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights"]
+_DOMAIN_ORDER = (*DOMAINS, GENERIC, CONTROL)
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Study:
 
     def _benchmark_order(self, benchmark: str):
         entry = self.grid["benchmarks"][benchmark]
-        return (_position(DOMAINS, entry["domain"]), _position(LANGUAGES, entry["language"]))
+        return (_position(_DOMAIN_ORDER, entry["domain"]), _position(LANGUAGES, entry["language"]))
 
     def benchmark(self, name: str) -> dict:
         return self.grid["benchmarks"][name]
@@ -81,7 +78,7 @@ class Study:
     def domains(self) -> list[str]:
         """Domains that have a benchmark, in the fixed order."""
         present = {entry["domain"] for entry in self.grid["benchmarks"].values()}
-        return sorted(present, key=lambda domain: _position(DOMAINS, domain))
+        return sorted(present, key=lambda domain: _position(_DOMAIN_ORDER, domain))
 
     def of_domain(self, domain: str) -> list[str]:
         return [name for name in self.benchmarks if self.benchmark(name)["domain"] == domain]
@@ -93,13 +90,12 @@ class Study:
 
     def submodels(self, model: str) -> dict[str, dict]:
         """Pruned sub-models of a base model by id, whether scored or not."""
-        known = {id: entry for id, entry in self.grid["submodels"].items() if id != DENSE}
-        own = self.grid["models"][model].get("submodels", known)
-        return {id: known[id] for id in own if id != DENSE}
+        known = self.grid["submodels"]
+        return {id: known[id] for id in self.grid["models"][model]["submodels"]}
 
     def evaluated(self, model: str) -> list[str]:
         """Ids that should have scores, the dense baseline first, then in the fixed order of calibration sets."""
-        ids = self.grid["models"][model].get("evaluated", self.submodels(model))
+        ids = self.grid["models"][model]["evaluated"]
         entries = self.submodels(model)
         return [DENSE, *sorted((id for id in ids if id != DENSE), key=lambda id: self._submodel_order(entries[id]))]
 
@@ -116,7 +112,8 @@ class Study:
 
     @staticmethod
     def _calibration_order(calibration: Calibration):
-        return (_position(DOMAINS, calibration.domain), _position(LANGUAGES, calibration.language), calibration.name)
+        domain, language = _position(_DOMAIN_ORDER, calibration.domain), _position(LANGUAGES, calibration.language)
+        return domain, language, calibration.name
 
     @staticmethod
     def calibration(entry: dict) -> Calibration:
@@ -124,9 +121,20 @@ class Study:
 
     def score(self, model: str, submodel: str, benchmark: str) -> dict:
         """The score's entry; one of status `not run` with a reason when there is none."""
-        missing = {"status": NOT_RUN, "reason": "no score was written", "items": {}, "metrics": {}}
+        missing = {"status": NOT_RUN, "reason": "no score was written", "items": {}, "metrics": {}, "counts": {}}
         score = self.scores.get((model, benchmark), {"submodels": {}})
         return score["submodels"].get(submodel, missing)
+
+    def outcomes(self) -> list[str]:
+        """Every way in which samples ended: the verdicts of programs, then the other benchmarks' own words."""
+        entries = [self.score(*place) for place in self._places()]
+        return list(dict.fromkeys([*VERDICTS, *(outcome for entry in entries for outcome in entry["counts"])]))
+
+    def _places(self):
+        for benchmark in self.benchmarks:
+            for model in self.models:
+                for id in self.evaluated(model):
+                    yield model, id, benchmark
 
     def items(self, model: str, ids: list[str], benchmark: str) -> dict[str, float]:
         """Per item, the mean primary value over those of `ids` that ran (seeds or sets); {} when none did."""
@@ -143,10 +151,6 @@ class Study:
         entries = [entry for entry in self.submodels(model).values() if entry["calibration"] != NO_CALIBRATION]
         found = {Setting(entry["method"], entry["sparsity"]) for entry in entries}
         return sorted(found, key=lambda setting: (setting.method, pruned_fraction(setting.sparsity), setting.sparsity))
-
-    def uncalibrated_methods(self, model: str) -> list[str]:
-        entries = self.submodels(model).values()
-        return sorted({entry["method"] for entry in entries if entry["calibration"] == NO_CALIBRATION})
 
     def by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
         """Calibration set -> ids of its seeds, in the fixed order of calibration sets."""
@@ -181,7 +185,7 @@ class Study:
     def pairs(self, model: str, setting: Setting) -> pd.DataFrame:
         """Overlap rows between sub-models of one setting, with `set_a`, `set_b` (Calibration) and `kind` of pair."""
         ids = {id: calibration for calibration, ids in self.by_calibration(model, setting).items() for id in ids}
-        rows = self.overlaps.get(model, pd.DataFrame(columns=OVERLAP_COLUMNS))
+        rows = self.overlaps.get(model, pd.DataFrame(columns=overlap.COLUMNS))
         rows = rows[rows["a"].isin(ids.keys()) & rows["b"].isin(ids.keys()) & (rows["a"] != rows["b"])]
         set_a, set_b = [ids[id] for id in rows["a"]], [ids[id] for id in rows["b"]]
         kinds = [pair_kind(a, b) for a, b in zip(set_a, set_b, strict=True)]
@@ -217,6 +221,11 @@ def half(items: dict[str, float], for_choice: bool) -> dict[str, float]:
     return {task: value for task, value in items.items() if for_selection(task) == for_choice}
 
 
+def paired(a: dict[str, float], b: dict[str, float]) -> np.ndarray:
+    """Differences a - b [items, 1] over the items both have, in the order of `a`."""
+    return np.array([[a[task] - b[task]] for task in a if task in b], dtype=np.float64).reshape(-1, 1)
+
+
 def half_mean(items: dict[str, float], for_choice: bool) -> float | None:
     """Mean over one half of the items; None if it is empty."""
     values = half(items, for_choice).values()
@@ -226,7 +235,7 @@ def half_mean(items: dict[str, float], for_choice: bool) -> float | None:
 def load_study(scores: list[Path], overlaps: list[Path], grid: Path) -> Study:
     """Read a study from its files; an overlap file is named after its model. Errors name the file and the key."""
     description = files.read_json(grid)
-    for key in ("name", "models", "submodels", "benchmarks"):
+    for key in ("name", "seed", "models", "submodels", "benchmarks", "roots", "missing"):
         if key not in description:
             raise SubmodelsError(f"{grid}: key '{key}' is missing; write the grid's description again")
     if not scores:
@@ -249,7 +258,7 @@ def _read_overlap(path: Path) -> pd.DataFrame:
         rows = pd.read_csv(path, dtype={"a": str, "b": str, "level": str, "module": str})
     except FileNotFoundError as error:
         raise SubmodelsError(f"{path}: no such file") from error
-    missing = [column for column in OVERLAP_COLUMNS if column not in rows]
+    missing = [column for column in overlap.COLUMNS if column not in rows]
     if missing:
         raise SubmodelsError(f"{path}: column '{missing[0]}' is missing; run the overlap stage again")
     return rows

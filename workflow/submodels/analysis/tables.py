@@ -16,24 +16,11 @@ from tqdm import tqdm
 from submodels import files
 from submodels.analysis.claims import claims
 from submodels.analysis.overlap import expected_random_distance
-from submodels.analysis.resampling import paired, stratified_bootstrap
-from submodels.analysis.study import (
-    CONTROL,
-    DENSE,
-    GENERIC,
-    NO_CALIBRATION,
-    NOT_RUN,
-    Calibration,
-    Setting,
-    Study,
-    half,
-    half_mean,
-    load_study,
-    pruned_fraction,
-)
-from submodels.evaluation.statistics import paired_bootstrap
+from submodels.analysis.study import Calibration, Setting, Study, half, half_mean, load_study, paired, pruned_fraction
+from submodels.evaluation.statistics import paired_bootstrap, stratified_bootstrap
+from submodels.terms import CONTROL, DENSE, GENERIC, NO_CALIBRATION, NOT_RUN
 
-OUTCOMES = ("passed", "failed", "compile error", "timed out")
+RANDOM_TOKENS = "random tokens"  # name of the control's series
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -62,8 +49,14 @@ def percent(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """A difference of fractions in percentage points, signed: -0.075 -> `−7.5`."""
-    return "" if pd.isna(value) else f"{100 * value:+.1f}".replace("-", "−")
+    """A difference of fractions in percentage points, signed: -0.075 -> `−7.5`, but 0 -> `0.0`."""
+    return "" if pd.isna(value) else signed(100 * value, 1)
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign, a true minus; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
 def interval(low: float, high: float, show: Callable = percent) -> str:
@@ -80,8 +73,11 @@ def noise_mark(low: float, high: float) -> str:
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """One row for each base model, sub-model, benchmark and metric; a score that was not run keeps its row."""
-    rows = []
+    """One row for each base model, sub-model, benchmark and metric; a score that was not run keeps its row.
+
+    One column for each way in which samples ended; those of a row add up to its `n_samples`.
+    """
+    rows, ended = [], study.outcomes()
     for model in study.models:
         for benchmark in study.benchmarks:
             entry = study.benchmark(benchmark)
@@ -101,7 +97,7 @@ def scores(study: Study) -> pd.DataFrame:
                         }
                         | {key: value.get(key) for key in ("value", "stderr", "low", "high")}
                         | {key: score.get(key) for key in ("n_items", "n_samples")}
-                        | {outcome.replace(" ", "_"): score.get("counts", {}).get(outcome) for outcome in OUTCOMES}
+                        | {name.replace(" ", "_"): score["counts"].get(name) for name in ended}
                         | {key: score.get(key) for key in ("status", "reason", "samples", "fingerprint")}
                     )
     return pd.DataFrame(rows)
@@ -116,16 +112,20 @@ def _axes(study: Study, model: str, id: str) -> dict:
 
 def show_scores(frame: pd.DataFrame) -> pd.DataFrame:
     shown = frame[["model", "submodel", "benchmark", "metric"]].copy()
-    ran = frame["status"] == "ok"
     shown["value (%)"] = [
         percent(row.value) if row.status == "ok" else not_run(row.reason) for row in frame.itertuples()
     ]
     shown["interval"] = [interval(row.low, row.high) for row in frame.itertuples()]
-    for column in ("n_items", *(outcome.replace(" ", "_") for outcome in OUTCOMES)):
-        shown[column.replace("_", " ")] = [
-            "" if not ok or pd.isna(value) else str(int(value)) for ok, value in zip(ran, frame[column], strict=True)
-        ]
+    shown["items"] = ["" if pd.isna(n) else str(int(n)) for n in frame["n_items"].where(frame["status"] == "ok")]
+    first, last = frame.columns.get_loc("n_samples") + 1, frame.columns.get_loc("status")
+    counts = frame.iloc[:, first:last].to_dict("records")
+    shown["samples"] = [show_counts({name.replace("_", " "): n for name, n in row.items()}) for row in counts]
     return shown
+
+
+def show_counts(counts: dict[str, float | None]) -> str:
+    """How samples ended, without what never happened: `30 passed, 6 failed`."""
+    return ", ".join(f"{int(n)} {name}" for name, n in counts.items() if n == n and n)
 
 
 def relative(study: Study) -> pd.DataFrame:
@@ -230,7 +230,7 @@ def best_submodels(study: Study) -> pd.DataFrame:
             for sparsity in sorted(sparsities, key=lambda name: (pruned_fraction(name), name)):
                 candidates = [id for id in ids if entries[id]["sparsity"] == sparsity]
                 row = {"model": model, "domain": domain, "language": language, "sparsity": sparsity}
-                rows.append(row | _best(study, model, candidates, benchmarks))
+                rows.append(row | _best(study, model, candidates, benchmarks, domain, language))
     return pd.DataFrame(rows, columns=BEST_SUBMODELS)
 
 
@@ -259,7 +259,9 @@ BEST_SUBMODELS = [
 BEST_SUBMODELS += ["difference", "low", "high", "n_benchmarks", "n_items", "n_candidates", "status", "reason"]
 
 
-def _best(study: Study, model: str, candidates: list[str], benchmarks: list[str]) -> dict:
+def _best(
+    study: Study, model: str, candidates: list[str], benchmarks: list[str], domain: str, language: str | None
+) -> dict:
     dense = {name: study.items(model, [DENSE], name) for name in benchmarks}
     items = {id: {name: study.items(model, [id], name) for name in benchmarks} for id in candidates}
     ran = [id for id in candidates if all(items[id].values())]
@@ -273,13 +275,13 @@ def _best(study: Study, model: str, candidates: list[str], benchmarks: list[str]
     groups = [
         paired(half(items[best][name], for_choice=False), half(dense[name], for_choice=False)) for name in benchmarks
     ]
-    difference, low, high = stratified_bootstrap(groups, study.resampling)
+    difference, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
     entry = study.submodels(model)[best]
     return {
         "submodel": best,
         "method": entry["method"],
         "calibration": entry["calibration"],
-        "matched": entry["domain"] == study.benchmark(benchmarks[0])["domain"],
+        "matched": study.calibration(entry).matches(domain, language),
         "dense": before,
         "value": _domain_mean(items[best], for_choice=False),
         "difference": difference,
@@ -304,6 +306,7 @@ def show_best_submodels(frame: pd.DataFrame) -> pd.DataFrame:
     ran = frame["status"] == "ok"
     rows = list(frame.itertuples())
     shown["best sub-model"] = [row.submodel if ok else not_run(row.reason) for row, ok in zip(rows, ran, strict=True)]
+    shown["matched"] = [("yes" if row.matched else "no") if ok else "" for row, ok in zip(rows, ran, strict=True)]
     shown["dense → pruned (%)"] = [
         f"{percent(row.dense)} → {percent(row.value)}" if ok else "" for row, ok in zip(rows, ran, strict=True)
     ]
@@ -316,7 +319,7 @@ def show_best_submodels(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def code_languages(study: Study) -> pd.DataFrame:
-    """Table IV: dense, the code sets, the generic mix and the controls on the benchmark of each language."""
+    """Table IV: dense, the code sets, the generic sets and the controls on the benchmark of each language."""
     rows = []
     benchmarks = [name for name in study.benchmarks if study.benchmark(name)["language"]]
     for model in study.models:
@@ -362,7 +365,7 @@ def _level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> d
 
 def _mean_level(study: Study, items: list[dict[str, float]]) -> dict:
     groups = [[[value] for value in values.values()] for values in items]
-    value, low, high = stratified_bootstrap(groups, study.resampling)
+    value, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
     n_items = sum(len(values) for values in items)
     return {"value": value, "low": low, "high": high, "n_items": n_items, "status": "ok", "reason": None}
 
@@ -482,7 +485,7 @@ def _accuracy_apart(study: Study, model: str, a: list[str], b: list[str], benchm
     groups = [paired(study.items(model, a, name), study.items(model, b, name)) for name in benchmarks]
     if not groups or not all(len(group) for group in groups):
         return {"status": NOT_RUN, "reason": "a sub-model lacks a benchmark of this domain"}
-    difference, low, high = stratified_bootstrap(groups, study.resampling)
+    difference, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
     n_items = sum(len(group) for group in groups)
     return {"difference": difference, "low": low, "high": high, "n_items": n_items, "status": "ok", "reason": None}
 
@@ -506,7 +509,7 @@ def show_within_domain(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def sparsity_curves(study: Study) -> pd.DataFrame:
-    """Accuracy of each domain against the pruned fraction: matched, unmatched, mix, random tokens, no calibration."""
+    """Score of each domain against the pruned fraction: matched, unmatched, generic and control sets, and no set."""
     rows = []
     for model in study.models:
         for domain in study.domains():
@@ -521,7 +524,7 @@ def sparsity_curves(study: Study) -> pd.DataFrame:
                 at = {"sparsity": setting.sparsity, "pruned_fraction": pruned_fraction(setting.sparsity)}
                 for name, of_benchmark in _series(study, model, setting).items():
                     items = [study.set_items(model, setting, of_benchmark(name), name) for name in benchmarks]
-                    if all(items):
+                    if all(items):  # {} where the setting has no such set
                         row = base | {"method": setting.method, "series": name} | at
                         rows.append(row | _mean_level(study, items))
             for id, entry in study.submodels(model).items():
@@ -535,20 +538,20 @@ def sparsity_curves(study: Study) -> pd.DataFrame:
 
 def _series(study: Study, model: str, setting: Setting) -> dict[str, Callable[[str], list[Calibration]]]:
     """Series name -> the calibration sets it averages, by benchmark."""
-    special = {calibration.domain: calibration for calibration in study.by_calibration(model, setting)}
+    sets = study.by_calibration(model, setting)
     chosen: dict[str, Callable[[str], list[Calibration]]] = {
         "matched": lambda benchmark: study.matched(model, setting, benchmark)[0],
         "unmatched": lambda benchmark: study.matched(model, setting, benchmark)[1],
     }
-    for domain, label in ((GENERIC, "mix"), (CONTROL, "random tokens")):
-        if domain in special:
-            chosen[label] = lambda benchmark, calibration=special[domain]: [calibration]
+    for domain, label in ((GENERIC, GENERIC), (CONTROL, RANDOM_TOKENS)):
+        special = [calibration for calibration in sets if calibration.domain == domain]
+        chosen[label] = lambda benchmark, special=special: special
     return chosen
 
 
 def show_sparsity_curves(frame: pd.DataFrame) -> pd.DataFrame:
     shown = frame[["model", "domain", "method", "series", "sparsity"]].fillna("")
-    shown["accuracy (%)"] = [
+    shown["score (%)"] = [
         f"{percent(row.value)} {interval(row.low, row.high)}" if row.status == "ok" else not_run(row.reason)
         for row in frame.itertuples()
     ]
@@ -563,13 +566,17 @@ def show_claims(frame: pd.DataFrame) -> pd.DataFrame:
         else ""
         for row in frame.itertuples()
     ]
-    shown["verdict"] = [row.verdict if row.status == "ok" else not_run(row.reason) for row in frame.itertuples()]
+    shown["verdict"] = [row.verdict if row.status == "ok" else not_testable(row.reason) for row in frame.itertuples()]
     return shown
+
+
+def not_testable(reason: str) -> str:
+    return f"not testable here: {reason}"
 
 
 def measured(value: float, unit: str) -> str:
     """A signed value in its unit: accuracies in points, distances as they are."""
-    return points(value) if unit == "points" else f"{value:+.3f}".replace("-", "−")
+    return points(value) if unit == "points" else signed(value, 3)
 
 
 @dataclass(frozen=True)
@@ -580,12 +587,13 @@ class Table:
 
 
 TABLES = {
-    "scores": Table("Every score with its interval over items.", scores, show_scores),
+    "scores": Table("Every score with its interval over items, and how its samples ended.", scores, show_scores),
     "relative": Table(
         "Change against the dense base model in points; ≈: the interval holds zero.", relative, show_relative
     ),
     "best_submodels": Table(
-        "Dense and the best sub-model by domain, chosen on one half of the items, reported on the other.",
+        "Dense and the best sub-model, controls included, by domain (mean of its benchmarks) and by language: chosen "
+        "on one half of the items, reported on the other. Matched: calibrated on this domain (and language).",
         best_submodels,
         show_best_submodels,
     ),
@@ -596,12 +604,14 @@ TABLES = {
         show_jaccard,
     ),
     "jaccard_layers": Table(
-        "Jaccard distance of kept weights by decoder block.", jaccard_layers, lambda frame: frame.round(3)
+        "Jaccard distance of kept weights by decoder block: mean and range over pairs.",
+        jaccard_layers,
+        lambda frame: frame.round(3),
     ),
     "within_domain": Table(
         "Two calibration sets of one domain, against sets of other domains.", within_domain, show_within_domain
     ),
-    "sparsity_curves": Table("Accuracy against sparsity.", sparsity_curves, show_sparsity_curves),
+    "sparsity_curves": Table("Score against sparsity.", sparsity_curves, show_sparsity_curves),
     "claims": Table("The claims and their verdicts.", claims, show_claims),
 }
 

@@ -2,9 +2,8 @@
 
 import random
 from collections.abc import Iterator
-from itertools import islice
 
-from submodels.errors import SubmodelsError, unknown
+from submodels.errors import unknown
 
 _PAPER_DRAWS_PER_ROW = 10  # an end for the endless draw: a set of which no row is usable must not loop for ever
 
@@ -31,14 +30,3 @@ def order(total: int, seed: int, protocol: str = "strict") -> Iterator[int]:
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
     return PROTOCOLS[protocol](total, seed)
-
-
-def draw(n_rows: int, total: int, seed: int, protocol: str = "strict") -> list[int]:
-    """The first `n_rows` of `order`, so that a larger draw begins with the smaller one.
-
-    strict: distinct rows; SubmodelsError if there are fewer than `n_rows`. paper: repeats occur, and of a set with
-    fewer rows only `total` are drawn.
-    """
-    if protocol == "strict" and n_rows > total:
-        raise SubmodelsError(f"{n_rows} rows asked of a set of {total}; ask for at most {total}")
-    return list(islice(order(total, seed, protocol), min(n_rows, total)))

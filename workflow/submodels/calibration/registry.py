@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from submodels import files
 from submodels.calibration.templates import Template
 from submodels.errors import SubmodelsError, unknown
 from submodels.resources import resource
+from submodels.terms import CONTROL, DOMAINS, GENERIC, LANGUAGES
+from submodels.validation import Strict, parse, parse_json
 
 KINDS = ("tiny_world", "hub", "file", "random_tokens")
 
 
-class Source(BaseModel):
+class Source(Strict):
     """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `random_tokens`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tiny_world: str | None = Field(None, description="calibration pool of the tiny world")
     hub: str | None = Field(None, description="Hub data set, `owner/name`; needs `revision` and `split`")
@@ -46,15 +46,11 @@ class Source(BaseModel):
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
 
-class CalibrationSet(BaseModel):
+class CalibrationSet(Strict):
     """A calibration set: the domain it stands for, where its rows come from, and how a row becomes a text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    domain: Literal["code", "math", "csr", "translation", "generic", "control"] = Field(
-        description="what the set is about"
-    )
-    language: Literal["python", "java", "cpp", "javascript"] | None = Field(None, description="only for domain code")
+    domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="what the set is about")
+    language: Literal[LANGUAGES] | None = Field(None, description="only for domain code")
     source: Source
     template: str | None = Field(None, description="text of a row, fields in braces: `{question}`, `{translation[en]}`")
     skip_incomplete: bool = Field(False, description="pass over rows with missing, null or empty fields, do not stop")
@@ -82,20 +78,15 @@ class CalibrationSet(BaseModel):
 def load_calibration_sets(path: Path | str | None = None) -> dict[str, CalibrationSet]:
     """The sets in `path` (default: the registry that ships). SubmodelsError names file, set, key, value and choices."""
     path = Path(path) if path is not None else resource("calibration_sets.yaml")
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SubmodelsError(f"{path}: no such file") from error
-    except yaml.YAMLError as error:
-        raise SubmodelsError(f"{path}: not valid YAML ({error})") from error
+    entries = files.read_yaml(path)
     if not isinstance(entries, dict):
         raise SubmodelsError(f"{path}: a registry is a mapping of names to calibration sets")
     sets, faults = {}, []
     for name, entry in entries.items():
         try:
-            sets[str(name)] = CalibrationSet.model_validate(entry)
-        except ValidationError as error:
-            faults += _lines(error, str(path), str(name))
+            sets[str(name)] = parse(CalibrationSet, entry, f"{path}: {name}")
+        except SubmodelsError as error:
+            faults.append(str(error))
     if faults:
         raise SubmodelsError("\n".join(faults))
     return sets
@@ -104,24 +95,8 @@ def load_calibration_sets(path: Path | str | None = None) -> dict[str, Calibrati
 def find_calibration_set(spec: str) -> CalibrationSet:
     """The set a command line means: a name in the registry that ships, or an entry as JSON."""
     if spec.lstrip().startswith("{"):
-        try:
-            return CalibrationSet.model_validate_json(spec)
-        except ValidationError as error:
-            raise SubmodelsError("\n".join(_lines(error, "calibration set"))) from error
+        return parse_json(CalibrationSet, spec, "calibration set")
     sets = load_calibration_sets()
     if spec not in sets:
         raise unknown("calibration set", spec, sets)
     return sets[spec]
-
-
-def _lines(error: ValidationError, where: str, *keys: str) -> list[str]:
-    faults = error.errors()
-    return [": ".join(filter(None, (where, ".".join(map(str, (*keys, *f["loc"]))), _message(f)))) for f in faults]
-
-
-def _message(fault: dict) -> str:
-    if fault["type"] == "extra_forbidden":
-        owner = Source if fault["loc"][0] == "source" and len(fault["loc"]) > 1 else CalibrationSet
-        return f"unknown key; valid keys: {', '.join(owner.model_fields)}"
-    message = fault["msg"].removeprefix("Value error, ")
-    return message if isinstance(fault["input"], dict | list) else f"{message} (got {fault['input']!r})"

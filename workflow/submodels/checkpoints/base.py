@@ -73,10 +73,13 @@ def base_files(model_dir: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in [model_dir / "config.json", *weight_files(model_dir)]}
 
 
-def identity(model_dir: Path) -> dict:
-    """{"fingerprint", "files": name -> size} of a base model, to be kept in its manifest under results.identity."""
-    sizes = base_files(model_dir)
-    hashes = {name: files.sha256_file(Path(model_dir) / name) for name in sizes}
+def identity(model_dir: Path, known: dict[str, str] | None = None) -> dict:
+    """{"fingerprint", "files": name -> size} of a base model, to be kept in its manifest under results.identity.
+
+    known: SHA-256 of files by name, where they have been hashed already.
+    """
+    sizes, known = base_files(model_dir), known or {}
+    hashes = {name: known.get(name) or files.sha256_file(Path(model_dir) / name) for name in sizes}
     return {"fingerprint": files.fingerprint(hashes), "files": sizes}
 
 

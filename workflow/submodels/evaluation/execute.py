@@ -8,6 +8,7 @@ import os
 import secrets
 import subprocess
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from tqdm import tqdm
 
 from submodels import files, versions
 from submodels.errors import SubmodelsError
+from submodels.evaluation.metrics.base import text_fault
+from submodels.evaluation.metrics.pass_at_k import verdict
 from submodels.evaluation.runners import find_tools, java, language_runner, missing_toolchain
-from submodels.evaluation.sandbox import Worker, find_sandbox
+from submodels.evaluation.sandbox import Worker, start_worker
 from submodels.provenance import Manifest
+from submodels.terms import NOT_RUN
 
 
 def execute(
-    benchmark_items: list[dict] | Path,
+    benchmark_items: Path,
     language: str,
     samples: Path,
     out: Path,
@@ -39,44 +43,42 @@ def execute(
     own limit); `memory_mb`: memory for one sample in MB, for Java and JavaScript the size of the heap;
     `record_not_run`: where no sandbox works, record that instead of raising. A missing toolchain is always recorded.
     """
-    samples, out = Path(samples), Path(out)
+    benchmark_items, samples, out = Path(benchmark_items), Path(samples), Path(out)
     runner = language_runner(language)
-    parameters = {"version": versions.EXECUTE, "language": language, "timeout": timeout, "memory_mb": memory_mb}
-    by_path = isinstance(benchmark_items, str | Path)
-    items = files.read_jsonl(benchmark_items) if by_path else benchmark_items
-    source = Path(benchmark_items) if by_path else files.fingerprint(items)
+    by_task = _check_items(files.read_jsonl(benchmark_items), runner, benchmark_items)
     rows = files.read_jsonl(samples)
-    by_task = _check_items(items, runner.FIELDS, str(benchmark_items) if by_path else "benchmark items")
     _check_samples(rows, by_task, samples)
-    manifest = Manifest("execute", parameters, {"benchmark": source, "samples": samples})
+    parameters = {"version": versions.EXECUTE, "language": language, "timeout": timeout, "memory_mb": memory_mb}
+    manifest = Manifest("execute", parameters, {"benchmark": benchmark_items, "samples": samples})
 
-    missing, used = missing_toolchain(language), None
+    missing, first, tools = missing_toolchain(language), None, {}
     if not missing:
+        tools = find_tools(language)
         try:
-            used = find_sandbox(sandbox)
+            first = start_worker(sandbox, list(tools.values()), _resident_compiler(runner, tools))
         except SubmodelsError as error:
             if not record_not_run:
                 raise
-            missing = str(error)
-    verdicts, tools = {}, {}
-    if not missing:
-        tools = find_tools(language)
+            missing, tools = str(error), {}
+    asked = _ask_versions(tools)  # they answer while the samples run
+    verdicts = {}
+    if first:
         pairs = list(dict.fromkeys((row["task_id"], row["completion"]) for row in rows))
         jobs = [(by_task[task_id], completion) for task_id, completion in pairs]
         limits = {"timeout": float(timeout), "memory_mb": int(memory_mb)}
-        verdicts = dict(zip(pairs, _run_all(jobs, runner, tools, used, workers, limits), strict=True))
+        verdicts = dict(zip(pairs, _run_all(jobs, runner, tools, first, workers, limits), strict=True))
 
-    results = [verdicts.get((row["task_id"], row["completion"]), f"not run: {missing}") for row in rows]
-    passed = [None if result.startswith("not run") else result == "passed" for result in results]
+    results = [verdicts.get((row["task_id"], row["completion"]), f"{NOT_RUN}: {missing}") for row in rows]
+    passed = [None if verdict(result) == NOT_RUN else result == "passed" for result in results]
     lines = [
-        row | {"passed": verdict, "result": result} for row, verdict, result in zip(rows, passed, results, strict=True)
+        row | {"passed": decided, "result": result} for row, decided, result in zip(rows, passed, results, strict=True)
     ]
     files.write_jsonl(out, lines)
-    counts = count_verdicts(results)
+    counts = dict(sorted(Counter(map(verdict, results)).items()))
     manifest.write(
         manifest_path(out),
-        sandbox=used,
-        tools=tool_versions(tools),
+        sandbox=first and first.sandbox,
+        tools={name: _first_line(process) for name, process in asked.items()},
         samples=len(rows),
         run=len(verdicts),
         counts=counts,
@@ -89,30 +91,28 @@ def manifest_path(out: Path) -> Path:
     return out.with_name(out.name.split(".jsonl")[0] + ".manifest.json")
 
 
-def count_verdicts(results: list[str]) -> dict[str, int]:
-    """How often each verdict occurs, without the text behind its colon."""
-    counts: dict[str, int] = {}
-    for result in results:
-        kind = result.split(":")[0]
-        counts[kind] = counts.get(kind, 0) + 1
-    return dict(sorted(counts.items()))
+def _resident_compiler(runner, tools: dict[str, Path]) -> Path | None:
+    return java.java_of(tools[runner.JAVA]) if runner.JAVA else None
 
 
-def tool_versions(tools: dict[str, Path]) -> dict[str, str]:
-    """The first line each tool prints about itself."""
-    versions = {}
-    for name, path in tools.items():
-        command = [java.java_of(path), "-version"] if name == "javac" else [path, "--version"]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        versions[name] = (said.stdout + said.stderr).strip().split("\n")[0]
-    return versions
+def _ask_versions(tools: dict[str, Path]) -> dict[str, subprocess.Popen]:
+    """What each tool says about itself, still on its way."""
+    commands = {
+        name: [java.java_of(path), "-version"] if name == "javac" else [path, "--version"]
+        for name, path in tools.items()
+    }
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return {name: subprocess.Popen(command, **said) for name, command in commands.items()}
 
 
-def _check_items(items: list[dict], fields: tuple[str, ...], where: str) -> dict[str, dict]:
+def _first_line(process: subprocess.Popen) -> str:
+    return process.communicate(timeout=30)[0].strip().split("\n")[0]
+
+
+def _check_items(items: list[dict], runner, path: Path) -> dict[str, dict]:
     for number, item in enumerate(items, start=1):
-        for field in ("task_id", *fields):
-            if field not in item:
-                raise SubmodelsError(f"{where}, line {number}: a benchmark item needs the field '{field}'")
+        if fault := text_fault(item, "task_id") or runner.fault(item):
+            raise SubmodelsError(f"{path}, line {number}: {fault}")
     return {item["task_id"]: item for item in items}
 
 
@@ -130,17 +130,16 @@ def _check_samples(rows: list[dict], by_task: dict[str, dict], path: Path) -> No
 
 
 def _run_all(
-    jobs: list[tuple[dict, str]], runner, tools: dict, sandbox: str, workers: int | None, limits: dict
+    jobs: list[tuple[dict, str]], runner, tools: dict, first: Worker, workers: int | None, limits: dict
 ) -> list:
-    """The verdict on each (item, completion), by as many sandboxes as there are workers."""
+    """The verdict on each (item, completion), by as many sandboxes as there are workers; `first` is one of them."""
     workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
     verdicts: list[str | None] = [None] * len(jobs)
     progress = tqdm(total=len(jobs), desc="execute", unit="sample", disable=None)
     queue, lock, failed = iter(range(len(jobs))), threading.Lock(), threading.Event()
 
-    def work() -> None:
-        compiler = java.java_of(tools[runner.JAVA]) if runner.JAVA else None
-        with Worker(sandbox, list(tools.values()), compiler) as worker:
+    def work(worker: Worker | None) -> None:
+        with worker or Worker(first.sandbox, first.tools, first.java) as worker:
             while not failed.is_set():
                 with lock:
                     index = next(queue, None)
@@ -153,8 +152,8 @@ def _run_all(
                     raise
                 progress.update()
 
-    with progress, ThreadPoolExecutor(max(workers, 1)) as pool:
-        for future in [pool.submit(work) for _ in range(workers)]:
+    with first, progress, ThreadPoolExecutor(max(workers, 1)) as pool:
+        for future in [pool.submit(work, first if number == 0 else None) for number in range(workers)]:
             future.result()
     return verdicts
 

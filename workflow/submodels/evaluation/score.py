@@ -8,8 +8,7 @@ from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_item
 from submodels.evaluation.metrics import SCORERS, Samples
 from submodels.evaluation.metrics.translation import SYNONYMS
 from submodels.evaluation.statistics import bootstrap_interval
-
-NOT_RUN = "not run"
+from submodels.terms import NOT_RUN
 
 
 def score(

@@ -1,13 +1,13 @@
-"""Bootstrap statistics over the items of one benchmark."""
+"""Bootstrap statistics over the items of benchmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Interval(NamedTuple):
-    """A mean with its bootstrap standard error and percentile interval."""
+    """A value with its bootstrap standard error and percentile interval."""
 
     value: float
     stderr: float
@@ -15,24 +15,51 @@ class Interval(NamedTuple):
     high: float
 
 
+Statistic = Callable[[list[np.ndarray]], np.ndarray]
+
+
+def mean_of_groups(means: list[np.ndarray]) -> np.ndarray:
+    """Mean over groups of their single column: every benchmark weighs the same, whatever its number of items."""
+    return np.mean([mean[..., 0] for mean in means], axis=0)
+
+
+def stratified_bootstrap(
+    groups: Sequence[np.ndarray],
+    *,
+    statistic: Statistic = mean_of_groups,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """A statistic of column means, with its percentile bootstrap over items drawn inside each group.
+
+    groups: arrays [items, columns], one a benchmark; the columns of an item are drawn together, so comparisons are
+    paired. statistic: maps a list of column means, each [..., columns], to values [...]. The standard error is the
+    standard deviation of the resampled values (Efron and Tibshirani 1993). Equal seeds draw equal items for all
+    sub-models of a benchmark. Raises ValueError for a group without items.
+    """
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"a bootstrap needs resamples >= 1 and 0 < level < 1, got {resamples} and {level}")
+    rng = np.random.default_rng(seed)
+    means, drawn = [], []
+    for group in groups:
+        items = np.asarray(group, dtype=np.float64)
+        if items.ndim != 2 or not len(items):
+            raise ValueError(f"a bootstrap needs at least one item, [items, columns], got shape {items.shape}")
+        counts = rng.multinomial(len(items), np.full(len(items), 1 / len(items)), size=resamples)
+        means.append(items.mean(axis=0))
+        drawn.append(counts @ items / len(items))
+    values, tail = statistic(drawn), (1 - level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(statistic(means)), float(values.std()), float(low), float(high))
+
+
 def bootstrap_interval(
     values: Sequence[float], *, resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """Mean of the items' values, with its percentile bootstrap over items (Efron and Tibshirani 1993).
-
-    values: [items], one a benchmark item, float64. The standard error is the standard deviation of the resampled
-    means. Equal seeds draw equal items for all sub-models of a benchmark. Raises ValueError for no items.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"a bootstrap needs at least one item, got shape {values.shape}")
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"a bootstrap needs resamples >= 1 and 0 < level < 1, got {resamples} and {level}")
-    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    means = values[drawn].mean(axis=1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(values.mean()), float(means.std()), float(low), float(high))
+    """Mean of one benchmark's items, values [items], with its bootstrap over them."""
+    column = np.asarray(values, dtype=np.float64)[..., None]
+    return stratified_bootstrap([column], resamples=resamples, seed=seed, level=level)
 
 
 def paired_bootstrap(

@@ -154,8 +154,11 @@ class BlockStream:
 
     def _record(self, windows: torch.Tensor, tokens: torch.Tensor | None) -> Batch:
         """One batch: what the blocks are called with, without running them."""
-        windows = windows.to(self.device)
-        tokens = None if tokens is None else tokens.to(self.device)
+        if tokens is not None:  # what is padding in every window to the right would be computed for nothing
+            length = int(tokens.any(dim=0).nonzero().max()) + 1
+            windows, tokens = windows[:, :length].to(self.device), tokens[:, :length].to(self.device)
+        else:
+            windows = windows.to(self.device)
         inputs, calls = [], []
 
         def recorder(hidden, *args, **kwargs):

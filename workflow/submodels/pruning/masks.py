@@ -111,12 +111,8 @@ class Masks:
         return iter(sorted(self.shapes))
 
 
-def read_masks(directory: Path) -> Masks:
-    return Masks(directory)
-
-
 def unpack(submodel_dir: Path, out: Path) -> None:
     """Write the masks as plain bool tensors (True = kept), one per pruned parameter under its own name, to `out`."""
-    masks = read_masks(submodel_dir)
+    masks = Masks(submodel_dir)
     with files.atomic_path(out) as temporary:
         save_file({name: masks.mask(name) for name in masks}, temporary)

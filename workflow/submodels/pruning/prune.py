@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from submodels.checkpoints.base import fingerprint_base
-from submodels.errors import SubmodelsError
+from submodels.errors import SubmodelsError, unknown
 from submodels.files import sha256_file
 from submodels.provenance import Manifest
 from submodels.pruning import masks, patterns
@@ -13,8 +13,7 @@ from submodels.pruning.blocks import BlockStream
 from submodels.pruning.methods import get_method
 from submodels.pruning.sequential import prune_blocks
 from submodels.pruning.windows import read_windows
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from submodels.terms import DTYPES
 
 
 def prune(
@@ -46,7 +45,7 @@ def prune(
     if not chosen.needs_calibration and windows is not None:
         raise SubmodelsError(f"method '{method}' looks at weights only; leave out --windows")
     if dtype is not None and dtype not in DTYPES:
-        raise SubmodelsError(f"unknown dtype '{dtype}'; known: {', '.join(sorted(DTYPES))}")
+        raise unknown("dtype", dtype, DTYPES)
     if batch_size < 1:
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
     if threads is not None:
@@ -54,7 +53,7 @@ def prune(
 
     out = Path(out)
     (out / "manifest.json").unlink(missing_ok=True)  # an old manifest must not vouch for a new mask
-    stream = BlockStream(model, dtype=DTYPES.get(dtype), device=device)
+    stream = BlockStream(model, dtype=dtype and getattr(torch, dtype), device=device)
     inputs, source = {}, None
     if windows is not None:
         text_config = stream.config.get_text_config()

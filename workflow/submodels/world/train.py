@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import GemmaConfig, GemmaForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from submodels import files, versions
+from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError, unknown
 from submodels.provenance import Manifest
 from submodels.world.tokenizer import train_tokenizer
@@ -170,6 +171,7 @@ def train(
     tokenizer.save_pretrained(out)
     manifest.write(
         out / "manifest.json",
+        identity=identity(out),
         parameters=sum(p.numel() for p in model.parameters()),
         dtype=str(fast_dtype()).removeprefix("torch."),
         threads=torch.get_num_threads(),

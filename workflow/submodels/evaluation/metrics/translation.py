@@ -13,7 +13,6 @@ from functools import cache
 
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.metrics.base import Samples, Scorer, Scores, mean, text_fault
-from submodels.resources import resource
 
 
 class NoSynonyms:
@@ -25,18 +24,14 @@ class NoSynonyms:
 
 
 def _wordnet():
-    import nltk
     from nltk.corpus import wordnet
 
-    fetched = str(resource("fetched/nltk_data"))
-    if fetched not in nltk.data.path:
-        nltk.data.path.append(fetched)
     try:
         wordnet.ensure_loaded()
     except LookupError as error:
         raise SubmodelsError(
             "METEOR with `synonyms: wordnet` needs nltk's WordNet, which is not on this machine; run "
-            "`submodels fetch-wordnet` where there is a network, or set `synonyms: none`"
+            "`submodels fetch-wordnet` and set NLTK_DATA to the directory it wrote, or set `synonyms: none`"
         ) from error
     return wordnet
 

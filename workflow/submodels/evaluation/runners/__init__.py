@@ -1,8 +1,8 @@
 """How each language's samples are put together, run and judged: one module a language, registered here.
 
-A module has `TOOLS` (command -> how to install it), `FIELDS` (what a benchmark item must have), `JAVA` (the tool
-whose resident compiler is wanted, or None), `job(item, completion, nonce, tools, timeout, memory_mb)` and
-`verdict(outcome, nonce)`.
+A module has `TOOLS` (command -> how to install it), `JAVA` (the tool whose resident compiler is wanted, or None),
+`fault(item)` (what is wrong with a benchmark item, or None), `job(item, completion, nonce, tools, timeout, memory_mb)`
+and `verdict(outcome, nonce)`.
 """
 
 import shutil
@@ -21,9 +21,12 @@ def language_runner(language: str):
 
 
 def find_tools(language: str) -> dict[str, Path]:
-    """The language's tools on this machine by name; missing ones are left out."""
+    """The language's tools on this machine by name; missing ones are left out.
+
+    Links are not resolved: a wrapper such as ccache serves many tools and knows by its name which one is meant.
+    """
     found = {tool: shutil.which(tool) for tool in language_runner(language).TOOLS}
-    return {tool: Path(path).resolve() for tool, path in found.items() if path}
+    return {tool: Path(path).absolute() for tool, path in found.items() if path}
 
 
 def missing_toolchain(language: str) -> str | None:

@@ -6,11 +6,10 @@ A precompiled <bits/stdc++.h> was measured: it takes 4 s and 100 MB to make and 
 import re
 from pathlib import Path
 
-from submodels.errors import SubmodelsError
+from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import program_verdict
 
 TOOLS = {"g++": "apt-get install g++"}
-FIELDS = ("prompt", "test")
 JAVA = None
 
 _COMPILE_FACTOR = 3  # compilation may take this many time limits
@@ -21,17 +20,23 @@ _MAIN_END = re.compile(r"(return\s+0\s*;\s*)?\}\s*$")
 _ASSERT = "\n#undef NDEBUG\n#include <cassert>\n#include <cstdio>\n"
 
 
+def fault(item: dict) -> str | None:
+    if found := text_fault(item, "prompt", "test"):
+        return found
+    whole = _MAIN.search(item["test"]) and _MAIN_END.search(item["test"])
+    return None if whole else "a C++ `test` must end with the end of `int main()`"
+
+
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:
     end = _MAIN_END.search(item["test"])
-    if not end or not _MAIN.search(item["test"]):
-        raise SubmodelsError(f"{item['task_id']}: a C++ test must end with the end of `int main()`")
     test = f'{item["test"][: end.start()]}\nstd::puts("\\n{nonce}");\n{end.group()}\n'
     compiler = [str(tools["g++"]), "-std=c++17", "-O0", "-w", "-o", "program", "program.cpp"]
+    compilation = {"command": compiler, "timeout": _COMPILE_FACTOR * timeout, "memory_mb": max(memory_mb, _COMPILER_MB)}
     return {
         "files": {"program.cpp": f"{item['prompt']}{completion}{_ASSERT}{test}"},
         "java": None,
         "steps": [
-            {"command": compiler, "timeout": _COMPILE_FACTOR * timeout, "memory_mb": max(memory_mb, _COMPILER_MB)},
+            compilation | {"remove": ["program.cpp"]},
             {"command": ["./program"], "timeout": timeout, "memory_mb": memory_mb},
         ],
     }

@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
-from submodels.errors import SubmodelsError
+from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import program_verdict
 
 # The package of javac brings java as well; the one beside javac is used.
 TOOLS = {"javac": "apt-get install default-jdk-headless"}
-FIELDS = ("prompt", "test")
 JAVA = "javac"
 
 _COMPILE_FACTOR = 3  # compilation may take this many time limits
@@ -18,13 +17,17 @@ _MAIN_END = re.compile(r"\}\s*\}\s*$")
 
 
 def java_of(javac: Path) -> Path:
-    return javac.parent / "java"
+    return javac.resolve().parent / "java"
+
+
+def fault(item: dict) -> str | None:
+    if found := text_fault(item, "prompt", "test"):
+        return found
+    return None if _MAIN_END.search(item["test"]) else "a Java `test` must end with the end of main and of class Main"
 
 
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:
     end = _MAIN_END.search(item["test"])
-    if not end:
-        raise SubmodelsError(f"{item['task_id']}: a Java test must end with the end of main and of class Main")
     test = f'{item["test"][: end.start()]}\nSystem.out.println("\\n{nonce}");\n{end.group()}'
     command = [str(java_of(tools["javac"])), *_FLAGS, f"-Xmx{memory_mb}m", "-cp", ".", "Main"]
     return {

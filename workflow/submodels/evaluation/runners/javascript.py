@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import program_verdict
 
 TOOLS = {"node": "apt-get install nodejs"}
-FIELDS = ("prompt", "test")
 JAVA = None
 
 _NODE_MB = 512  # what Node.js takes beside its heap
@@ -18,10 +18,15 @@ console.assert = (condition, ...message) => {
 Object.freeze(console)
 Object.defineProperty(globalThis, 'console', { value: console, writable: false, configurable: false })
 """
+_FORGET = "require('fs').unlinkSync(__filename);"  # loaded by now: the solution need not read its tests
+
+
+def fault(item: dict) -> str | None:
+    return text_fault(item, "prompt", "test")
 
 
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:
-    program = f"{item['prompt']}{completion}\n{item['test']}\n;require('fs').writeSync(1, '\\n{nonce}\\n')\n"
+    program = f"{_FORGET}{item['prompt']}{completion}\n{item['test']}\n;require('fs').writeSync(1, '\\n{nonce}\\n')\n"
     command = [str(tools["node"]), f"--max-old-space-size={memory_mb}", "--require", "./guard.js", "program.js"]
     return {
         "files": {"program.js": program, "guard.js": _GUARD},

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import python_verdict
 
 TOOLS: dict[str, str] = {}  # this interpreter runs the samples, with the standard library only
-FIELDS = ("prompt", "test", "entry_point")
 JAVA = None
+
+
+def fault(item: dict) -> str | None:
+    return text_fault(item, "prompt", "test", "entry_point")
 
 
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:

@@ -1,4 +1,10 @@
-"""From an outcome of the sandbox (inside/supervisor.py) to one of the verdicts every language shares."""
+"""From an outcome of the sandbox (inside/supervisor.py) to one of the verdicts every language shares.
+
+Limit: the nonce that proves that the tests ended is part of the program that runs, and the solution is in the same
+program. Source files are gone before it starts (C++) or before its first line (JavaScript; Java's never exist), but
+code that searches its own executable, class file or function texts for the nonce can forge a pass for itself. It
+cannot reach other samples, their verdicts or the machine.
+"""
 
 import re
 import signal

@@ -32,7 +32,7 @@ class Worker:
     """A supervisor in a sandbox. `run` sends it one job and waits for the outcome; one job at a time."""
 
     def __init__(self, sandbox: str, tools: list[Path] = (), java: Path | None = None):
-        """`tools`: resolved paths of the programs the jobs call; `java`: start a resident compiler with this one."""
+        """`tools`: paths of the programs the jobs call; `java`: start a resident compiler with this one."""
         if sandbox not in SANDBOXES:
             raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
         self.sandbox, self.tools, self.java = sandbox, list(tools), java
@@ -100,34 +100,45 @@ class Worker:
         return lines[-1] if lines else f"exit status {self._process.returncode}, no message"
 
 
-def probe(sandbox: str) -> str | None:
-    """Start a sandbox and run one line of Python in it: None if it works, else why not."""
-    module = SANDBOXES[sandbox]
-    if module.EXECUTABLE and not shutil.which(module.EXECUTABLE):
-        return f"{module.EXECUTABLE} not found ({module.INSTALL})"
-    step = {"python": {"solution": "", "test": ""}, "timeout": 10.0, "memory_mb": 512}
-    try:
-        with Worker(sandbox) as worker:
-            outcome = worker.run({"files": {}, "java": None, "steps": [step]})
-    except SubmodelsError as error:
-        return str(error)
-    passed = outcome["steps"] and outcome["steps"][0]["report"] == "passed"
-    return None if passed else f"a sample cannot start in it: {outcome['stderr'].strip() or outcome}"
+def start_worker(sandbox: str = "auto", tools: list[Path] = (), java: Path | None = None) -> Worker:
+    """A worker in the named sandbox or the first that works, tried with one line of Python. Raises if none works."""
+    if sandbox != "auto" and sandbox not in SANDBOXES:
+        raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
+    layout(tools)  # a tool that no sandbox can show is not a fault of the sandboxes
+    reasons = {}
+    for name in AUTOMATIC if sandbox == "auto" else (sandbox,):
+        try:
+            return _tried(name, tools, java)
+        except SubmodelsError as error:
+            reasons[name] = str(error)
+    tried = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    raise SubmodelsError(f"no sandbox for generated code works here. Tried {tried}. To mend it: {_HINT}")
 
 
 def sandbox_status() -> dict[str, str | None]:
     """Each real sandbox with None if it works here, else the reason."""
-    return {name: probe(name) for name in AUTOMATIC}
+    status = {}
+    for name in AUTOMATIC:
+        try:
+            _tried(name).close()
+            status[name] = None
+        except SubmodelsError as error:
+            status[name] = str(error)
+    return status
 
 
-def find_sandbox(sandbox: str = "auto") -> str:
-    """The sandbox to use: the named one, or the first that works. Raises if there is none."""
-    if sandbox != "auto" and sandbox not in SANDBOXES:
-        raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
-    reasons = {}
-    for name in AUTOMATIC if sandbox == "auto" else (sandbox,):
-        reasons[name] = probe(name)
-        if reasons[name] is None:
-            return name
-    tried = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    raise SubmodelsError(f"no sandbox for generated code works here. Tried {tried}. To mend it: {_HINT}")
+def _tried(name: str, tools: list[Path] = (), java: Path | None = None) -> Worker:
+    """A worker that has run one line of Python; an error that says why it cannot."""
+    module = SANDBOXES[name]
+    if module.EXECUTABLE and not shutil.which(module.EXECUTABLE):
+        raise SubmodelsError(f"{module.EXECUTABLE} not found ({module.INSTALL})")
+    worker = Worker(name, tools, java)
+    step = {"python": {"solution": "", "test": ""}, "timeout": 10.0, "memory_mb": 512}
+    try:
+        outcome = worker.run({"files": {}, "java": None, "steps": [step]})
+        if not (outcome["steps"] and outcome["steps"][0]["report"] == "passed"):
+            raise SubmodelsError(f"a sample cannot start in it: {outcome['stderr'].strip() or outcome}")
+    except SubmodelsError:
+        worker.close()
+        raise
+    return worker

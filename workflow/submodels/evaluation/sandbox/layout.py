@@ -32,7 +32,7 @@ class Layout:
 
 
 def layout(tools: list[Path]) -> Layout:
-    """The layout for some tools (resolved paths) beside this interpreter."""
+    """The layout for some tools beside this interpreter. A tool called through a link finds that link inside too."""
     binds, symlinks = {}, dict(_DEVICE_LINKS)
     for path in _SYSTEM:
         if os.path.islink(path):
@@ -42,9 +42,13 @@ def layout(tools: list[Path]) -> Layout:
     for path in [name for pattern in _ETC for name in sorted(glob.glob(pattern))]:
         binds[path] = path
     python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    for path in [_prefix(python, Path(sys.base_prefix).resolve()), *(_prefix(tool) for tool in tools)]:
+    for path in [_prefix(python, Path(sys.base_prefix).resolve()), *(_prefix(tool.resolve()) for tool in tools)]:
         if not path.is_relative_to("/usr"):
             binds[str(path)] = str(path)
+    for tool in tools:
+        if not any(tool.is_relative_to(place) for place in (*binds, *symlinks)):
+            _refuse_tmp(tool, tool)
+            symlinks[str(tool)] = str(tool.resolve())
     binds[str(INSIDE)] = INSIDE_PLACE
     return Layout(str(python), binds, symlinks)
 
@@ -52,8 +56,7 @@ def layout(tools: list[Path]) -> Layout:
 def _prefix(tool: Path, prefix: Path | None = None) -> Path:
     """The directory a tool is installed under, or the tool alone where that would show a whole home directory."""
     prefix = prefix or (tool.parent.parent if tool.parent.name == "bin" else tool.parent)
-    if prefix.is_relative_to("/tmp"):
-        raise SubmodelsError(f"{tool} is installed under /tmp, which is empty in a sandbox; install it elsewhere")
+    _refuse_tmp(tool, prefix)
     home = Path.home().resolve()
     if not (prefix == Path("/") or home.is_relative_to(prefix) or prefix == home / ".local"):
         return prefix
@@ -63,6 +66,11 @@ def _prefix(tool: Path, prefix: Path | None = None) -> Path:
             "run submodels with a Python installed under a directory of its own"
         )
     return tool
+
+
+def _refuse_tmp(tool: Path, place: Path) -> None:
+    if place.is_relative_to("/tmp"):
+        raise SubmodelsError(f"{tool} is installed under /tmp, which is empty in a sandbox; install it elsewhere")
 
 
 def clean_environment(tools: list[Path]) -> dict[str, str]:

@@ -8,7 +8,8 @@ kernel kills everything the sample started, and its /tmp is gone. Nothing is lef
     supervisor -> starter (enters the namespaces, exits) -> init (process 1: runs the steps) -> one child a step
 
 Job: {"files": {path: text}, "java": source | null, "steps": [step, ...]}; a step has "timeout" (seconds of wall time),
-"memory_mb" and either "command" (a list) or "python" ({"solution", "test"}).
+"memory_mb", either "command" (a list) or "python" ({"solution", "test"}), and may have "remove" (files to delete once
+it has succeeded).
 Outcome: {"steps": [{"status", "report"}, ...], "stopped": null | "timed out" | "out of memory" | "output",
 "stdout", "stderr"}; a status is an exit status or minus a signal; a step that was stopped is not listed.
 """
@@ -83,8 +84,9 @@ def enter(settings: dict) -> None:
 
 def run(job: dict, compiler, namespaces: bool, own: set[int], caller: int) -> dict:
     files = {path: text.encode("utf-8", "replace") for path, text in job["files"].items()}
-    if job["java"] is not None:
+    if compiler:
         own = own | {compiler.process.pid}
+    if job["java"] is not None:
         try:
             files |= compiler.compile(job["java"], job["compile_timeout"])
         except java_compiler.CompileError as error:
@@ -248,6 +250,8 @@ def _init(steps, files, namespaces: bool, directory: str | None, report: int) ->
         os.write(report, json.dumps({"status": status, "report": text}).encode() + b"\n")
         if status != 0:
             break
+        for path in step.get("remove", ()):
+            os.unlink(path)
     os._exit(0)
 
 
