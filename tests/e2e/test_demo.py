@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_report_browser import findings
 
 from submodels import files
 from submodels.checkpoints.load import load_submodel, load_tokenizer
@@ -78,6 +79,10 @@ def test_nothing_is_left_to_do(root, demo):
     done = snakemake(root, demo)
     assert "Nothing to be done" in done.stdout + done.stderr
     assert time.monotonic() - started < 10
+
+
+def test_the_report_opens_in_a_browser_without_fault(demo):
+    assert findings(demo / "results/report/index.html") == []
 
 
 def test_the_exported_checkpoint_is_the_submodel(demo):

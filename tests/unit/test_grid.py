@@ -1,5 +1,7 @@
 """The expanded grid: ids, counts and paths."""
 
+import shutil
+
 import pytest
 
 from submodels.config import check_grid
@@ -66,3 +68,14 @@ def test_settings_that_change_samples_and_those_that_do_not():
     assert expand(seed=1).generation_settings("tiny_python") != base
     assert expand(evaluation={"limit": 2}).generation_settings("tiny_python") != base
     assert expand(evaluation={"batch_size": 2}).generation_settings("tiny_python") == base
+
+
+def test_a_benchmark_of_ones_own_is_a_task_file_and_a_file_of_items(tmp_path, monkeypatch, root):
+    """The recipe of the README, followed to the letter on a copy of resources/."""
+    resources = shutil.copytree(root / "resources", tmp_path / "resources")
+    monkeypatch.setattr("submodels.resources.ROOT", resources)
+    task = (resources / "tasks/tiny_math.yaml").read_text(encoding="utf-8")
+    task = task.replace("tiny_math", "my_math").replace("tiny_world: true", "file: my_math.jsonl")
+    (resources / "tasks/my_math.yaml").write_text(task, encoding="utf-8")
+    grid = expand(benchmarks=["my_math"])
+    assert grid.items("my_math") == str(resources / "tasks/my_math.jsonl")

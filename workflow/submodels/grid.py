@@ -13,6 +13,7 @@ from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.benchmarks import PACKAGES, Benchmark
 from submodels.evaluation.runners import missing_toolchains
 from submodels.pruning.methods import METHODS
+from submodels.resources import resource
 from submodels.terms import DENSE, NO_CALIBRATION
 
 GRID = "results/grid.json"
@@ -139,8 +140,9 @@ class Expansion:
 
     def items(self, benchmark: str) -> str:
         """The benchmark's items file."""
-        pattern = WORLD_ITEMS if self.benchmarks[benchmark].source.tiny_world else PACKAGE_ITEMS
-        return pattern.format(benchmark=benchmark)
+        if self.benchmarks[benchmark].source.package:
+            return PACKAGE_ITEMS.format(benchmark=benchmark)
+        return str(_items_file(self.benchmarks[benchmark]))
 
     def calibration_source(self, name: str) -> str | None:
         """The file that holds the rows of a calibration set; None for random tokens."""
@@ -210,10 +212,17 @@ def find_items(benchmark: Benchmark) -> Path:
     """Where a benchmark's items are when nobody says: inside their package, or in results/ after a run."""
     if benchmark.source.package is not None:
         return PACKAGES[benchmark.source.package]()
-    path = Path(WORLD_ITEMS.format(benchmark=benchmark.name))
+    path = _items_file(benchmark)
     if not path.exists():
         raise SubmodelsError(f"{path}: no such file; run `submodels world --out {WORLD}`, or give --items")
     return path
+
+
+def _items_file(benchmark: Benchmark) -> Path:
+    """The items of the tiny world or of a file of one's own."""
+    if benchmark.source.file is not None:
+        return resource("tasks") / benchmark.source.file
+    return Path(WORLD_ITEMS.format(benchmark=benchmark.name))
 
 
 def _product(axes: Axes):

