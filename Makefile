@@ -17,13 +17,14 @@ test: .venv/installed
 	$(BIN)/pytest -m "not slow and not real_data"
 
 test-slow: .venv/installed
-	$(BIN)/pytest -m "slow or real_data"
+	$(BIN)/pytest -m "slow or real_data" --durations=5
 
 .venv/installed: envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --requirement envs/requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/python -m compileall -q workflow
 	touch $@
 
 .PHONY: demo test test-slow

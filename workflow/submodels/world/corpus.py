@@ -40,7 +40,7 @@ MIX = "mix"
 POOLS = (*DOMAINS, MIX)
 BENCHMARKS = tuple(f"tiny_{name}" for name, domain in DOMAINS.items() if domain.item)
 
-BENCHMARK_ITEMS = {name: 36 for name in code.LANGUAGES} | {"math": 60, "csr": 80, "translation": 60}
+BENCHMARK_ITEMS = {name: 24 for name in code.LANGUAGES} | {"math": 60, "csr": 60, "translation": 48}
 TRAIN_DOCUMENTS = {name: 2500 for name in code.LANGUAGES} | {
     "math": 9000,
     "math_steps": 2000,
