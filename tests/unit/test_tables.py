@@ -191,10 +191,13 @@ def test_a_change_of_nothing_has_no_sign():
     assert [tables.points(value) for value in (0.0, -0.0001, 0.051, -0.051)] == ["0.0", "0.0", "+5.1", "−5.1"]
 
 
-def test_a_single_submodel_has_tables_and_figures(made, tmp_path):
-    """Its overlap file holds a header alone."""
+@pytest.mark.parametrize(
+    ("id", "claims"),
+    [("wanda-python-0.50-s0", "needs distances of both kinds of pairs"), ("magnitude-none-0.50-s0", "")],
+)
+def test_a_single_submodel_has_tables_and_figures(made, tmp_path, id, claims):
+    """Its overlap file holds a header alone; without calibration data there is no claim to test either."""
     grid = files.read_json(made["grid"])
-    id = "wanda-python-0.50-s0"
     entry = grid["models"]["tiny-llama"] | {"submodels": [id], "evaluated": ["dense", id]}
     grid |= {"models": {"tiny-llama": entry}, "submodels": {id: grid["submodels"][id]}}
     files.write_json(tmp_path / "grid.json", grid)
@@ -205,7 +208,8 @@ def test_a_single_submodel_has_tables_and_figures(made, tmp_path):
     page = tmp_path / "report" / "index.html"
     write_report(scores, tmp_path / "grid.json", tmp_path / "tables", tmp_path / "figures", page)
     assert "no two sub-models" in (tmp_path / "figures/jaccard-tiny-llama.csv").read_text()
-    assert "needs distances of both kinds of pairs" in page.read_text(encoding="utf-8")
+    assert (len(pd.read_csv(tmp_path / "tables/claims.csv")) > 0) == bool(claims)
+    assert claims in page.read_text(encoding="utf-8")
 
 
 def test_sub_models_pruned_only_to_compare_masks_have_no_scores():

@@ -291,6 +291,12 @@ def evaluate(claim: Claim, study: Study, model: str, setting: Setting) -> dict:
     }
 
 
+COLUMNS = [
+    *("claim", "sentence", "measure", "source", "paper", "unit", "direction", "table"),
+    *("model", "method", "sparsity", "value", "low", "high", "n", "verdict", "status", "reason"),
+]
+
+
 def claims(study: Study) -> pd.DataFrame:
     """One row for each claim, base model, method and sparsity."""
     rows = []
@@ -304,4 +310,4 @@ def claims(study: Study) -> pd.DataFrame:
                     | {"value": None, "low": None, "high": None, "n": None, "verdict": None}
                     | evaluate(claim, study, model, setting)
                 )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
