@@ -1,6 +1,6 @@
 """A grid: what to prune, with what, and how to score it. The one truth for config files, their docs and their schema.
 
-`load_grid` validates a whole grid, registries included, and reports every fault in one line each
+`check_grid` validates a whole grid, registries included, and reports every fault in one line each
 (file, key, value, what is valid) before any job starts. Imports stay light: every cluster job parses this again.
 """
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from submodels import files
 from submodels.calibration.registry import CalibrationSet, load_calibration_sets
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark
+from submodels.evaluation.benchmarks import benchmark_names
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
@@ -150,9 +150,6 @@ class Registries:
     def __init__(self, grid: Grid):
         self.models = _extend("models", load_models(), grid.models)
         self.calibration_sets = _extend("calibration_sets", load_calibration_sets(), grid.calibration_sets)
-
-    def benchmark(self, name: str) -> Benchmark:
-        return load_benchmark(name)
 
 
 def load_models() -> dict[str, BaseModelSpec]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from submodels import versions
 from submodels.config import Axes, BaseModelSpec, Grid, Registries
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.benchmarks import PACKAGES, Benchmark
+from submodels.evaluation.benchmarks import PACKAGES, Benchmark, load_benchmark
 from submodels.evaluation.runners import missing_toolchains
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
@@ -82,7 +82,7 @@ class Expansion:
     def __init__(self, grid: Grid, where: str):
         self.grid = grid
         self.registries = Registries(grid)
-        self.benchmarks: dict[str, Benchmark] = {name: self.registries.benchmark(name) for name in grid.benchmarks}
+        self.benchmarks: dict[str, Benchmark] = {name: load_benchmark(name) for name in grid.benchmarks}
         self._submodels: dict[str, dict[str, Submodel]] = {model: {} for model in grid.base_models}
         self._evaluated: dict[str, list[str]] = {model: [DENSE] for model in grid.base_models}
         for position, axes in enumerate(grid.submodels):
