@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -119,6 +120,34 @@ def read_jsonl(path: Path | str) -> list[dict]:
     except (EOFError, gzip.BadGzipFile) as error:
         raise SubmodelsError(f"{path}: not a complete gzip file ({error})") from error
     return rows
+
+
+class StoredTensor(NamedTuple):
+    """A tensor of a safetensors file: `type` as safetensors calls it; its bytes begin at `offset` of the file."""
+
+    path: Path
+    type: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+def read_safetensors_header(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, StoredTensor]]:
+    """Metadata and tensors by name; an error that ends in `remedy` for a file that is not whole."""
+    from safetensors import SafetensorError, safe_open  # a slow import, and most stages read no tensors
+
+    try:
+        with safe_open(path, framework="np") as file:  # checks the header, and the file's length against it
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise SubmodelsError(f"{path}: not a complete safetensors file ({error}); {remedy}") from error
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    return metadata, {
+        name: StoredTensor(path, entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+        for name, entry in entries.items()
+    }
 
 
 def sha256_bytes(data: bytes) -> str:

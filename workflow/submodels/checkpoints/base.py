@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_DTYPES = {  # safetensors' names -> PyTorch's
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
 
 
 def weight_files(model_dir: Path) -> list[Path]:
@@ -53,57 +57,53 @@ def read_index(model_dir: Path) -> dict[str, str]:
 
 
 class Weights:
-    """The tensors of a checkpoint by name, read one at a time from memory-mapped safetensors.
+    """The tensors of a checkpoint by name, each read from its place in its file.
 
-    A file is mapped only while one of its tensors is copied out of it: mapped pages count as resident memory, and kept
-    mapped, a model would be resident whole by the time its last block is read.
+    Files are not kept mapped: mapped pages count as resident memory, and the kernel maps far more of a file around a
+    tensor than the tensor, so a model would be resident whole by the time its last block is read.
     """
 
     def __init__(self, model_dir: Path):
         self.model_dir = Path(model_dir)
-        self._file_of: dict[str, Path] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._types: dict[str, str] = {}
+        self._entries: dict[str, files.StoredTensor] = {}
         for path in weight_files(model_dir):
-            with _open(path) as file:  # reads the header and checks the file's length against it
-                for name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
-                    self._file_of[name] = path
-                    view = file.get_slice(name)
-                    self._shapes[name], self._types[name] = tuple(view.get_shape()), view.get_dtype()
+            self._entries.update(files.read_safetensors_header(path, "download it again")[1])
         if (self.model_dir / INDEX_NAME).is_file():
             for name, shard in read_index(model_dir).items():
-                if self._file_of.get(name) != self.model_dir / shard:
+                if name not in self or self._entries[name].path != self.model_dir / shard:
                     raise SubmodelsError(
                         f"{self.model_dir}: the tensor {name} is missing in {shard}, where {INDEX_NAME} has it; "
                         "download it again"
                     )
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file_of
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file_of)
+        return iter(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return self._shapes[name]
+        return self._entries[name].shape
 
     def type(self, name: str) -> str:
         """Its data type, as safetensors calls it."""
-        return self._types[name]
+        return self._entries[name].type
 
     def read(self, name: str, into: "torch.Tensor") -> None:
         """Copy the tensor `name` into a tensor of its shape, converting it to that one's type and device."""
-        with _open(self._file_of[name]) as file:
-            into.copy_(file.get_tensor(name))
+        import torch
 
-
-def _open(path: Path):
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise SubmodelsError(f"{path}: not a complete safetensors file ({error}); download it again") from error
+        entry = self._entries[name]
+        if entry.type not in _DTYPES:
+            raise SubmodelsError(f"{entry.path}: {name} is stored as {entry.type}, not one of {', '.join(_DTYPES)}")
+        dtype = getattr(torch, _DTYPES[entry.type])
+        direct = into.dtype == dtype and into.device.type == "cpu" and into.is_contiguous()
+        stored = into if direct else torch.empty(entry.shape, dtype=dtype)
+        with open(entry.path, "rb") as file:
+            file.seek(entry.offset)
+            file.readinto(stored.flatten().view(torch.uint8).numpy())
+        if not direct:
+            into.copy_(stored)
 
 
 def base_files(model_dir: Path) -> dict[str, int]:

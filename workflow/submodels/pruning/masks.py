@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from submodels import files
@@ -151,21 +150,13 @@ class Masks:
         self.path = Path(directory) / FILE_NAME
         if not self.path.is_file():
             raise SubmodelsError(f"{self.path}: no such file; give the directory that `submodels prune` wrote")
-        try:
-            with safe_open(self.path, framework="np") as file:  # checks the header and the file's length against it
-                metadata = file.metadata() or {}
-        except SafetensorError as error:
-            raise SubmodelsError(f"{self.path}: not a complete safetensors file ({error}); prune again") from error
+        metadata, self._entries = files.read_safetensors_header(self.path, "prune again")
         self.header = self._read_header(metadata)
         self.shapes: dict[str, tuple[int, int]] = {name: tuple(s) for name, s in self.header["shapes"].items()}
-        with open(self.path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            self._entries = json.loads(file.read(length))
-        self._data = 8 + length
         expected = set(self.shapes)
         if self.has_values:
             expected |= {values_name(name) for name in self.shapes}
-        if expected != self._entries.keys() - {"__metadata__"}:
+        if expected != self._entries.keys():
             raise SubmodelsError(f"{self.path}: the tensors differ from the shapes in the header; prune again")
 
     def _read_header(self, metadata: dict[str, str]) -> dict:
@@ -190,11 +181,11 @@ class Masks:
         """The packed mask of one parameter, checked: uint8, the length its shape asks for, zero padding bits."""
         entry, size = self._entries[name], self.shapes[name][0] * self.shapes[name][1]
         length = packed_length(self.shapes[name])
-        if entry["dtype"] != "U8" or entry["shape"] != [length]:
+        if entry.type != "U8" or entry.shape != (length,):
             raise SubmodelsError(
-                f"{self.path}: {name} is {entry['dtype']} {entry['shape']}, expected U8 [{length}]; prune again"
+                f"{self.path}: {name} is {entry.type} {list(entry.shape)}, expected U8 [{length}]; prune again"
             )
-        bits = np.fromfile(self.path, np.uint8, count=length, offset=self._data + entry["data_offsets"][0])
+        bits = np.fromfile(self.path, np.uint8, count=length, offset=entry.offset)
         if size % 8 and bits[-1] >> (size % 8):
             raise SubmodelsError(f"{self.path}: {name} has bits set after its last weight; prune again")
         return bits

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import Batch, BlockStream
-from submodels.pruning.memory import is_out_of_memory
+from submodels.pruning.memory import is_out_of_memory, return_freed_memory
 from submodels.pruning.patterns import Pattern
 from submodels.pruning.rules import Pruned, Rule
 from submodels.pruning.statistics import EverythingSeen, Observer
@@ -32,6 +32,7 @@ def prune_blocks(
             if index < len(stream) - 1:
                 for batch in batches:
                     batch.advance(block, index, stream.device)
+            return_freed_memory()
             continue
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
