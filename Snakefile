@@ -26,4 +26,9 @@ rule all:
     default_target: True
     input:
         layout.REPORT,
-        get_exports(),
+        get_kept(),
+
+
+rule fetch:
+    input:
+        GRID.fetched(),
