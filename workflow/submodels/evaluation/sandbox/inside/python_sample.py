@@ -19,6 +19,7 @@ import types
 
 # By name: going through sys.modules would touch, and so copy, a page of memory for nearly every module.
 _PARTS = ("_log", "async_case", "case", "loader", "main", "mock", "result", "runner", "signals", "suite", "util")
+_ORIGINAL = dict(vars(builtins))  # made here, once: copying touches a page of memory for nearly every builtin
 _UNITTEST = ("unittest", *(f"unittest.{part}" for part in _PARTS))
 
 
@@ -26,7 +27,7 @@ def run(solution: str, test: str, nonce_pipe: int, verdict_pipe: int) -> None:
     """Execute, then write one line to `verdict_pipe`: `passed <nonce>` or the verdict."""
     write, read, leave = os.write, os.read, os._exit  # the solution may overwrite the module's
     present = vars(builtins)
-    original = dict(present)
+    original = _ORIGINAL
     random.seed(0)
     module = types.ModuleType("solution")
     sys.modules["__main__"] = sys.modules["solution"] = module
