@@ -21,6 +21,7 @@ listed; the nonce and the output are the last step's.
 """
 
 import contextlib
+import functools
 import gc
 import json
 import marshal
@@ -64,7 +65,7 @@ def main() -> None:
     if settings["java"]:
         ready = settings["prepared"].get(java_compiler.PREPARED)
         program = java_compiler.ready(ready) if ready else [settings["here"] + "/Compiler.java"]
-        compiler = java_compiler.JavaCompiler(settings["java"], program)
+        compiler = java_compiler.JavaCompiler(settings["java"], program, settings["here"] + "/Launcher.java")
     sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
     own = {os.getpid(), os.getppid(), 1}
     for name in ("java_compiler", "kernel", "python_sample", "system_calls"):
@@ -110,7 +111,7 @@ def run(job: dict, room, compiler, own: set[int], caller: int) -> tuple:
         own = own | {compiler.process.pid}
     if job["java"] is not None:
         try:
-            files |= compiler.compile(job["java"], job["compile_timeout"])
+            files |= compiler.compile_program(job["java"], job["compile_timeout"])
         except java_compiler.CompileError as error:
             return {"steps": [], "stopped": "compile error", "nonce": "", "stdout": "", "stderr": str(error)}, room
         except TimeoutError:
@@ -153,6 +154,8 @@ class Room:
         for file in theirs:
             os.close(file)
         nonce = os.urandom(16).hex()  # made after the room: its memory does not hold it
+        if "python" in step:
+            step = step | {"python": step["python"] | {"test": _compiled(step["python"]["test"])}}
         with contextlib.suppress(BrokenPipeError), open(pipes["order"][1], "wb") as order:
             message = marshal.dumps((step, files))
             order.write(len(message).to_bytes(8, "big") + message + nonce.encode())
@@ -230,6 +233,15 @@ class Room:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+@functools.lru_cache(maxsize=512)
+def _compiled(test: str) -> str | bytes:
+    """A benchmark's tests compiled once for all its samples; as they are where that fails: then the sample says so."""
+    try:
+        return marshal.dumps(compile(test, "<test>", "exec"))
+    except Exception:
+        return test
+
+
 def _over_limits(own: set[int], memory_mb: int) -> str | None:
     """Sum over every process of the sample: a limit that is set for one process does not hold for all together."""
     kilobytes = processes = 0
@@ -259,6 +271,7 @@ def _init(control, namespaces: bool, user: tuple[int, int], directory: str | Non
     try:
         _furnish(control, namespaces, user, directory)
         furnished = _tmp()
+        gc.freeze()
         while True:
             _, files, _, _ = socket.recv_fds(control, 16, 4, socket.MSG_CMSG_CLOEXEC)
             if not files:
@@ -303,6 +316,10 @@ def _furnish(control, namespaces: bool, user: tuple[int, int], directory: str | 
             kernel.filter_system_calls(_FILTER)
         kernel.set_dumpable(False)
         directory = "/tmp"
+    _limit(resource.RLIMIT_FSIZE, SAMPLE_TMP_MB << 20)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _limit(resource.RLIMIT_STACK, STACK_BYTES)
+    _limit(resource.RLIMIT_CORE, 0)
     os.environ["TMPDIR"] = os.environ["HOME"] = directory
     os.chdir(directory)
 
@@ -340,7 +357,7 @@ def _step(control, namespaces: bool, order: int, stdout: int, stderr: int, verdi
                 file.write(data)
         for path in step.get("remove", ()):
             os.unlink(path)
-        _limit(step, namespaces)
+        _limit_step(step, namespaces)
         if "python" in step:
             kernel.set_dumpable(True)
             python_sample.run(**step["python"], nonce_pipe=order, verdict_pipe=verdict)
@@ -374,24 +391,19 @@ def _said(file: int, nonce: str) -> str | None:
     return line.decode("utf-8", "replace") or None
 
 
-def _limit(step: dict, namespaces: bool) -> None:
-    memory = step["memory_mb"] * 1_000_000
-    seconds = int(step["timeout"]) + 1
-    limits = {
-        resource.RLIMIT_DATA: memory,
-        resource.RLIMIT_CPU: seconds,
-        resource.RLIMIT_FSIZE: SAMPLE_TMP_MB << 20,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_STACK: STACK_BYTES,
-        resource.RLIMIT_CORE: 0,
-    }
+def _limit_step(step: dict, namespaces: bool) -> None:
+    _limit(resource.RLIMIT_DATA, step["memory_mb"] * 1_000_000)
+    _limit(resource.RLIMIT_CPU, int(step["timeout"]) + 1, grace=1)  # SIGXCPU first, then SIGKILL
     if namespaces:
-        limits[resource.RLIMIT_NPROC] = PROCESSES if _COUNTED_IN_NAMESPACE else 4096
-    for limit, value in limits.items():
-        ceiling = resource.getrlimit(limit)[1]
-        value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-        grace = 1 if limit == resource.RLIMIT_CPU else 0  # SIGXCPU first, then SIGKILL
-        resource.setrlimit(limit, (value, value + grace if ceiling == resource.RLIM_INFINITY else value))
+        _limit(resource.RLIMIT_NPROC, PROCESSES if _COUNTED_IN_NAMESPACE else 4096)
+
+
+def _limit(limit: int, value: int, grace: int = 0) -> None:
+    ceiling = resource.getrlimit(limit)[1]
+    if ceiling == resource.RLIM_INFINITY:
+        resource.setrlimit(limit, (value, value + grace))
+    else:
+        resource.setrlimit(limit, (min(value, ceiling), min(value, ceiling)))
 
 
 if __name__ == "__main__":
@@ -400,7 +412,6 @@ if __name__ == "__main__":
     import bisect  # noqa: F401
     import collections  # noqa: F401
     import copy  # noqa: F401
-    import functools  # noqa: F401
     import heapq  # noqa: F401
     import itertools  # noqa: F401
     import math  # noqa: F401
