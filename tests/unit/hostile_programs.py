@@ -563,7 +563,7 @@ JAVA = {
     ),
     "the nonce from stdin, arguments and environment": (
         "plain",
-        'for (String n : new String[] {"cmdline", "environ", "fd/0"}) try { prints(new FileInputStream("/proc/self/" + n)); } catch (IOException e) { } prints(Solution.class.getResourceAsStream("/Main.class")); prints(System.in); prints(new FileInputStream(FileDescriptor.in)); System.exit(0); return 0; }\n'
+        'for (String n : new String[] {"cmdline", "environ", "fd/0"}) try { prints(new FileInputStream("/proc/self/" + n)); } catch (IOException e) { } prints(Solution.class.getResourceAsStream("/Main.class")); prints(System.in); prints(new BufferedInputStream(new FileInputStream(FileDescriptor.in))); System.exit(0); return 0; }\n'
         + _JAVA_PRINTS
         + "}",
         _ENDED,
