@@ -33,7 +33,7 @@ console.assert = (condition, ...message) => {
   if (!condition) writeSync(2, ['Assertion failed', ...message.map(String)].join(' ') + '\\n')
 }
 const load = require
-const given = (name) => (name === 'assert' || name === 'node:assert' ? assert : load(name))
+const given = Object.assign((name) => (name === 'assert' || name === 'node:assert' ? assert : load(name)), load)
 for (const thing of [console, JSON, Math, assert, assert.strict, given, Script.prototype,
   Object.getPrototypeOf(Script.prototype)]) Object.freeze(thing)
 for (const [name, value] of Object.entries({ console, JSON, Math, require: given })) {

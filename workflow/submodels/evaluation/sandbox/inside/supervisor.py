@@ -270,7 +270,7 @@ def _init(control, namespaces: bool, user: tuple[int, int], directory: str | Non
     clean = True
     try:
         _furnish(control, namespaces, user, directory)
-        furnished = _tmp()
+        furnished = namespaces and _tmp()
         gc.freeze()
         while True:
             _, files, _, _ = socket.recv_fds(control, 16, 4, socket.MSG_CMSG_CLOEXEC)
