@@ -163,6 +163,9 @@ def get_weights(wildcards):
 
 
 def get_evaluated_weights(wildcards):
+    """The weights behind the scores; those of executed samples are behind the executions already."""
+    if GRID.benchmarks[wildcards.benchmark].is_code:
+        return []
     return [file for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
 
 
@@ -242,11 +245,11 @@ def get_limit():
 
 def get_synonyms(wildcards):
     """METEOR's synonyms, for benchmarks that METEOR scores."""
-    return GRID.grid.evaluation.synonyms if GRID.benchmarks[wildcards.benchmark].takes_synonyms else "none"
+    return "wordnet" if GRID.takes_wordnet(wildcards.benchmark) else "none"
 
 
 def get_wordnet(wildcards):
-    return layout.FETCHED_WORDNET_MANIFEST if get_synonyms(wildcards) == "wordnet" else []
+    return layout.FETCHED_WORDNET_MANIFEST if GRID.takes_wordnet(wildcards.benchmark) else []
 
 
 def get_submodel_dirs(wildcards):
@@ -279,9 +282,9 @@ def get_figures_dir(wildcards, input):
     return str(Path(input.figures[0]).parent)
 
 
-def get_exports():
+def get_kept():
     """The checkpoints that the grid asks for."""
-    names = (name.split("/") for name in GRID.grid.export)
+    names = (name.split("/") for name in GRID.kept)
     return [f"{layout.CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]
 
 
@@ -298,7 +301,8 @@ def refuse_orphans():
     if not queued:
         return
     known = {id for job in workflow.dag.jobs for id in workflow.persistence.external_jobids(job)}
-    known |= {log.stem for log in Path(".snakemake/slurm_logs").rglob("*.log")}
+    logs = getattr(workflow.executor_settings, "logdir", None) or ".snakemake/slurm_logs"
+    known |= {log.stem for log in Path(logs).rglob("*.log")}
     if orphans := [id for id in queued if id in known]:
         raise WorkflowError(
             f"{len(orphans)} jobs of an earlier Snakemake that was killed are still in Slurm's queue and write the "
