@@ -9,12 +9,6 @@ import runs
 from cluster import Cluster, obstacle
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slurm)
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     if reason := obstacle():

@@ -2,7 +2,10 @@
 
 from collections import Counter
 
+import pytest
 import runs
+
+pytestmark = pytest.mark.slurm
 
 GPU = ["--set-resources", "prune:gpu=1", "generate:gpu=1"]
 

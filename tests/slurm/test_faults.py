@@ -11,6 +11,8 @@ import pytest
 import runs
 from cluster import wait_until
 
+pytestmark = pytest.mark.slurm
+
 MODEL = "tiny-llama"
 WINDOWS = "results/calibration/tiny-llama/{}/windows.safetensors"
 MASK = "results/submodels/tiny-llama/{}/submodel.safetensors"
