@@ -18,6 +18,7 @@ include: "workflow/rules/analysis.smk"
 
 
 onstart:
+    refuse_orphans()
     for language, hint in MISSING_TOOLCHAINS.items():
         logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
 

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -285,3 +286,25 @@ def get_kept():
     """The checkpoints that the grid asks for."""
     names = (name.split("/") for name in GRID.kept)
     return [f"{layout.CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]
+
+
+def refuse_orphans():
+    """Stop where jobs of a killed Snakemake are still in Slurm's queue: they would write this run's files.
+
+    Snakemake's marks know those that wait, Slurm's logs in this directory those that run.
+    """
+    try:
+        command = ["squeue", "--me", "--noheader", "--format=%i"]
+        queued = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return
+    if not queued:
+        return
+    known = {id for job in workflow.dag.jobs for id in workflow.persistence.external_jobids(job)}
+    logs = getattr(workflow.executor_settings, "logdir", None) or ".snakemake/slurm_logs"
+    known |= {log.stem for log in Path(logs).rglob("*.log")}
+    if orphans := [id for id in queued if id in known]:
+        raise WorkflowError(
+            f"{len(orphans)} jobs of an earlier Snakemake that was killed are still in Slurm's queue and write the "
+            f"same files; wait for their end or cancel them, then start again: scancel {' '.join(orphans)}"
+        )

@@ -257,8 +257,8 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _temporary_directory(out: Path) -> Iterator[Path]:
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
-    temporary.mkdir(parents=True)
+    temporary = files.temporary_path(out)
+    temporary.mkdir()
     try:
         yield temporary
     finally:

@@ -69,7 +69,6 @@ def generate(
             _unfinished_path(out, task.name).unlink(missing_ok=True)
         else:
             work.append((task, rows, manifest))
-    files.remove_leftovers(out, "*")
     if work:
         import torch
 
@@ -143,4 +142,4 @@ def _run(
         batch_size=shards.batch_size,
         **used,
     )
-    unfinished.unlink()
+    unfinished.unlink(missing_ok=True)
