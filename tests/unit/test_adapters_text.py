@@ -31,8 +31,8 @@ CHOICE_TASKS = {
     "arc_challenge": "arc/arc_challenge.yaml",
 }
 TEXT_TASKS = [
-    *CHOICE_TASKS, *(f"{name}_paper" for name in CHOICE_TASKS), "gsm8k", "gsm8k_paper", "wmt14_en_fr", "wmt14_en_fr_paper", "opus_books_en_fr",
-    "opus_books_en_fr_paper", "wikitext2",
+    *CHOICE_TASKS, *(f"{name}_paper" for name in CHOICE_TASKS), "gsm8k", "gsm8k_paper", "wmt14_en_fr",
+    "wmt14_en_fr_paper", "opus_books_en_fr", "opus_books_en_fr_paper", "wikitext2",
 ]  # fmt: skip
 
 
@@ -309,8 +309,9 @@ def test_a_fixture_is_marked_from_its_items_to_its_score(name, tmp_path):
 
 
 ROWS = {
-    "openbookqa": 500, "openbookqa_paper": 500, "hellaswag": 10042, "winogrande": 1267, "boolq": 3270, "arc_easy": 2376, "arc_challenge": 1172,
-    "gsm8k": 1319, "gsm8k_paper": 1319, "wmt14_en_fr": 3003, "wmt14_en_fr_paper": 400, "wikitext2": 60,
+    "openbookqa": 500, "openbookqa_paper": 500, "hellaswag": 10042, "winogrande": 1267, "boolq": 3270,
+    "arc_easy": 2376, "arc_challenge": 1172, "gsm8k": 1319, "gsm8k_paper": 1319, "wmt14_en_fr": 3003,
+    "wmt14_en_fr_paper": 400, "wikitext2": 60,
 }  # fmt: skip
 
 

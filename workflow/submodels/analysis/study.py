@@ -102,7 +102,7 @@ class Study:
         return benchmark not in self._lower_is_better
 
     def remarks(self, benchmarks: list[str]) -> str:
-        """What a reader must know before trusting scores of these benchmarks: partial, made-up items, cut, the paper's way.
+        """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, the paper's way.
 
         A remark that holds for some of them only names those.
         """

@@ -554,8 +554,8 @@ def check_context(subject: Subject) -> Iterator[Finding]:
             say = problem if subject.named else warning
             yield say(
                 f"{name}: {too_long} of {len(lengths)} prompts lose their beginning in the context of {context} tokens "
-                f"(longest {longest}: {lengths[longest]}{f' + {answer}' * bool(answer)}), and their scores say so; choose "
-                "another model, or leave the benchmark out"
+                f"(longest {longest}: {lengths[longest]}{f' + {answer}' * bool(answer)}), and their scores say so; "
+                "choose another model, or leave the benchmark out"
             )
         elif answer and lengths[longest] + answer > context:
             short.append(f"{name} {lengths[longest]} + {answer}")

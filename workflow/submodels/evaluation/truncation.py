@@ -19,8 +19,8 @@ def keep_end(ids: list[int], room: int, bos: int | None) -> list[int]:
     head = ids[:1] if ids[0] == bos else []
     if room <= len(head):
         raise SubmodelsError(
-            f"a text to be scored leaves nothing of the {len(ids)} tokens before it in the model's context; shorten it, "
-            "choose another model, or leave the benchmark out"
+            f"a text to be scored leaves nothing of the {len(ids)} tokens before it in the model's context; choose "
+            "another model, or leave the benchmark out"
         )
     return head + ids[len(ids) - room + len(head) :]
 
