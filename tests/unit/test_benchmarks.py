@@ -164,6 +164,7 @@ def test_a_task_file_of_ones_own(tmp_path):
         (_metadata(adapter="gsm"), "metadata.adapter: Input should be 'arc'"),
         (_metadata(protocol="paper"), "`quirks` name what `protocol: paper` does otherwise"),
         (_metadata(quirks=["a"]), "`quirks` name what `protocol: paper` does otherwise"),
+        (_metadata(bos=False), "`bos: false` is a quirk of `protocol: paper`; leave it out"),
         (_metadata(style="chat"), "metadata.style: Input should be 'completion' or 'instruction'"),
         (_metadata(primary="acc"), "primary acc is none of exact_match's metrics: exact_match"),
         (_metadata(scorer="accuracy", primary="acc"), "scorer accuracy needs output_type: multiple_choice"),

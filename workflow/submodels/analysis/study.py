@@ -102,18 +102,25 @@ class Study:
         return benchmark not in self._lower_is_better
 
     def remarks(self, benchmarks: list[str]) -> str:
-        """What a reader must know before trusting scores of these benchmarks: partial, made-up items, the paper's way.
+        """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, the paper's way.
 
         A remark that holds for some of them only names those.
         """
         held: dict[str, list[str]] = {}
         for benchmark in benchmarks:
             scores = [score for (_, name), score in self.scores.items() if name == benchmark]
-            for remark in dict.fromkeys(remark for score in scores for remark in _remarks(score)):
+            remarks = (remark for score in scores for remark in [*_remarks(score), *self._cuts(score)])
+            for remark in dict.fromkeys(remarks):
                 held.setdefault(remark, []).append(benchmark)
         return "; ".join(
             remark if len(of) == len(benchmarks) else f"{remark} ({', '.join(of)})" for remark, of in held.items()
         )
+
+    def _cuts(self, score: dict) -> list[str]:
+        """What the context of the score's model cut; it is named where the others' may hold more."""
+        cut = score["truncated"] or {}
+        whose = f" of {score['model']}" if len(self.models) > 1 else ""
+        return [f"truncated {what}{whose}" for what in ("prompts", "answers") if cut.get(what)]
 
     @property
     def accuracies(self) -> list[str]:
@@ -312,7 +319,7 @@ def half_mean(items: dict[str, float], for_choice: bool) -> float | None:
 
 
 _SCORE_KEYS = ("model", "benchmark", "bootstrap", "higher_is_better", "protocol", "quirks", "partial", "fixture")
-_SCORE_KEYS += ("contamination", "submodels")
+_SCORE_KEYS += ("truncated", "contamination", "submodels")
 
 
 def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: Path | None = None) -> Study:

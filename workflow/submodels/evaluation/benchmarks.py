@@ -70,6 +70,8 @@ class Metadata(Strict):
         "completion", description="an instruction is wrapped in the model's prompt format, a completion never"
     )
 
+    bos: bool = Field(True, description="false: without the BOS that the tokenizer puts before a text")
+
     @model_validator(mode="after")
     def _consistent(self):
         if (self.domain == "code") != (self.language is not None):
@@ -78,6 +80,8 @@ class Metadata(Strict):
             raise ValueError(f"`adapter` belongs to a source with hub or package; rows of {self.source.kind} are items")
         if (self.protocol == "paper") != bool(self.quirks):
             raise ValueError("`quirks` name what `protocol: paper` does otherwise, and belong to no other")
+        if not self.bos and self.protocol != "paper":
+            raise ValueError("`bos: false` is a quirk of `protocol: paper`; leave it out")
         return self
 
 
@@ -144,6 +148,7 @@ class Benchmark:
         self.protocol = checked.metadata.protocol
         self.quirks = checked.metadata.quirks
         self.style = checked.metadata.style
+        self.bos = checked.metadata.bos
         self.scorer = checked.metadata.scorer
         self.primary = checked.metadata.primary
         self.higher_is_better = SCORERS[self.scorer].higher_is_better
