@@ -143,7 +143,8 @@ def write_study(root: Path, n_items: int = 40) -> dict:
             files.write_json(
                 results / f"scores/{model}/{benchmark}.json",
                 {"model": model, "benchmark": benchmark, "domain": domain, "language": language, "primary": primary}
-                | {"higher_is_better": domain != "text", "bootstrap": BOOTSTRAP, "submodels": scores}
+                | {"higher_is_better": domain != "text", "bootstrap": BOOTSTRAP, "task_ids": tasks}
+                | {"submodels": scores}
                 | PLAIN
                 | MARKED.get(benchmark, {}),
             )
@@ -183,7 +184,7 @@ def score(primary: str, items: dict[str, float], samples: str = "results/generat
                 "high": min(1, value + 2 * error),
             }
         },
-        "items": {task: {primary: value} for task, value in items.items()},
+        "items": {primary: list(items.values())},
         "samples": samples,
         "fingerprint": "0" * 64,
     }
@@ -192,18 +193,20 @@ def score(primary: str, items: dict[str, float], samples: str = "results/generat
 def perplexity(documents: dict[str, tuple[float, int]], samples: str = "results/generations/m/s/b.jsonl.gz") -> dict:
     """A score entry of status ok from task -> (perplexity of the document, its tokens), each of four bytes."""
     items = {
-        task: {"perplexity": float(value), "bits_per_byte": math.log2(value) / 4, "tokens": int(n), "bytes": 4 * int(n)}
-        for task, (value, n) in documents.items()
+        "perplexity": [float(value) for value, _ in documents.values()],
+        "bits_per_byte": [math.log2(value) / 4 for value, _ in documents.values()],
+        "tokens": [int(n) for _, n in documents.values()],
+        "bytes": [4 * int(n) for _, n in documents.values()],
     }
     nats = sum(math.log(value) * n for value, n in documents.values()) / sum(n for _, n in documents.values())
     value, bits = math.exp(nats), nats / math.log(2) / 4
     return {
         "status": "ok",
         "reason": None,
-        "n_items": len(items),
-        "n_samples": len(items),
+        "n_items": len(documents),
+        "n_samples": len(documents),
         **TOOK,
-        "counts": {"scored": len(items)},
+        "counts": {"scored": len(documents)},
         "metrics": {
             "perplexity": {"value": value, "stderr": 0.1, "low": value - 0.2, "high": value + 0.2},
             "bits_per_byte": {"value": bits, "stderr": 0.01, "low": bits - 0.02, "high": bits + 0.02},

@@ -78,6 +78,18 @@ def test_every_level_equals_the_distance_of_sets(tmp_path):
         assert int(row["n_weights"]) == sum(shapes[key][0] * shapes[key][1] for key in chosen)
 
 
+def test_details_are_for_pairs_of_one_method_and_sparsity_and_only_the_levels_asked_for(tmp_path):
+    arrays = {f"h.{i}.x.weight": np.eye(4, dtype=bool) for i in range(2)}
+    of = {"a": {}, "b": {}, "c": {"sparsity": "0.70"}, "d": {"method": "ria"}}
+    directories = [write(tmp_path / name, arrays, **changes) for name, changes in of.items()]
+    overlap(directories, tmp_path / "o.csv", ["layer"])
+    detailed = [key for key in read_rows(tmp_path / "o.csv") if key[2] != "model"]
+    assert detailed == [("a", "b", "layer", "0", ""), ("a", "b", "layer", "1", "")]
+    assert len(read_rows(tmp_path / "o.csv")) == 6 + 2
+    with pytest.raises(SubmodelsError, match="unknown level 'block'; known: layer, model, module, module_kind"):
+        overlap(directories, tmp_path / "o.csv", ["block"])
+
+
 def _set(arrays, keys, value):
     return {(key, *index) for key in keys for index in np.argwhere(arrays[f"{key}.weight"] == value).tolist()}
 

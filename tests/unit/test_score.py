@@ -72,7 +72,8 @@ def test_code(run):
         "out of memory": 0,
         "sandbox violation": 0,
     }
-    assert entry["items"]["p/1"] == {"pass@1": 0.5, "pass@10": 1.0}
+    assert found["task_ids"] == ["p/0", "p/1", "p/2"]
+    assert entry["items"] == {"pass@1": [1.0, 0.5, 0.0], "pass@10": [1.0, 1.0, 0.0]}
     assert entry["metrics"]["pass@1"]["value"] == pytest.approx(0.5)
     assert entry["metrics"]["pass@10"]["value"] == pytest.approx(2 / 3)
     assert entry["metrics"]["pass@1"] == bootstrap_interval([1.0, 0.5, 0.0])._asdict()
@@ -98,7 +99,7 @@ def test_multiple_choice(run):
     ]
     entry = run("tiny_csr", CSR, {"x": lines})["submodels"]["x"]
     assert {name: value["value"] for name, value in entry["metrics"].items()} == {"acc": 0.75, "acc_norm": 0.25}
-    assert entry["items"]["c/1"] == {"acc": 1.0, "acc_norm": 0.0}
+    assert {name: values[1] for name, values in entry["items"].items()} == {"acc": 1.0, "acc_norm": 0.0}
     lines[0]["loglikelihoods"] = [-1]
     with pytest.raises(SubmodelsError, match=r"x.jsonl.gz: c/0 has 2 choices but 1"):
         run("tiny_csr", CSR, {"x": lines})
@@ -125,7 +126,7 @@ def test_perplexity_is_that_of_all_tokens(run):
     assert (found["domain"], found["primary"], found["higher_is_better"]) == ("text", "perplexity", False)
     entry = found["submodels"]["x"]
     assert (entry["n_items"], entry["n_samples"], entry["counts"]) == (2, 2, {"scored": 2})
-    assert {name: entry["items"][name]["perplexity"] for name in entry["items"]} == pytest.approx({"w/4": 2, "w/2": 32})
+    assert (found["task_ids"], entry["items"]["perplexity"]) == (["w/4", "w/2"], pytest.approx([2, 32]))
     # Of two documents resampled, a quarter of all draws is the first twice, a quarter the second twice.
     assert entry["metrics"]["perplexity"] == pytest.approx({"value": 4, "stderr": 12.53, "low": 2, "high": 32}, abs=0.5)
     assert entry["metrics"]["bits_per_byte"]["value"] == pytest.approx(8 / 6)

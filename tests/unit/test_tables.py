@@ -13,7 +13,7 @@ from submodels.analysis import tables
 from submodels.analysis.figures import draw_figures
 from submodels.analysis.overlap import COLUMNS
 from submodels.analysis.report import write_report
-from submodels.analysis.study import Calibration, Study, for_selection, half, load_study, pair_kind, pruned_fraction
+from submodels.analysis.study import Calibration, Study, for_selection, load_study, pair_kind, pruned_fraction
 from submodels.errors import SubmodelsError
 from submodels.evaluation.metrics.pass_at_k import VERDICTS
 from submodels.terms import CONTROL, GENERIC
@@ -43,6 +43,7 @@ def study(
         ("m", name): {
             "bootstrap": analysis_fixture.BOOTSTRAP,
             "higher_is_better": benchmarks[name]["primary"] != "perplexity",
+            "task_ids": [str(i) for i in range(max((entry["n_items"] for entry in group.values()), default=0))],
             "submodels": group,
             **analysis_fixture.PLAIN,
             **(marks or {}).get(name, {}),
@@ -113,15 +114,14 @@ def test_best_submodel_is_chosen_and_reported_on_different_halves():
     row = tables.best_submodels(study({"tiny_csr": scores})).iloc[0]
     assert row["submodel"] == "wanda-csr-0.50-s0"
     assert (row["dense"], row["value"], row["difference"]) == (1.0, 0.0, -1.0)
-    assert row["n_items"] == len(half(dense, for_choice=False))
+    assert row["n_items"] == sum(not for_selection(task) for task in tasks)
 
 
-def test_halves_share_no_item_and_lose_none():
-    items = {str(i): 0.0 for i in range(100)}
-    chosen, reported = half(items, for_choice=True), half(items, for_choice=False)
-    assert chosen.keys() | reported.keys() == items.keys()
-    assert not chosen.keys() & reported.keys()
-    assert 25 < len(chosen) < 75
+def test_halves_are_about_equal_and_depend_on_the_id_alone():
+    made = study({"tiny_csr": {"dense": accuracy([0.0] * 100)}})
+    chosen = made.for_choice("m", "tiny_csr")
+    assert chosen.tolist() == [for_selection(str(i)) for i in range(100)]
+    assert 25 < chosen.sum() < 75
 
 
 def overlap_row(a: str, b: str, distance: float, level: str = "model", layer=None) -> dict:
@@ -302,11 +302,16 @@ def test_errors_name_the_file_and_the_key(made, tmp_path):
     files.write_json(broken, {"name": "x", "seed": 0, "models": {}, "submodels": {}})
     with pytest.raises(SubmodelsError, match=r"broken\.json: key 'benchmarks' is missing"):
         load_study(made["scores"], [], broken)
-    content = {"model": "other", "benchmark": "tiny_csr", "bootstrap": {}, "submodels": {}}
+    content = {"model": "other", "benchmark": "tiny_csr", "bootstrap": {}, "task_ids": ["0"], "submodels": {}}
     files.write_json(score, content)
     with pytest.raises(SubmodelsError, match=r"score\.json: key 'higher_is_better' is missing; score this benchmark"):
         load_study([score], [], made["grid"])
-    files.write_json(score, content | {"higher_is_better": True} | analysis_fixture.PLAIN)
+    content |= {"higher_is_better": True} | analysis_fixture.PLAIN
+    short = {"model": "tiny-llama", "task_ids": ["0", "1"], "submodels": {"dense": {"items": {"acc": [1.0]}}}}
+    files.write_json(score, content | short)
+    with pytest.raises(SubmodelsError, match=r"score\.json: dense has not one value for each of `task_ids`"):
+        load_study([score], [], made["grid"])
+    files.write_json(score, content)
     with pytest.raises(SubmodelsError, match=r"score\.json: model 'other' is not in"):
         load_study([score], [], made["grid"])
 

@@ -26,9 +26,10 @@ rule overlap:
         runtime=120,
     params:
         directories=get_submodel_dirs,
+        levels=["--level layer", "--level module_kind"],
         version=versions.OVERLAP,
     shell:
-        "python -m submodels overlap {params.directories} --out {output} > {log} 2>&1"
+        "python -m submodels overlap {params.directories} {params.levels} --out {output} > {log} 2>&1"
 
 
 rule describe:
@@ -54,7 +55,8 @@ rule tabulate:
         overlap=get_overlaps,
         manifests=get_manifests,
     output:
-        collect(f"{layout.TABLES}/{{table}}.{{format}}", table=layout.TABLE_NAMES, format=["csv", "md", "tex"]),
+        shown_tables(),
+        collect(f"{layout.TABLES}/{{table}}.{{format}}", table=layout.TABLE_NAMES, format=["md", "tex"]),
     log:
         "results/logs/tables.log",
     benchmark:
@@ -78,12 +80,8 @@ rule figures:
         grid=layout.GRID,
         tables=collect(f"{layout.TABLES}/{{table}}.csv", table=layout.TABLE_NAMES),
     output:
-        collect(
-            f"{layout.FIGURES}/{{figure}}-{{model}}.{{format}}",
-            figure=layout.FIGURE_NAMES,
-            model=GRID.models,
-            format=["svg", "csv"],
-        ),
+        shown_figures(),
+        collect(f"{layout.FIGURES}/{{figure}}-{{model}}.csv", figure=layout.FIGURE_NAMES, model=GRID.models),
     log:
         "results/logs/figures.log",
     benchmark:
@@ -99,14 +97,21 @@ rule figures:
 
 
 rule report:
-    """The page that shows it all."""
+    """The page that shows it all, and a copy of the pictures on it."""
     input:
         grid=layout.GRID,
         scores=get_scores,
         tables=rules.tabulate.output,
         figures=rules.figures.output,
     output:
-        layout.REPORT,
+        page=layout.REPORT,
+        directory=report(
+            directory(str(Path(layout.REPORT).parent)),
+            htmlindex=Path(layout.REPORT).name,
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "everything"},
+        ),
     log:
         "results/logs/report.log",
     benchmark:
@@ -120,4 +125,4 @@ rule report:
         version=versions.REPORT,
     shell:
         "python -m submodels report --grid {input.grid} {params.scores} --tables {params.tables} "
-        "--figures {params.figures} --out {output} > {log} 2>&1"
+        "--figures {params.figures} --out {output.page} > {log} 2>&1"

@@ -270,6 +270,23 @@ def get_overlaps(wildcards):
     return expand(layout.OVERLAP, model=GRID.models)
 
 
+def shown(path, caption, category, **labels):
+    """An output that `snakemake --report` shows."""
+    return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
+
+
+def shown_tables():
+    return [shown(f"{layout.TABLES}/{name}.csv", "tables", "Tables", table=name) for name in layout.TABLE_NAMES]
+
+
+def shown_figures():
+    return [
+        shown(f"{layout.FIGURES}/{figure}-{model}.svg", figure, "Figures", figure=figure, model=model)
+        for figure in layout.FIGURE_NAMES
+        for model in GRID.models
+    ]
+
+
 def get_output_dir(wildcards, output):
     return str(Path(output[0]).parent)
 

@@ -293,11 +293,14 @@ def score(
 def overlap(
     submodels: Annotated[list[Path], typer.Argument(help="Directories of sub-models of one base model.")],
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    level: Annotated[
+        list[str] | None, typer.Option(help="model, layer, module_kind or module; several times for several; else all.")
+    ] = None,
 ):
-    """Jaccard distance of every pair of masks, by layer and module."""
-    from submodels.analysis.overlap import overlap
+    """Jaccard distance of every pair of masks; for pairs of one method and sparsity also by layer and module."""
+    from submodels.analysis.overlap import LEVELS, overlap
 
-    overlap(submodels, out)
+    overlap(submodels, out, level or LEVELS)
 
 
 @app.command()

@@ -95,6 +95,13 @@ def read_json(path: Path | str):
         raise SubmodelsError(f"{path}: not valid JSON ({error})") from error
 
 
+def write_json_lines(path: Path | str, value: dict, key: str) -> None:
+    """A JSON object whose last member `key`, an object too, has each of its entries on one line, however long."""
+    head = json.dumps({name: member for name, member in value.items() if name != key}, indent=2, ensure_ascii=False)
+    lines = (f"    {json.dumps(name)}: {json.dumps(entry, ensure_ascii=False)}" for name, entry in value[key].items())
+    write_text(path, head[:-2] + f',\n  "{key}": {{\n' + ",\n".join(lines) + "\n  }\n}\n")
+
+
 def read_yaml(path: Path | str):
     """Read plain YAML: a tag such as `!function` would name code, and no file of this project may run any."""
     try:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from submodels.analysis import paper
-from submodels.analysis.study import Calibration, Setting, Study, half, half_mean, paired
+from submodels.analysis.study import Calibration, Setting, Study, paired
 from submodels.evaluation.statistics import Interval, mean_of_groups, stratified_bootstrap
 from submodels.terms import GENERIC, NOT_RUN
 
@@ -78,12 +78,13 @@ def lead_over_generic(study: Study, model: str, setting: Setting) -> Evidence:
     generic = [calibration for calibration in sets if calibration.domain == GENERIC]
     groups = []
     for benchmark in study.accuracies:
+        chosen = study.for_choice(model, benchmark)
         items = {one: study.set_items(model, setting, [one], benchmark) for one in sets if not one.is_special}
-        means = {one: half_mean(values, for_choice=True) for one, values in items.items()}
-        means = {one: mean for one, mean in means.items() if mean is not None}
-        if means:
-            best = half(items[max(means, key=means.get)], for_choice=False)
-            groups.append(paired(best, study.set_items(model, setting, generic, benchmark)))
+        means = {one: values[chosen].mean() for one, values in items.items() if len(values) and chosen.any()}
+        against = study.set_items(model, setting, generic, benchmark)
+        if means and len(against):
+            best = items[max(means, key=means.get)]
+            groups.append(paired(best, against)[~chosen])
     groups = _present(groups, "a generic calibration set, others, and items for both halves")
     return Evidence(groups, smallest_mean)
 
@@ -110,10 +111,9 @@ def csr_spread(study: Study, model: str, setting: Setting) -> Evidence:
     groups, is_csr = [], []
     for benchmark in study.accuracies:
         columns = [study.set_items(model, setting, [one], benchmark) for one in sets]
-        columns = [items for items in columns if items]
+        columns = [items for items in columns if len(items)]
         if len(columns) > 1:
-            common = [task for task in columns[0] if all(task in items for items in columns)]
-            groups.append(np.array([[items[task] for items in columns] for task in common], dtype=np.float64))
+            groups.append(np.stack(columns, axis=1))
             is_csr.append(study.benchmark(benchmark)["domain"] == "csr")
     if True not in is_csr or False not in is_csr:
         raise NotTestable("needs a CSR benchmark, another benchmark and two calibration sets")

@@ -60,7 +60,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
 }
-CELL_HEIGHT, PAGE_WIDTH = 0.3, 11.4  # inches
+CELL_HEIGHT, PAGE_WIDTH, LABELS = 0.3, 11.4, 1.5  # inches; the last is what the labels of rows take
 RANDOM_MASKS = "random masks"
 
 
@@ -88,7 +88,7 @@ def cross_task(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.
     benchmarks = list(dict.fromkeys(shown["benchmark"]))
     sets = _in_order(tables, model, shown["calibration"])
     limit = 100 * max(shown["difference"].abs().max(), 0.01) if shown["difference"].notna().any() else 1
-    width = 0.66
+    width = _cell_width(0.66, len(benchmarks))
     figure, axes = _panels(len(panels), len(sets), len(benchmarks), width)
     for axis, own in zip(axes, rows, strict=True):
         values, texts = _grid(sets, benchmarks)
@@ -98,7 +98,7 @@ def cross_task(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.
             texts[i][j] = NOT_RUN if row.status != "ok" else ("≈ " if row.inside_noise else "") + _whole(row.difference)
             if row.matched:
                 _mark(axis, i, j)
-        image = _heatmap(axis, values, texts, "RdBu", (-limit, limit))
+        image = _heatmap(axis, values, texts, "RdBu", (-limit, limit), width)
         _label(axis, sets, benchmarks, _domains(shown, "calibration"), _domains(shown, "benchmark"), width)
         axis.set_title(own["panel"].iloc[0], loc="left")
     _name_axes(axes, "calibration set", "benchmark")
@@ -119,7 +119,7 @@ def jaccard(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.Dat
     sets = _in_order(tables, model, [*frame["a"], *frame["b"]])
     columns = [*sets, RANDOM_MASKS]
     domains = _domains(frame, "a") | _domains(frame, "b")
-    width = 0.44
+    width = _cell_width(0.44, len(columns))
     figure, axes = _panels(len(panels), len(sets), len(columns), width)
     for axis, (title, own) in zip(axes, panels.items(), strict=True):
         values, texts = _grid(sets, columns)
@@ -133,7 +133,7 @@ def jaccard(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.Dat
                 (b, -1, random),
             ):
                 values[i, j], texts[i][j] = distance, f"{distance:.2f}"
-        image = _heatmap(axis, values, texts, "viridis", (0, frame["random_kept"].max()))
+        image = _heatmap(axis, values, texts, "viridis", (0, frame["random_kept"].max()), width)
         _label(axis, sets, columns, domains, domains, width)
         axis.set_title(title, loc="left")
     _name_axes(axes, "calibration set", "calibration set")
@@ -228,7 +228,7 @@ def languages(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.D
     spoken = dict(zip(frame["benchmark"], frame["language"], strict=True))
     names = [name if spoken[name] in name else f"{name} ({spoken[name]})" for name in benchmarks]
     sets = _in_order(tables, model, frame["calibration"])
-    width = 0.85
+    width = _cell_width(0.85, len(benchmarks))
     figure, axes = _panels(len(panels), len(sets), len(benchmarks), width)
     for axis, (title, own) in zip(axes, panels.items(), strict=True):
         values, texts = _grid(sets, benchmarks)
@@ -238,7 +238,7 @@ def languages(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.D
             texts[i][j] = f"{100 * row.value:.0f}" if row.status == "ok" else NOT_RUN
             if row.matched:
                 _mark(axis, i, j)
-        image = _heatmap(axis, values, texts, "Blues", (0, 100))
+        image = _heatmap(axis, values, texts, "Blues", (0, 100), width)
         _label(axis, sets, names, {}, {}, width)
         axis.set_title(title, loc="left")
     _name_axes(axes, "calibration set", "benchmark")
@@ -356,24 +356,39 @@ def _used(axes: np.ndarray, panels: int) -> list[Axes]:
     return list(axes.flat[:panels])
 
 
+def _cell_width(wanted: float, columns: int) -> float:
+    """Width of a heatmap's cells, less than `wanted` where so many columns would not fit on the page."""
+    return min(wanted, (PAGE_WIDTH - LABELS - 0.2) / columns)
+
+
 def _panels(panels: int, rows: int, columns: int, cell_width: float) -> tuple[Figure, list[Axes]]:
     """Heatmap panels of the same rows side by side, as many as the page holds; every cell has one size."""
-    labels, width = 1.3, columns * cell_width + 0.2
-    n_rows = _rows_and_columns(panels, width + labels / 2)[0]
+    width = columns * cell_width + 0.2
+    n_rows = _rows_and_columns(panels, width + LABELS / 2)[0]
     n_columns = -(-panels // n_rows)
-    size = (max(n_columns * width + labels, 6), n_rows * (rows * CELL_HEIGHT + 1) + 1.4)
+    size = (max(n_columns * width + LABELS, 6), n_rows * (rows * CELL_HEIGHT + 1) + 1.4)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False)
     return figure, _used(axes, panels)
 
 
-def _heatmap(axis: Axes, values: np.ndarray, texts: list[list[str]], colours: str, limits: tuple[float, float]):
+def _heatmap(
+    axis: Axes,
+    values: np.ndarray,
+    texts: list[list[str]],
+    colours: str,
+    limits: tuple[float, float],
+    cell_width: float,
+):
+    """Cells in colour with their texts, which are as large as the narrowest cell lets the longest be."""
+    longest = max(len(text) for row in texts for text in row)
+    size = min(8.5, 8.5 * cell_width / (0.07 * max(longest, 1)))  # a character of 8.5 points is about 0.07 inches wide
     palette = matplotlib.colormaps[colours].with_extremes(bad="#F2F2F2")
     image = axis.imshow(values, cmap=palette, vmin=limits[0], vmax=limits[1], aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         red, green, blue, _ = image.cmap(image.norm(value)) if np.isfinite(value) else (1, 1, 1, 1)
         bright = 0.299 * red + 0.587 * green + 0.114 * blue
         axis.text(
-            j, i, texts[i][j], ha="center", va="center", fontsize=8.5, color="#000000" if bright > 0.5 else "#FFFFFF"
+            j, i, texts[i][j], ha="center", va="center", fontsize=size, color="#000000" if bright > 0.5 else "#FFFFFF"
         )
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)

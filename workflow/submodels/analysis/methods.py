@@ -80,7 +80,7 @@ def _groups(study: Study, model: str):
 
 def _sides(study: Study, model: str, calibration: Calibration, ids: list[str]) -> dict[str, list[str]]:
     """Accuracies that match the set and those that do not, without those that nobody ran."""
-    ran = [name for name in study.accuracies if study.items(model, ids, name)]
+    ran = [name for name in study.accuracies if len(study.items(model, ids, name))]
     matched = [name for name in ran if study.matches(calibration, name)]
     return {"matched": matched, "outside": [name for name in ran if name not in matched]}
 
@@ -109,10 +109,10 @@ def _kept(study: Study, model: str, ids: list[str], reference: list[str], benchm
         return {f"{side}_benchmarks": ""}
     row = {f"{side}_benchmarks": " ".join(benchmarks)}
     items = [study.items(model, ids, name) for name in benchmarks]
-    if not all(items):
-        lacking = benchmarks[items.index({})]
+    if not all(map(len, items)):
+        lacking = benchmarks[[len(values) for values in items].index(0)]
         return row | {f"{side}_reason": study.score(model, ids[0], lacking)["reason"] or "no reason recorded"}
-    groups = [[[value] for value in values.values()] for values in items]
+    groups = [values[:, None] for values in items]
     row |= _columns(side, LEVEL, stratified_bootstrap(groups, **asdict(study.resampling)))
     row[f"{side}_items"] = sum(map(len, items))
     pairs = [paired(own, study.items(model, reference, name)) for own, name in zip(items, benchmarks, strict=True)]

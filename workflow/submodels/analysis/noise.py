@@ -4,11 +4,11 @@ from dataclasses import asdict
 from itertools import combinations
 from statistics import fmean, variance
 
+import numpy as np
 import pandas as pd
 
-from submodels.analysis import perplexities
 from submodels.analysis.study import Setting, Study
-from submodels.evaluation.statistics import stratified_bootstrap
+from submodels.evaluation.statistics import half_widths
 
 COLUMNS = ["model", "method", "sparsity", "calibration_size", "domain", "benchmark", "higher_is_better", "remarks"]
 COLUMNS += ["sets", "n_draws", "spread", "floor", "items", "n_pairs", "n_below", "below"]
@@ -63,7 +63,7 @@ def _floor(study: Study, model: str, setting: Setting, names: list[str]) -> dict
         "n_draws": sum(map(len, repeated.values())),
         "spread": spread,
         "floor": 2**0.5 * spread,
-        "items": fmean(_half_width(study, model, id, names) for values in repeated.values() for id in values),
+        "items": _half_width(study, model, [id for values in repeated.values() for id in values], names),
         "n_pairs": len(pairs),
         "n_below": len(below),
         "below": " ".join(below),
@@ -87,10 +87,11 @@ def _value(study: Study, model: str, id: str, names: list[str]) -> float | None:
     )
 
 
-def _half_width(study: Study, model: str, id: str, names: list[str]) -> float:
-    if study.higher_is_better(names[0]):
-        groups = [[[value] for value in study.items(model, [id], name).values()] for name in names]
-        found = stratified_bootstrap(groups, **asdict(study.resampling))
-    else:
-        found = perplexities.level(study, model, [id], names[0]).interval
-    return (found.high - found.low) / 2
+def _half_width(study: Study, model: str, ids: list[str], names: list[str]) -> float:
+    """Mean over sub-models of half the width of their interval: the score's own, or that of several scores' mean."""
+    if len(names) > 1:
+        groups = [np.stack([study.items(model, [id], name) for id in ids], axis=1) for name in names]
+        return float(half_widths(groups, **asdict(study.resampling)).mean())
+    primary = study.benchmark(names[0])["primary"]
+    scores = [study.score(model, id, names[0])["metrics"][primary] for id in ids]
+    return fmean((score["high"] - score["low"]) / 2 for score in scores)

@@ -7,25 +7,29 @@ does not grow with the number of blocks.
 import csv
 import itertools
 import re
-from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from submodels import files
-from submodels.errors import SubmodelsError
+from submodels.errors import SubmodelsError, unknown
 from submodels.pruning.masks import Masks
 
+LEVELS = ("model", "layer", "module_kind", "module")
 COLUMNS = ("a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights")
 _PIECE = 128 * 1024  # bytes of each mask compared at a time: long enough for NumPy's loops, small enough for the cache
 _BLOCK_PARAMETER = re.compile(r"\D*?\.(?P<layer>\d+)\.(?P<module>.+)\.weight")
 
 
-def jaccard_distance(intersection: int, size_a: int, size_b: int) -> float:
-    """1 - |A & B| / |A | B| of two sets given by three counts; two empty sets are equal, distance 0."""
-    union = size_a + size_b - intersection
-    return 1 - intersection / union if union else 0.0
+def jaccard_distance(intersection: np.ndarray, size_a: np.ndarray, size_b: np.ndarray) -> np.ndarray:
+    """1 - |A & B| / |A | B| of two sets given by three counts; two empty sets are equal, distance 0.
+
+    All three of one shape, int64, or numbers; returns float64 of that shape.
+    """
+    union = np.asarray(size_a + size_b - intersection)
+    return np.where(union > 0, 1 - intersection / np.maximum(union, 1), 0.0)
 
 
 def expected_random_distance(kept: float) -> float:
@@ -39,27 +43,39 @@ def expected_random_distance(kept: float) -> float:
     return 1 - kept / (2 - kept)
 
 
-def overlap(submodel_dirs: list[Path], out: Path) -> None:
+def overlap(submodel_dirs: list[Path], out: Path, levels: Iterable[str] = LEVELS) -> None:
     """Compare every pair of sub-models and write a CSV with the columns `COLUMNS` to `out`.
 
     level: `model` (all pruned weights), `layer` (one block), `module_kind` (e.g. self_attn.q_proj in all blocks) or
-    `module` (one matrix); `layer` and `module` are empty where they do not apply. A sub-model's name is that of its
-    directory. A single sub-model has no pair: the file then holds its header alone.
+    `module` (one matrix); `layer` and `module` are empty where they do not apply. Every pair has a row of `model`;
+    those of the other `levels` are for pairs of one method and sparsity, whose distances can be compared: 240 masks
+    of a 7B model would have 7.6 million rows otherwise. A sub-model's name is that of its directory. A single sub-model
+    has no pair: the file then holds its header alone.
     """
+    if wrong := set(levels) - set(LEVELS):
+        raise unknown("level", min(wrong), LEVELS)
     submodels = {Path(directory).name: Masks(directory) for directory in submodel_dirs}
     if len(submodels) != len(submodel_dirs):
         raise SubmodelsError("overlap: two sub-model directories have one name; names must differ")
     _check_comparable(submodels)
-    pairs = list(itertools.combinations(submodels, 2))
-    counts = _count(submodels, pairs) if pairs else {}
+    names, alike = list(submodels), [(one.header["method"], one.header["sparsity"]) for one in submodels.values()]
+    counted = _count(submodels, {"model", *levels}) if len(names) > 1 else {}
+    measured = [(place, *_distances(shared, weights), weights) for place, (shared, weights) in counted.items()]
     with files.atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for pair in pairs:
-            for (level, layer, module), (both, a, b, weights) in counts[pair].items():
-                kept = jaccard_distance(both, a, b)
-                pruned = jaccard_distance(weights - (a + b - both), weights - a, weights - b)
-                writer.writerow((*pair, level, layer, module, kept, pruned, weights))
+        for i, j in itertools.combinations(range(len(names)), 2):
+            for place, kept, pruned, weights in measured:
+                if place[0] == "model" or alike[i] == alike[j]:
+                    writer.writerow((names[i], names[j], *place, kept[i][j], pruned[i][j], weights))
+
+
+def _distances(shared: np.ndarray, weights: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Distances of kept and of pruned weights, each m rows of m of which the upper triangle counts."""
+    own = np.diagonal(shared)
+    a, b = own[:, None], own[None, :]
+    pruned = jaccard_distance(weights - (a + b - shared), weights - a, weights - b)
+    return jaccard_distance(shared, a, b).tolist(), pruned.tolist()
 
 
 def _check_comparable(submodels: dict[str, Masks]) -> None:
@@ -106,29 +122,16 @@ def _ones(words: np.ndarray, buffer: np.ndarray) -> np.ndarray:
     return np.bitwise_count(words, out=buffer).sum(axis=1, dtype=np.uint32)
 
 
-def _count(submodels: dict[str, Masks], pairs: list[tuple[str, str]]) -> dict:
-    """pair -> (level, layer, module) -> array [weights kept by both, kept by a, kept by b, weights], int64.
-
-    Keys come in the order model, layers, kinds of module, modules.
-    """
+def _count(submodels: dict[str, Masks], levels: set[str]) -> dict[tuple, tuple[np.ndarray, int]]:
+    """(level, layer, module) -> (`intersections` of all masks there, weights), in the order of `LEVELS`."""
     shapes = next(iter(submodels.values())).shapes
-    position = {name: i for i, name in enumerate(submodels)}
-    modules: dict = {pair: {} for pair in pairs}
+    places: dict[str, dict[tuple, tuple[np.ndarray, int]]] = {level: {} for level in LEVELS if level in levels}
     for parameter in tqdm(sorted(shapes, key=layer_and_module), desc="overlap", unit="matrix", mininterval=1):
         shared = intersections([masks.packed(parameter) for masks in submodels.values()])
         weights = shapes[parameter][0] * shapes[parameter][1]
-        for a, b in pairs:
-            i, j = position[a], position[b]
-            count = np.array([shared[i, j], shared[i, i], shared[j, j], weights])
-            modules[a, b][layer_and_module(parameter)] = count
-    return {pair: _sum_levels(modules[pair]) for pair in pairs}
-
-
-def _sum_levels(modules: dict[tuple[int, str], np.ndarray]) -> dict:
-    model, layers, kinds = 0, defaultdict(int), defaultdict(int)
-    for (layer, module), count in modules.items():
-        model = model + count
-        layers["layer", layer, ""] += count
-        kinds["module_kind", "", module] += count
-    single = {("module", layer, module): count for (layer, module), count in modules.items()}
-    return {("model", "", ""): model, **layers, **kinds, **single}
+        layer, module = layer_and_module(parameter)
+        own = {"model": ("", ""), "layer": (layer, ""), "module_kind": ("", module), "module": (layer, module)}
+        for level, sums in places.items():
+            before, size = sums.get(own[level], (0, 0))
+            sums[own[level]] = before + shared, size + weights
+    return {(level, *place): found for level, sums in places.items() for place, found in sums.items()}

@@ -42,7 +42,7 @@ class Pooled:
 
 
 def level(
-    study: Study, model: str, ids: list[str], benchmark: str, wanted: Callable[[str], bool] = lambda task: True
+    study: Study, model: str, ids: list[str], benchmark: str, wanted: np.ndarray | slice = slice(None)
 ) -> Pooled | None:
     """Mean over sub-models `ids` of their value on the documents `wanted`; None if none ran or no document is left."""
     return change(study, model, ids, [], benchmark, wanted)
@@ -54,22 +54,21 @@ def change(
     ids: list[str],
     others: list[str],
     benchmark: str,
-    wanted: Callable[[str], bool] = lambda task: True,
+    wanted: np.ndarray | slice = slice(None),
 ) -> Pooled | None:
-    """Mean value of `ids` minus that of `others` on the documents that all have; None if either lacks every score.
+    """Mean value of `ids` minus that of `others` on the documents `wanted`; None if either lacks every score.
 
-    No `others` at all: the mean value itself.
+    No `others` at all: the mean value itself. wanted: an index into the benchmark's documents.
     """
-    pooling = POOLINGS[study.benchmark(benchmark)["primary"]]
+    primary = study.benchmark(benchmark)["primary"]
+    pooling = POOLINGS[primary]
     own, against = _ran(study, model, ids, benchmark), _ran(study, model, others, benchmark)
     if not own or (others and not against):
         return None
-    tasks = [task for task in own[0] if wanted(task) and all(task in items for items in [*own, *against])]
-    if not tasks:
+    values = np.stack([items[primary] for items in [*own, *against]], axis=1)[wanted]
+    weights = np.asarray(own[0][pooling.weight], dtype=np.float64)[wanted, None]
+    if not len(values):
         return None
-    primary = study.benchmark(benchmark)["primary"]
-    values = np.array([[items[task][primary] for items in [*own, *against]] for task in tasks], dtype=np.float64)
-    weights = np.array([[own[0][task][pooling.weight]] for task in tasks], dtype=np.float64)
 
     def difference(means: list[np.ndarray]) -> np.ndarray:
         (mean,) = means
@@ -79,7 +78,7 @@ def change(
 
     columns = np.hstack([pooling.to_mean(values) * weights, weights])
     found = stratified_bootstrap([columns], statistic=difference, **asdict(study.resampling))
-    return Pooled(found, len(tasks), len(own))
+    return Pooled(found, len(values), len(own))
 
 
 def _ran(study: Study, model: str, ids: list[str], benchmark: str) -> list[dict]:

@@ -6,11 +6,12 @@ alone.
 
 import base64
 import hashlib
+import json
 import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import jinja2
 import pandas as pd
@@ -52,7 +53,8 @@ _PROMPT_FIELDS = ("prompt", "question", "source", "query")
 
 
 def write_report(scores: list[Path], grid: Path, tables: Path, figures: Path, out: Path) -> None:
-    """Write the page `out`, which links to tables, figures, samples and manifests by relative paths.
+    """Write the page `out`, which links to tables, samples and manifests by relative paths, and copies of the pictures
+    on it beside it: a directory to send or to open anywhere.
 
     scores: score files; grid: description of the grid (JSON); tables, figures: directories of the stages before.
     Paths inside score files and the grid are relative to the working directory.
@@ -73,14 +75,14 @@ def write_report(scores: list[Path], grid: Path, tables: Path, figures: Path, ou
         matrices=_matrices(study, read["relative"], read["noise"], links),
         floors=_floors(study, read["noise"]),
         conditions=_conditions(study),
-        figures=_figures(study, Path(figures), links),
+        figures=_figures(study, Path(figures), Path(out), links),
         readable=[
             _readable(name, read[name]) for name in ("methods", "best_submodels", "code_languages", "within_domain")
         ],
         examples=_examples(study, links),
         gaps=_gaps(read["scores"]),
         provenance=_provenance(links),
-        rows=_score_rows(study, read["scores"], links),
+        data=_as_script(_score_data(study, read["scores"], links)),
         tables_href=links.to(tables),
         paper=paper,
         script=script,
@@ -218,7 +220,8 @@ def _matrices(study: Study, relative: pd.DataFrame, noise: pd.DataFrame, links: 
     return matrices
 
 
-_CELL = {"text": "", "note": "", "noise": False, "matched": False, "loss": 0, "hrefs": [("", None)], "missing": False}
+_CELL = {"text": "", "note": "", "noise": False, "matched": False, "loss": 0, "href": None, "missing": False}
+_CELL |= {"seeds": 1, "query": ""}
 
 
 def _of_setting(frame: pd.DataFrame, model: str, setting: Setting) -> pd.DataFrame:
@@ -288,7 +291,7 @@ def _dense_row(study: Study, model: str, links: Links) -> dict:
             | {
                 "text": show(metric["value"]),
                 "note": interval(metric["low"], metric["high"], show),
-                "hrefs": [("", href)],
+                "href": href,
             }
             if metric
             else _CELL | {"text": not_run(score["reason"]), "missing": True}
@@ -304,7 +307,8 @@ def _matrix_row(name: str, model: str, cells: pd.DataFrame, study: Study, links:
         if row.status != "ok":
             shown.append(_CELL | {"text": not_run(row.reason), "missing": True})
             continue
-        seeds = [(id.rpartition("-")[2], links.samples(model, id, benchmark)) for id in row.submodels.split()]
+        ids = row.submodels.split()
+        axes = {"model": model, "method": row.method, "calibration": row.calibration, "sparsity": row.sparsity}
         shown.append(
             _CELL
             | {
@@ -313,7 +317,9 @@ def _matrix_row(name: str, model: str, cells: pd.DataFrame, study: Study, links:
                 "noise": row.inside_noise,
                 "matched": row.matched,
                 "loss": _loss(row),
-                "hrefs": seeds,
+                "href": links.samples(model, ids[0], benchmark),
+                "seeds": len(ids),
+                "query": urlencode(axes | {"benchmark": benchmark}),
             }
         )
     first = cells.iloc[0]
@@ -343,19 +349,21 @@ def _readable(name: str, frame: pd.DataFrame) -> dict:
     return {"name": name, "caption": TABLES[name].caption, "columns": columns, "groups": rows, "empty": shown.empty}
 
 
-def _figures(study: Study, directory: Path, links: Links) -> list[dict]:
+def _figures(study: Study, directory: Path, page: Path, links: Links) -> list[dict]:
     shown = []
     for name, caption in FIGURE_CAPTIONS.items():
         for model in study.models:
             stem = directory / f"{name}-{model}"
             if not stem.with_name(stem.name + ".svg").is_file():
                 raise SubmodelsError(f"{stem}.svg: no such file; run `submodels figures` first")
+            picture = Path("figures") / f"{stem.name}.svg"
+            files.write_text(page.parent / picture, stem.with_name(picture.name).read_text(encoding="utf-8"))
             shown.append(
                 {
                     "name": name,
                     "model": model,
                     "caption": caption,
-                    "svg": links.to(f"{stem}.svg"),
+                    "svg": quote(picture.as_posix()),
                     "csv": links.to(f"{stem}.csv"),
                 }
             )
@@ -375,13 +383,14 @@ def _examples(study: Study, links: Links) -> list[dict]:
         benchmark = study.scored(model, domain)[0]
         rows = {row["task_id"]: row for row in _items(study, benchmark)}
         dense = study.items(model, [DENSE], benchmark)
-        order = [task for task in rows if task in dense] or list(dense)
+        solved = dict(zip(study.task_ids(model, benchmark), dense, strict=False))  # of no items if dense was not run
+        order = [task for task in rows if task in solved] or list(solved)
         setting = _example_setting(study, model)
-        if not order or setting is None or max(dense.values()) == 0:
+        if not order or setting is None or max(solved.values()) == 0:
             reason = "dense was not run or solves no item, or the grid has no calibrated sub-model"
             examples.append({"domain": domain, "benchmark": benchmark, "reason": reason})
             continue
-        task = max(order, key=lambda name: dense[name])
+        task = max(order, key=solved.get)
         groups = study.scored_by_calibration(model, setting)
         same, other = ([one for one in sets if one in groups] for sets in study.matched(model, setting, benchmark))
         other = [calibration for calibration in other if calibration.domain != domain]
@@ -424,7 +433,7 @@ def _answer(study: Study, links: Links, model: str, id: str, benchmark: str, tas
     lines = files.read_jsonl(score["samples"]) if answer["href"] else []
     line = next((line for line in lines if line["task_id"] == task), None)
     primary = study.benchmark(benchmark)["primary"]
-    value = score["items"][task][primary]
+    value = score["items"][primary][study.task_ids(model, benchmark).index(task)]
     if line is None:
         return answer | {"text": "(samples are not at hand)", "verdict": f"{primary} {value:.2f}", "good": value > 0}
     verdict = line.get("result") or f"{primary} {value:.2f}"
@@ -472,26 +481,74 @@ def _provenance(links: Links) -> dict:
     }
 
 
-def _score_rows(study: Study, scores: pd.DataFrame, links: Links) -> list[dict]:
-    rows = []
+def _score_data(study: Study, scores: pd.DataFrame, links: Links) -> dict:
+    """Every score for the page's script: what repeats (sub-models, benchmarks, sentences, addresses) stands once.
+
+    rows: sub-model, benchmark, metric (all three by position), whether it is the benchmark's main one, value, interval
+    (null: not run), items, and by position how samples ended and the addresses of samples and of their manifest, in
+    which {} stands for <base model>/<sub-model>/<benchmark>.
+    """
+    runs, ended, samples, generations = _Places(), _Places(), _Places(), _Places()
+    benchmarks: dict[str, _Places] = {name: _Places() for name in study.benchmarks}
+    rows, positions = [], {name: position for position, name in enumerate(benchmarks)}
     for row in scores.itertuples():
-        ok = row.status == "ok"
-        generation = links.generation_path(row.model, row.submodel, row.benchmark)
+        ok, show = row.status == "ok", of_score(row.higher_is_better)
+        axes = {"model": row.model, "submodel": row.submodel, "method": row.method, "calibration": row.calibration}
+        axes |= {"domain": row.domain, "sparsity": row.sparsity, "seed": row.seed}
+        run = {name: "" if pd.isna(value) else value for name, value in axes.items()}
+        run["seed"] = run["seed"] and int(run["seed"])
+        place = f"/{row.model}/{row.submodel}/{row.benchmark}."
+        addresses = [
+            (path or "").replace(place, "/{}.")
+            for path in (
+                links.existing(row.samples) if ok else None,
+                links.existing(links.generation_path(row.model, row.submodel, row.benchmark)),
+            )
+        ]
         rows.append(
-            {
-                "model": row.model,
-                "submodel": row.submodel,
-                "benchmark": row.benchmark,
-                "remarks": study.remarks([row.benchmark]),
-                "metric": named(row.metric, row.higher_is_better, "%"),
-                "status": row.status,
-                "value": of_score(row.higher_is_better)(row.value) if ok else not_run(row.reason),
-                "interval": interval(row.low, row.high, of_score(row.higher_is_better)) if ok else "",
-                "n_items": int(row.n_items) if ok else "",
-                "ended": show_counts(study.score(row.model, row.submodel, row.benchmark)["counts"]),
-                "samples": links.existing(row.samples) if ok else None,
-                "manifest": links.manifest(row.model, row.submodel),
-                "generation": links.existing(generation),
-            }
+            [
+                runs.add((row.model, row.submodel), run),
+                positions[row.benchmark],
+                benchmarks[row.benchmark].add(row.metric, named(row.metric, row.higher_is_better, "%")),
+                int(row.primary),
+                show(row.value) if ok else not_run(row.reason),
+                interval(row.low, row.high, show) if ok else None,
+                int(row.n_items) if ok else "",
+                ended.add(text := show_counts(study.score(row.model, row.submodel, row.benchmark)["counts"]), text),
+                *(places.add(path, path) for places, path in zip((samples, generations), addresses, strict=True)),
+            ]
         )
-    return rows
+    for (model, submodel), run in runs.items():
+        run["manifest"] = links.manifest(model, submodel)
+    return {
+        "runs": list(runs.values()),
+        "benchmarks": [
+            {"name": name, "remarks": study.remarks([name]), "metrics": list(metrics.values())}
+            for name, metrics in benchmarks.items()
+        ],
+        "rows": rows,
+        "ended": list(ended.values()),
+        "samples": list(samples.values()),
+        "generations": list(generations.values()),
+    }
+
+
+class _Places(dict):
+    """What stands once, by its key, in the order of first appearance."""
+
+    def __init__(self):
+        super().__init__()
+        self._positions: dict = {}
+
+    def add(self, key, value) -> int:
+        """The position of `key`, with `value` if it is new."""
+        if key not in self._positions:
+            self._positions[key] = len(self._positions)
+            self[key] = value
+        return self._positions[key]
+
+
+def _as_script(data: dict) -> str:
+    """JSON that can stand in a script element: no character of it can end or open one."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -81,6 +81,16 @@ class Study:
         self.overlaps = overlaps
         self.manifests = manifests or {}
         self.models = list(grid["models"])
+        self._submodels = {
+            model: {id: grid["submodels"][id] for id in entry["submodels"]} for model, entry in grid["models"].items()
+        }
+        self._evaluated = {model: self._in_order(model) for model in self.models}
+        self._groups = {model: self._group(model) for model in self.models}
+        self._halves: dict[tuple[str, str], np.ndarray] = {}
+        self._pairs: dict[tuple[str, Setting], pd.DataFrame] = {}
+        self._remarks: dict[str, dict[str, None]] = {}
+        for (_, benchmark), score in scores.items():
+            self._remarks.setdefault(benchmark, {}).update(dict.fromkeys([*_remarks(score), *self._cuts(score)]))
         directions = {benchmark: score["higher_is_better"] for (_, benchmark), score in scores.items()}
         self._lower_is_better = {benchmark for benchmark, higher in directions.items() if not higher}
         self.benchmarks = sorted(grid["benchmarks"], key=self._benchmark_order)
@@ -108,9 +118,7 @@ class Study:
         """
         held: dict[str, list[str]] = {}
         for benchmark in benchmarks:
-            scores = [score for (_, name), score in self.scores.items() if name == benchmark]
-            remarks = (remark for score in scores for remark in [*_remarks(score), *self._cuts(score)])
-            for remark in dict.fromkeys(remarks):
+            for remark in self._remarks.get(benchmark, ()):
                 held.setdefault(remark, []).append(benchmark)
         return "; ".join(
             remark if len(of) == len(benchmarks) else f"{remark} ({', '.join(of)})" for remark, of in held.items()
@@ -142,18 +150,19 @@ class Study:
 
     def scored(self, model: str, domain: str) -> list[str]:
         """Accuracies of a domain that the dense baseline ran; all of them when it ran none, to say why."""
-        ran = [name for name in self.of_domain(domain) if self.items(model, [DENSE], name)]
+        ran = [name for name in self.of_domain(domain) if len(self.items(model, [DENSE], name))]
         return ran or self.of_domain(domain)
 
     def submodels(self, model: str) -> dict[str, dict]:
         """Pruned sub-models of a base model by id, whether scored or not."""
-        known = self.grid["submodels"]
-        return {id: known[id] for id in self.grid["models"][model]["submodels"]}
+        return self._submodels[model]
 
     def evaluated(self, model: str) -> list[str]:
         """Ids that should have scores, the dense baseline first, then in the fixed order of calibration sets."""
-        ids = self.grid["models"][model]["evaluated"]
-        entries = self.submodels(model)
+        return self._evaluated[model]
+
+    def _in_order(self, model: str) -> list[str]:
+        ids, entries = self.grid["models"][model]["evaluated"], self.submodels(model)
         return [DENSE, *sorted((id for id in ids if id != DENSE), key=lambda id: self._submodel_order(entries[id]))]
 
     def _submodel_order(self, entry: dict):
@@ -189,20 +198,27 @@ class Study:
                 for id in self.evaluated(model):
                     yield model, id, benchmark
 
-    def items(self, model: str, ids: list[str], benchmark: str) -> dict[str, float]:
-        """Per item, the mean primary value over those of `ids` that ran (seeds or sets); {} when none did."""
+    def items(self, model: str, ids: list[str], benchmark: str) -> np.ndarray:
+        """Per item [items], the mean primary value over those of `ids` that ran (seeds or sets); [0] when none did."""
         primary = self.benchmark(benchmark)["primary"]
-        ran = [self.score(model, id, benchmark) for id in ids]
-        ran = [score["items"] for score in ran if score["status"] == "ok"]
-        if not ran:
-            return {}
-        common = [task for task in ran[0] if all(task in items for items in ran)]
-        return {task: sum(items[task][primary] for items in ran) / len(ran) for task in common}
+        scores = [self.score(model, id, benchmark) for id in ids]
+        ran = [score["items"][primary] for score in scores if score["status"] == "ok"]
+        return np.mean(ran, axis=0) if ran else np.empty(0)
+
+    def task_ids(self, model: str, benchmark: str) -> list[str]:
+        """The items of a benchmark, in the order of every array of their values."""
+        return self.scores[model, benchmark]["task_ids"] if (model, benchmark) in self.scores else []
+
+    def for_choice(self, model: str, benchmark: str) -> np.ndarray:
+        """Which items [items] belong to the half on which a best sub-model is chosen; the others report it."""
+        if (model, benchmark) not in self._halves:
+            tasks = self.task_ids(model, benchmark)
+            self._halves[model, benchmark] = np.array([for_selection(task) for task in tasks], dtype=bool)
+        return self._halves[model, benchmark]
 
     def settings(self, model: str) -> list[Setting]:
         """Every method that calibrates, with each of its sparsities."""
-        entries = [entry for entry in self.submodels(model).values() if entry["calibration"] != NO_CALIBRATION]
-        return sorted({self.setting(entry) for entry in entries}, key=lambda setting: setting.order)
+        return sorted(self._groups[model], key=lambda setting: setting.order)
 
     def compared(self, model: str) -> list[Setting]:
         """The settings that compare calibration sets, having two at least; all of them where none does."""
@@ -221,11 +237,18 @@ class Study:
 
     def by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
         """Calibration set -> ids of its seeds, in the fixed order of calibration sets."""
-        grouped: dict[Calibration, list[str]] = {}
-        for id, entry in self.submodels(model).items():
-            if self.setting(entry) == setting and entry["calibration"] != NO_CALIBRATION:
-                grouped.setdefault(self.calibration(entry), []).append(id)
-        return {key: sorted(grouped[key]) for key in sorted(grouped, key=self.calibration_order)}
+        return self._groups[model].get(setting, {})
+
+    def _group(self, model: str) -> dict[Setting, dict[Calibration, list[str]]]:
+        grouped: dict[Setting, dict[Calibration, list[str]]] = {}
+        for id, entry in sorted(self.submodels(model).items()):
+            if entry["calibration"] != NO_CALIBRATION:
+                of_setting = grouped.setdefault(self.setting(entry), {})
+                of_setting.setdefault(self.calibration(entry), []).append(id)
+        return {
+            setting: {key: groups[key] for key in sorted(groups, key=self.calibration_order)}
+            for setting, groups in grouped.items()
+        }
 
     def scored_by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
         """The same without sub-models that are pruned to compare masks only."""
@@ -252,23 +275,30 @@ class Study:
         same = [calibration for calibration in sets if self.matches(calibration, benchmark)]
         return same, [calibration for calibration in sets if calibration not in same]
 
-    def set_items(self, model: str, setting: Setting, sets: list[Calibration], benchmark: str) -> dict[str, float]:
+    def set_items(self, model: str, setting: Setting, sets: list[Calibration], benchmark: str) -> np.ndarray:
         """Per item, the mean over calibration sets; every set weighs the same, whatever its number of seeds."""
         groups = self.by_calibration(model, setting)
-        each = [items for calibration in sets if (items := self.items(model, groups[calibration], benchmark))]
-        if not each:
-            return {}
-        common = [task for task in each[0] if all(task in items for items in each)]
-        return {task: sum(items[task] for items in each) / len(each) for task in common}
+        each = [self.items(model, groups[calibration], benchmark) for calibration in sets]
+        each = [items for items in each if len(items)]
+        return np.mean(each, axis=0) if each else np.empty(0)
 
     def pairs(self, model: str, setting: Setting) -> pd.DataFrame:
         """Overlap rows between sub-models of one setting, with `set_a`, `set_b` (Calibration) and `kind` of pair."""
-        ids = {id: calibration for calibration, ids in self.by_calibration(model, setting).items() for id in ids}
+        if (model, setting) not in self._pairs:
+            self._pairs[model, setting] = self._find_pairs(model, setting)
+        return self._pairs[model, setting]
+
+    def _find_pairs(self, model: str, setting: Setting) -> pd.DataFrame:
+        groups = self.by_calibration(model, setting)
+        position = {id: place for place, ids in enumerate(groups.values()) for id in ids}
         rows = self.overlaps.get(model, pd.DataFrame(columns=overlap.COLUMNS))
-        rows = rows[rows["a"].isin(ids.keys()) & rows["b"].isin(ids.keys()) & (rows["a"] != rows["b"])]
-        set_a, set_b = [ids[id] for id in rows["a"]], [ids[id] for id in rows["b"]]
-        kinds = [pair_kind(a, b) for a, b in zip(set_a, set_b, strict=True)]
-        return rows.assign(set_a=set_a, set_b=set_b, kind=kinds)
+        a, b = rows["a"].map(position), rows["b"].map(position)
+        wanted = a.notna() & b.notna() & (rows["a"] != rows["b"])
+        a, b = a[wanted].to_numpy(dtype=int), b[wanted].to_numpy(dtype=int)
+        sets = np.empty(len(groups), dtype=object)
+        sets[:] = list(groups)
+        kinds = np.array([[pair_kind(one, other) for other in groups] for one in groups], dtype=object)
+        return rows[wanted].assign(set_a=sets[a], set_b=sets[b], kind=kinds[a, b])
 
 
 def _remarks(score: dict) -> list[str]:
@@ -302,24 +332,13 @@ def for_selection(task_id: str) -> bool:
     return hashlib.sha256(str(task_id).encode("utf-8")).digest()[0] % 2 == 0
 
 
-def half(items: dict[str, float], for_choice: bool) -> dict[str, float]:
-    """The items on which a best sub-model is chosen, or those on which it is reported."""
-    return {task: value for task, value in items.items() if for_selection(task) == for_choice}
-
-
-def paired(a: dict[str, float], b: dict[str, float]) -> np.ndarray:
-    """Differences a - b [items, 1] over the items both have, in the order of `a`."""
-    return np.array([[a[task] - b[task]] for task in a if task in b], dtype=np.float64).reshape(-1, 1)
-
-
-def half_mean(items: dict[str, float], for_choice: bool) -> float | None:
-    """Mean over one half of the items; None if it is empty."""
-    values = half(items, for_choice).values()
-    return sum(values) / len(values) if values else None
+def paired(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Differences a - b [items, 1] of two sub-models on one benchmark; [0, 1] where either did not run."""
+    return (a - b)[:, None] if len(a) and len(b) else np.empty((0, 1))
 
 
 _SCORE_KEYS = ("model", "benchmark", "bootstrap", "higher_is_better", "protocol", "quirks", "partial", "fixture")
-_SCORE_KEYS += ("truncated", "contamination", "submodels")
+_SCORE_KEYS += ("truncated", "contamination", "task_ids", "submodels")
 
 
 def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: Path | None = None) -> Study:
@@ -341,6 +360,12 @@ def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: 
         for axis in ("model", "benchmark"):
             if score[axis] not in description[f"{axis}s"]:
                 raise SubmodelsError(f"{path}: {axis} '{score[axis]}' is not in {grid}; delete the file or extend it")
+        for id, entry in score["submodels"].items():
+            entry["items"] = {name: np.array(values, dtype=np.float64) for name, values in entry["items"].items()}
+            if any(len(values) != len(score["task_ids"]) for values in entry["items"].values()):
+                raise SubmodelsError(
+                    f"{path}: {id} has not one value for each of `task_ids`; score this benchmark again"
+                )
         read[score["model"], score["benchmark"]] = score
     manifests = {} if submodels is None else _read_manifests(Path(submodels), description)
     return Study(description, read, {Path(path).stem: _read_overlap(path) for path in overlaps}, manifests)
@@ -361,10 +386,10 @@ def _read_manifests(directory: Path, description: dict) -> dict[tuple[str, str],
 
 def _read_overlap(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_csv(path, dtype={"a": str, "b": str, "level": str, "module": str})
+        rows = pd.read_csv(path, dtype={"a": str, "b": str, "level": "category", "module": "category"})
     except FileNotFoundError as error:
         raise SubmodelsError(f"{path}: no such file") from error
     missing = [column for column in overlap.COLUMNS if column not in rows]
     if missing:
         raise SubmodelsError(f"{path}: column '{missing[0]}' is missing; run the overlap stage again")
-    return rows
+    return rows[rows["level"].isin(["model", "layer"])]

@@ -39,9 +39,6 @@ from submodels.analysis.study import (
     Calibration,
     Setting,
     Study,
-    for_selection,
-    half,
-    half_mean,
     load_study,
     paired,
     pruned_fraction,
@@ -51,26 +48,30 @@ from submodels.terms import CONTROL, DENSE, GENERIC, NO_CALIBRATION, NOT_RUN
 
 SETTING = ["model", "method", "sparsity", "calibration_size"]
 RANDOM_TOKENS = "random tokens"  # name of the control's series
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "−": r"$-$",
-    "≈": r"$\approx$",
-    "→": r"$\rightarrow$",
-    "\n": " ",
-}
-_MARKDOWN = {"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "_": "\\_", "`": "\\`", "\n": " "}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "−": r"$-$",
+        "≈": r"$\approx$",
+        "→": r"$\rightarrow$",
+        "\n": " ",
+    }
+)
+_MARKDOWN = str.maketrans(
+    {"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "_": "\\_", "`": "\\`", "\n": " "}
+)
 
 
 def scores(study: Study) -> pd.DataFrame:
@@ -188,15 +189,13 @@ RELATIVE += ["value", "kept", "difference", "low", "high", "inside_noise", "n_it
 
 def _against_dense(study: Study, model: str, ids: list[str], benchmark: str) -> dict:
     items, dense = study.items(model, ids, benchmark), study.items(model, [DENSE], benchmark)
-    common = [task for task in items if task in dense]
-    if not common:
+    if not len(items) or not len(dense):
         return _no_change(study, model, ids, benchmark)
-    pruned, before = [items[task] for task in common], [dense[task] for task in common]
-    found = paired_bootstrap(pruned, before, **asdict(study.resampling))
+    found = paired_bootstrap(items, dense, **asdict(study.resampling))
     ran = [id for id in ids if study.score(model, id, benchmark)["status"] == "ok"]
-    value, baseline = sum(pruned) / len(common), sum(before) / len(common)
+    value, baseline = items.mean(), dense.mean()
     kept = value / baseline if baseline else None
-    return {"dense": baseline, "value": value, "kept": kept} | _changed(found, len(common), len(ran))
+    return {"dense": baseline, "value": value, "kept": kept} | _changed(found, len(items), len(ran))
 
 
 def _perplexity_against_dense(study: Study, model: str, ids: list[str], benchmark: str) -> dict:
@@ -313,19 +312,18 @@ def _best(
 ) -> dict:
     dense = {name: study.items(model, [DENSE], name) for name in benchmarks}
     items = {id: {name: study.items(model, [id], name) for name in benchmarks} for id in candidates}
-    ran = [id for id in candidates if all(items[id].values())]
-    if not all(dense.values()) or not ran:
+    ran = [id for id in candidates if all(map(len, items[id].values()))]
+    if not all(map(len, dense.values())) or not ran:
         return {"status": NOT_RUN, "reason": "dense or every sub-model lacks a benchmark of this domain"}
-    chosen = {id: _domain_mean(items[id], for_choice=True) for id in ran}
-    before = _domain_mean(dense, for_choice=False)
-    if before is None or None in chosen.values():
+    first = {name: study.for_choice(model, name) for name in benchmarks}
+    second = {name: ~chosen for name, chosen in first.items()}
+    if not all(half.any() for half in [*first.values(), *second.values()]):
         return {"status": NOT_RUN, "reason": "too few items to choose on one half and report on the other"}
-    best = max(ran, key=lambda id: chosen[id])
-    groups = [
-        paired(half(items[best][name], for_choice=False), half(dense[name], for_choice=False)) for name in benchmarks
-    ]
+    best = max(ran, key=lambda id: _domain_mean(items[id], first))
+    groups = [paired(items[best][name], dense[name])[second[name]] for name in benchmarks]
     difference = stratified_bootstrap(groups, **asdict(study.resampling))
-    values = {"dense": before, "value": _domain_mean(items[best], for_choice=False), "n_candidates": len(ran)}
+    values = {"dense": _domain_mean(dense, second), "value": _domain_mean(items[best], second)}
+    values |= {"n_candidates": len(ran)}
     values |= {"n_benchmarks": len(benchmarks), "n_items": sum(len(group) for group in groups)}
     return _chosen(study, model, best, domain, language) | values | _apart(difference)
 
@@ -335,18 +333,15 @@ def _least_perplexity(
 ) -> dict:
     """The same for one perplexity."""
     (benchmark,) = benchmarks
-
-    def reported(task: str) -> bool:
-        return not for_selection(task)
-
-    dense = perplexities.level(study, model, [DENSE], benchmark, reported)
-    found = {id: perplexities.level(study, model, [id], benchmark, for_selection) for id in candidates}
+    chosen = study.for_choice(model, benchmark)
+    dense = perplexities.level(study, model, [DENSE], benchmark, ~chosen)
+    found = {id: perplexities.level(study, model, [id], benchmark, chosen) for id in candidates}
     ran = {id: level.interval.value for id, level in found.items() if level}
     if dense is None or not ran:
         return {"status": NOT_RUN, "reason": "dense or every sub-model lacks this benchmark, or it has too few items"}
     best = min(ran, key=ran.get)
-    difference = perplexities.change(study, model, [best], [DENSE], benchmark, reported)
-    value = perplexities.level(study, model, [best], benchmark, reported).interval.value
+    difference = perplexities.change(study, model, [best], [DENSE], benchmark, ~chosen)
+    value = perplexities.level(study, model, [best], benchmark, ~chosen).interval.value
     values = {"dense": dense.interval.value, "value": value, "n_candidates": len(ran)}
     values |= {"n_benchmarks": 1, "n_items": difference.n_items}
     return _chosen(study, model, best, domain, language) | values | _apart(difference.interval)
@@ -364,10 +359,9 @@ def _apart(difference: Interval) -> dict:
     return change | {"status": "ok", "reason": None}
 
 
-def _domain_mean(items: dict[str, dict[str, float]], for_choice: bool) -> float | None:
-    """Mean over benchmarks of the mean over one half of the items; None if a half is empty."""
-    means = [half_mean(values, for_choice) for values in items.values()]
-    return None if None in means else sum(means) / len(means)
+def _domain_mean(items: dict[str, np.ndarray], half: dict[str, np.ndarray]) -> float:
+    """Mean over benchmarks of the mean over one half of the items."""
+    return float(np.mean([values[half[name]].mean() for name, values in items.items()]))
 
 
 def show_best_submodels(frame: pd.DataFrame) -> pd.DataFrame:
@@ -426,14 +420,14 @@ LEVEL = ["value", "low", "high", "n_items", "status", "reason"]
 def _level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> dict:
     """Mean accuracy of `ids` over `benchmarks` with its interval, or why there is none."""
     items = [study.items(model, ids, name) for name in benchmarks]
-    if not items or not all(items):
+    if not items or not all(map(len, items)):
         reasons = [study.score(model, id, name)["reason"] for name in benchmarks for id in ids]
         return {"status": NOT_RUN, "reason": next(filter(None, reasons), "no reason recorded")}
     return _mean_level(study, items)
 
 
-def _mean_level(study: Study, items: list[dict[str, float]]) -> dict:
-    groups = [[[value] for value in values.values()] for values in items]
+def _mean_level(study: Study, items: list[np.ndarray]) -> dict:
+    groups = [values[:, None] for values in items]
     value, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
     n_items = sum(len(values) for values in items)
     return {"value": value, "low": low, "high": high, "n_items": n_items, "status": "ok", "reason": None}
@@ -457,13 +451,12 @@ def jaccard(study: Study) -> pd.DataFrame:
     for model in study.models:
         for setting in study.settings(model):
             pairs = study.pairs(model, setting)
-            pairs = pairs[pairs["level"] == "model"]
+            between_sets = _by_sets(pairs[pairs["level"] == "model"])
             pruned = pruned_fraction(setting.sparsity)
             sets = list(study.by_calibration(model, setting))
             for a, b in combinations_with_replacement(sets, 2):
-                both = zip(pairs["set_a"], pairs["set_b"], strict=True)
-                between = pairs[np.array([{x, y} == {a, b} for x, y in both], dtype=bool)]
-                if between.empty:
+                between = between_sets.get(frozenset((a, b)))
+                if between is None:
                     continue
                 rows.append(
                     {"model": model, **asdict(setting)}
@@ -478,6 +471,12 @@ def jaccard(study: Study) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows, columns=JACCARD)
+
+
+def _by_sets(pairs: pd.DataFrame) -> dict[frozenset[Calibration], pd.DataFrame]:
+    """The rows between every two calibration sets, whichever comes first."""
+    both = [frozenset(pair) for pair in zip(pairs["set_a"], pairs["set_b"], strict=True)]
+    return dict(iter(pairs.groupby(pd.Series(both, index=pairs.index, dtype=object), sort=False)))
 
 
 JACCARD = [*SETTING, "a", "b", "a_domain", "b_domain", "kind"]
@@ -525,7 +524,7 @@ def within_domain(study: Study) -> pd.DataFrame:
     for model in study.models:
         for setting in study.settings(model):
             pairs = study.pairs(model, setting)
-            pairs = pairs[pairs["level"] == "model"]
+            between = _by_sets(pairs[pairs["level"] == "model"])
             groups = study.by_calibration(model, setting)
             sets = [calibration for calibration in groups if not calibration.is_special]
             for a, b in combinations(sets, 2):
@@ -537,13 +536,11 @@ def within_domain(study: Study) -> pd.DataFrame:
                     | {"remarks": study.remarks(study.scored(model, a.domain))}
                     | _accuracy_apart(study, model, groups[a], groups[b], study.scored(model, a.domain))
                     | {
-                        "within_distance": _mean_distance(pairs, lambda x, y, a=a, b=b: {x, y} == {a, b}),
+                        "within_distance": _mean_distance([between.get(frozenset((a, b)))]),
                         "cross_distance": _mean_distance(
-                            pairs[pairs["kind"] == "cross domain"], lambda x, y, a=a, b=b: bool({x, y} & {a, b})
+                            [rows for of, rows in between.items() if _kind(rows) == "cross domain" and of & {a, b}]
                         ),
-                        "seed_floor": _mean_distance(
-                            pairs[pairs["kind"] == "seeds"], lambda x, y, a=a, b=b: bool({x, y} & {a, b})
-                        ),
+                        "seed_floor": _mean_distance([between.get(frozenset((one,))) for one in (a, b)]),
                     }
                 )
     return pd.DataFrame(rows, columns=WITHIN_DOMAIN)
@@ -562,9 +559,13 @@ def _accuracy_apart(study: Study, model: str, a: list[str], b: list[str], benchm
     return {"difference": difference, "low": low, "high": high, "n_items": n_items, "status": "ok", "reason": None}
 
 
-def _mean_distance(pairs: pd.DataFrame, wanted: Callable) -> float | None:
-    chosen = [row.kept_distance for row in pairs.itertuples() if wanted(row.set_a, row.set_b)]
-    return sum(chosen) / len(chosen) if chosen else None
+def _kind(pairs: pd.DataFrame) -> str:
+    return pairs["kind"].iloc[0]
+
+
+def _mean_distance(pairs: list[pd.DataFrame | None]) -> float | None:
+    chosen = [rows["kept_distance"] for rows in pairs if rows is not None]
+    return float(pd.concat(chosen).mean()) if chosen else None
 
 
 def show_within_domain(frame: pd.DataFrame) -> pd.DataFrame:
@@ -611,7 +612,7 @@ def sparsity_curves(study: Study) -> pd.DataFrame:
                 at = {"sparsity": setting.sparsity, "pruned_fraction": pruned_fraction(setting.sparsity)}
                 for name, of_benchmark in _series(study, model, setting).items():
                     items = [study.set_items(model, setting, of_benchmark(name), name) for name in benchmarks]
-                    if all(items):  # {} where the setting has no such set
+                    if all(map(len, items)):  # empty where the setting has no such set
                         row = base | asdict(setting) | {"series": name} | at
                         rows.append(row | _mean_level(study, items))
             for (method, sparsity), ids in study.without_calibration(model).items():
@@ -785,6 +786,5 @@ def latex(shown: pd.DataFrame, caption: str, label: str) -> str:
     )
 
 
-def _escape(value, table: dict[str, str]) -> str:
-    text = "" if value is None or value != value else str(value)
-    return "".join(table.get(character, character) for character in text)
+def _escape(value, table: dict[int, str]) -> str:
+    return "" if value is None or value != value else str(value).translate(table)

@@ -47,7 +47,7 @@ def score(
     seen = {} if contamination is None else _contamination(task, Path(contamination))
     bootstrap = {"resamples": resamples, "seed": seed, "level": level}
     scored = {id: _score_submodel(task, items, Path(path), synonyms, bootstrap) for id, path in samples.items()}
-    files.write_json(
+    files.write_json_lines(
         out,
         {
             "model": model,
@@ -67,10 +67,12 @@ def score(
             "bootstrap": bootstrap,
             "items": {"path": str(items_path), "fingerprint": files.sha256_file(items_path), "limit": limit},
             "version": versions.SCORE,
-            "submodels": scored,
             "versions": provenance.versions(),
             "git": provenance.git_state(),
+            "task_ids": [item["task_id"] for item in items],
+            "submodels": scored,
         },
+        key="submodels",
     )
 
 
@@ -118,8 +120,14 @@ def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: st
         "counts": scores.counts,
         "metrics": {name: _interval(scores, name, bootstrap)._asdict() for name in names},
         "corpus": scores.corpus,
-        "items": scores.items,
+        "items": _columns(items, scores),
     }
+
+
+def _columns(items: list[dict], scores: Scores) -> dict[str, list[float]]:
+    """Each item's values by name, in the order of the items: the names once, however many items there are."""
+    rows = [scores.items[item["task_id"]] for item in items]
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _cost(task: Benchmark, samples: Path) -> dict:
