@@ -2,6 +2,7 @@ import java.io.DataInputStream;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
+import java.io.IOException;
 import java.lang.reflect.InvocationTargetException;
 
 /**
@@ -19,6 +20,9 @@ class SubmodelsLauncher {
         } catch (InvocationTargetException error) {
             throw error.getCause();
         }
-        out.write(nonce);
+        try {
+            out.write(nonce);
+        } catch (IOException closed) { // by the sample
+        }
     }
 }

@@ -5,9 +5,9 @@ assignment into the module `builtins`) do not reach the tests, nor do patches of
 set before them. "passed" is only said after the last test returned, with a nonce that reaches this process through a
 pipe and did not exist when the solution's text was written. The tests' text is in no file.
 
-Limit: the solution shares the process with its tests. Code that hunts for the pipe among its own file descriptors,
-rewrites the tests' frames or the modules they use while they run, or answers with an object whose own `==` lies, can
-forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
+Limit: the solution shares the process with its tests. Code that hunts for the pipes among its own file descriptors or
+in the frames of its callers, rewrites the tests' frames or the modules they use while they run, or answers with an
+object whose own `==` lies, can forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
 """
 
 import builtins
