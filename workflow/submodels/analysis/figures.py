@@ -471,6 +471,7 @@ def _title(figure: Figure, text: str, remarks: str = "") -> None:
 
 def _remarks(frame: pd.DataFrame, column: str) -> str:
     """What must be known of the scores shown, with the benchmarks or domains it holds for unless for all."""
-    held = frame[frame["remarks"].fillna("") != ""].groupby("remarks", sort=False)[column].unique()
+    noted = frame[frame["remarks"].notna() & (frame["remarks"] != "")]
+    held = noted.groupby("remarks", sort=False)[column].unique()
     everywhere = frame[column].nunique()
     return "; ".join(remark if len(of) == everywhere else f"{remark} ({', '.join(of)})" for remark, of in held.items())
