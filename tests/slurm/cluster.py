@@ -119,8 +119,8 @@ class Cluster:
         for directory in ("/run/munge", "/var/log/munge", "/var/lib/munge"):
             command = ["install", "-d", "-o", "munge", "-g", "munge", "-m", "0755", directory]
             subprocess.run(command, check=True)
-        user = ["--reuid=munge", "--regid=munge", "--init-groups"]
-        self._run("munged", "setpriv", *user, "munged", "--foreground", "--force")
+        user = ("--reuid=munge", "--regid=munge", "--init-groups")
+        self._run("munged", *user, "munged", "--foreground", "--force")
         wait_until(lambda: _answers("munge", "-n"), "munged answers")
 
     def start_controller(self) -> None:
@@ -160,9 +160,10 @@ class Cluster:
             if name in self._daemons:
                 self._end(name)
         for path in (CONFIGURATION, DEVICES):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def _run(self, name: str, *command: str) -> None:
+        """Start a daemon that ends with this process; `command` may begin with further options of setpriv."""
         with open(self.directory / f"{name}.out", "ab") as out:
             command = ["setpriv", "--pdeathsig=TERM", *command]
             self._daemons[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)

@@ -24,7 +24,9 @@ PATIENCE = 900  # seconds; a loaded machine
 
 @pytest.fixture
 def disturbed(cluster, local, fault_library, tmp_path):
-    return Disturbed(cluster, runs.begun(tmp_path / "disturbed", local), fault_library)
+    disturbed = Disturbed(cluster, runs.begun(tmp_path / "disturbed", local), fault_library)
+    yield disturbed
+    disturbed.kill()
 
 
 class Disturbed:
@@ -32,7 +34,7 @@ class Disturbed:
 
     def __init__(self, cluster, directory, library):
         self.directory, self.log = directory, directory.with_suffix(".log")
-        self._cluster, self._before = cluster, len(cluster.jobs())
+        self._cluster, self._before = cluster, max([int(job.id) for job in cluster.jobs()], default=0)
         self._orders = directory.with_suffix(".orders")
         self._orders.mkdir()
         self._environment = {"LD_PRELOAD": str(library), "FAULTS": str(self._orders)}
