@@ -73,6 +73,12 @@ class Disturbed:
         [found] = [job for job in self.jobs("running") if job.comment == comment]
         return found
 
+    def slurm_said(self, comment: str) -> str:
+        """The logs of a rule and wildcards that Slurm kept, those of failed jobs."""
+        ids = {job.id for job in self.jobs() if job.comment == comment}
+        logs = (self.directory / ".snakemake/slurm_logs").rglob("*.log")
+        return "".join(log.read_text(encoding="utf-8") for log in logs if log.stem in ids)
+
     def ends(self) -> dict[str, list[str]]:
         """How the jobs of each rule and wildcards ended."""
         ends = {}
@@ -121,6 +127,7 @@ def test_jobs_that_fail_in_every_way_are_repeated_and_no_others(disturbed, clust
         prune(MAGNITUDE): ["FAILED"],
     } | {comment: ["NODE_FAIL"] * times for comment, times in lost.items()}
     assert f"rule_generate_wildcards_{MODEL}_dense" in lost
+    assert "Exceeded job memory limit" in disturbed.slurm_said(prune(MAGNITUDE))
     assert disturbed.ends() == {comment: [*expected.get(comment, []), "COMPLETED"] for comment in disturbed.ends()}
     assert disturbed.ends().keys() > expected.keys()
 
