@@ -87,7 +87,7 @@ class Job(NamedTuple):
     state: str
     partition: str
     node: str
-    memory: str
+    directory: str
     comment: str
 
 
@@ -142,17 +142,18 @@ class Cluster:
 
     def lose_node(self, node: str) -> list[Job]:
         """The node dies with all that runs on it; the jobs it had."""
-        lost = [job for job in self.jobs("running") if job.node == node]
+        lost = [job for job in self.jobs(states="running") if job.node == node]
         self._daemons.pop(node).kill()
         for job in lost:
             kill_processes(job)
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=down", "reason=lost"], check=True)
         return lost
 
-    def jobs(self, states: str = "all") -> list[Job]:
-        """Jobs in these states, in the order of submission; finished ones are not forgotten."""
-        lines = _output("squeue", "--noheader", f"--states={states}", "--sort=i", "--format=%i|%T|%P|%N|%m|%k")
-        return [Job(*line.split("|")) for line in lines.splitlines()]
+    def jobs(self, directory: Path | None = None, states: str = "all") -> list[Job]:
+        """Jobs in these states, of the runs in a directory, by their submission; finished ones are not forgotten."""
+        lines = _output("squeue", "--noheader", f"--states={states}", "--sort=i", "--format=%i|%T|%P|%N|%Z|%k")
+        jobs = [Job(*line.split("|")) for line in lines.splitlines()]
+        return [job for job in jobs if directory is None or job.directory == str(directory)]
 
     def stop(self) -> None:
         subprocess.run(["scancel", "--user=root"], capture_output=True)

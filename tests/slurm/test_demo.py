@@ -11,7 +11,7 @@ def test_the_demo_through_slurm_equals_the_local_run(cluster, local, tmp_path):
     status, said = runs.snakemake(directory, "--profile", "slurm")
     assert status == 0, said[-5000:]
     assert runs.differences(local, directory) == []
-    jobs = cluster.jobs()
+    jobs = cluster.jobs(directory)
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert len({job.comment for job in jobs}) == len(jobs)
     nodes = {job.comment.split("_")[1]: (job.partition, job.node) for job in jobs}

@@ -33,7 +33,7 @@ class Disturbed:
 
     def __init__(self, cluster, directory, library):
         self.directory, self.log = directory, directory.with_suffix(".log")
-        self._cluster, self._before = cluster, max([int(job.id) for job in cluster.jobs()], default=0)
+        self._cluster = cluster
         self._orders = directory.with_suffix(".orders")
         self._orders.mkdir()
         self._environment = {"LD_PRELOAD": str(library), "FAULTS": str(self._orders)}
@@ -65,7 +65,7 @@ class Disturbed:
         return self.log.read_text(encoding="utf-8")
 
     def jobs(self, states: str = "all") -> list:
-        return [job for job in self._cluster.jobs(states) if int(job.id) > self._before]
+        return self._cluster.jobs(self.directory, states)
 
     def job(self, comment: str):
         """The running job of a rule and wildcards."""
