@@ -87,7 +87,7 @@ class Job(NamedTuple):
     state: str
     partition: str
     node: str
-    memory: str
+    directory: str
     comment: str
 
 
@@ -119,8 +119,8 @@ class Cluster:
         for directory in ("/run/munge", "/var/log/munge", "/var/lib/munge"):
             command = ["install", "-d", "-o", "munge", "-g", "munge", "-m", "0755", directory]
             subprocess.run(command, check=True)
-        user = ["--reuid=munge", "--regid=munge", "--init-groups"]
-        self._run("munged", "setpriv", *user, "munged", "--foreground", "--force")
+        user = ("--reuid=munge", "--regid=munge", "--init-groups")
+        self._run("munged", *user, "munged", "--foreground", "--force")
         wait_until(lambda: _answers("munge", "-n"), "munged answers")
 
     def start_controller(self) -> None:
@@ -142,17 +142,18 @@ class Cluster:
 
     def lose_node(self, node: str) -> list[Job]:
         """The node dies with all that runs on it; the jobs it had."""
-        lost = [job for job in self.jobs("running") if job.node == node]
+        lost = [job for job in self.jobs(states="running") if job.node == node]
         self._daemons.pop(node).kill()
         for job in lost:
             kill_processes(job)
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=down", "reason=lost"], check=True)
         return lost
 
-    def jobs(self, states: str = "all") -> list[Job]:
-        """Jobs in these states, in the order of submission; finished ones are not forgotten."""
-        lines = _output("squeue", "--noheader", f"--states={states}", "--sort=i", "--format=%i|%T|%P|%N|%m|%k")
-        return [Job(*line.split("|")) for line in lines.splitlines()]
+    def jobs(self, directory: Path | None = None, states: str = "all") -> list[Job]:
+        """Jobs in these states, of the runs in a directory, by their submission; finished ones are not forgotten."""
+        lines = _output("squeue", "--noheader", f"--states={states}", "--sort=i", "--format=%i|%T|%P|%N|%Z|%k")
+        jobs = [Job(*line.split("|")) for line in lines.splitlines()]
+        return [job for job in jobs if directory is None or job.directory == str(directory)]
 
     def stop(self) -> None:
         subprocess.run(["scancel", "--user=root"], capture_output=True)
@@ -160,9 +161,10 @@ class Cluster:
             if name in self._daemons:
                 self._end(name)
         for path in (CONFIGURATION, DEVICES):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def _run(self, name: str, *command: str) -> None:
+        """Start a daemon that ends with this process; `command` may begin with further options of setpriv."""
         with open(self.directory / f"{name}.out", "ab") as out:
             command = ["setpriv", "--pdeathsig=TERM", *command]
             self._daemons[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)

@@ -1,6 +1,6 @@
 /* Preloaded into a run: a process that renames a file to a path with an order waiting does not get to it.
    An order is a file in $FAULTS, named as the path with % for /. Its first letter says what happens; it is obeyed once:
-   k: SIGKILL   e: exit status 7   h: hangs   m: takes up to 4 GB of memory, then hangs */
+   k: SIGKILL   e: exit status 7   h: hangs   m: takes up to 8 GB of memory, slowly, then hangs */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -12,10 +12,10 @@
 static void obey(int order) {
     if (order == 'k') kill(getpid(), SIGKILL);
     if (order == 'e') _exit(7);
-    for (int taken = 0; order == 'm' && taken < 64; taken++) {
+    for (int taken = 0; order == 'm' && taken < 128; taken++) {
         void *memory = malloc(64 << 20);
         if (memory) memset(memory, 1, 64 << 20);
-        usleep(50000);
+        usleep(200000);
     }
     for (;;) pause();
 }

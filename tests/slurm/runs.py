@@ -13,17 +13,23 @@ from submodels import files
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = Path(__file__).with_name("grid.yaml")
+# What a user would write into the profile, so that rules which take a GPU on a cluster ask for one here, where none is.
+GPUS = "set-resources: {prune: {gpu: 1}, generate: {gpu: 1}}\n"
 # When and how long; nothing of what a job did.
 TIMES = {"started", "wall_seconds", "peak_memory_mb"}
 
 
 def checkout(directory: Path) -> Path:
-    """What a fresh clone has, with the reduced demo as its default grid."""
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    """What a fresh clone has, with the reduced demo as its default grid and its GPU rules asking for a GPU."""
+    tracked = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in filter(None, tracked.split("\0")):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
     shutil.copyfile(GRID, directory / "config.yaml")
+    with open(directory / "profiles/slurm/config.yaml", "a", encoding="utf-8") as profile:
+        profile.write(GPUS)
     return directory
 
 
@@ -56,19 +62,22 @@ def snakemake(directory: Path, *arguments: str) -> tuple[int, str]:
     return start(directory, *arguments, log=log).wait(), log.read_text(encoding="utf-8")
 
 
-def differences(one: Path, other: Path) -> list[str]:
-    """Files below `results` that one run has and the other has not, or with other content; hidden files count."""
-    first, second = _products(one), _products(other)
+def differences(one: Path, other: Path, *parts: str) -> list[str]:
+    """Files below `results` that one run has and the other has not, or with other content; hidden files count.
+
+    parts: only these directories.
+    """
+    first, second = _products(one, parts), _products(other, parts)
     return sorted(first.keys() ^ second.keys()) + [
         name for name in sorted(first.keys() & second.keys()) if first[name] != second[name]
     ]
 
 
-def _products(directory: Path) -> dict[str, object]:
+def _products(directory: Path, parts: tuple[str, ...]) -> dict[str, object]:
     results = directory / "results"
-    paths = [path for path in results.rglob("*") if path.is_file()]
-    names = {path.relative_to(results).as_posix(): path for path in paths}
-    return {name: _content(path) for name, path in names.items() if not name.startswith(("logs/", "timings/"))}
+    parts = parts or tuple({path.name for path in results.iterdir()} - {"logs", "timings"})
+    paths = [path for part in parts for path in [results / part, *(results / part).rglob("*")] if path.is_file()]
+    return {path.relative_to(results).as_posix(): _content(path) for path in paths}
 
 
 def _content(path: Path) -> object:

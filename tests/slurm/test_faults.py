@@ -5,7 +5,6 @@ Faults happen at one moment, between the write of a product and its rename, by o
 
 import re
 import subprocess
-from collections import Counter
 
 import pytest
 import runs
@@ -16,15 +15,17 @@ pytestmark = pytest.mark.slurm
 MODEL = "tiny-llama"
 WINDOWS = "results/calibration/tiny-llama/{}/windows.safetensors"
 MASK = "results/submodels/tiny-llama/{}/submodel.safetensors"
+OVERLAP = f"results/overlap/{MODEL}.csv"
 SAMPLES = "results/generations/tiny-llama/{}/{}.jsonl.gz"
 PYTHON, TRANSLATION, MAGNITUDE = "wanda-python-0.50-s0", "wanda-translation-0.50-s0", "magnitude-none-0.50-s0"
-GPU = ["--set-resources", "generate:gpu=1"]
 PATIENCE = 900  # seconds; a loaded machine
 
 
 @pytest.fixture
 def disturbed(cluster, local, fault_library, tmp_path):
-    return Disturbed(cluster, runs.begun(tmp_path / "disturbed", local), fault_library)
+    disturbed = Disturbed(cluster, runs.begun(tmp_path / "disturbed", local), fault_library)
+    yield disturbed
+    disturbed.kill()
 
 
 class Disturbed:
@@ -32,7 +33,7 @@ class Disturbed:
 
     def __init__(self, cluster, directory, library):
         self.directory, self.log = directory, directory.with_suffix(".log")
-        self._cluster, self._before = cluster, len(cluster.jobs())
+        self._cluster = cluster
         self._orders = directory.with_suffix(".orders")
         self._orders.mkdir()
         self._environment = {"LD_PRELOAD": str(library), "FAULTS": str(self._orders)}
@@ -64,12 +65,18 @@ class Disturbed:
         return self.log.read_text(encoding="utf-8")
 
     def jobs(self, states: str = "all") -> list:
-        return [job for job in self._cluster.jobs(states) if int(job.id) > self._before]
+        return self._cluster.jobs(self.directory, states)
 
     def job(self, comment: str):
         """The running job of a rule and wildcards."""
         [found] = [job for job in self.jobs("running") if job.comment == comment]
         return found
+
+    def slurm_said(self, comment: str) -> str:
+        """The logs of a rule and wildcards that Slurm kept, those of failed jobs."""
+        ids = {job.id for job in self.jobs() if job.comment == comment}
+        logs = (self.directory / ".snakemake/slurm_logs").rglob("*.log")
+        return "".join(log.read_text(encoding="utf-8") for log in logs if log.stem in ids)
 
     def ends(self) -> dict[str, list[str]]:
         """How the jobs of each rule and wildcards ended."""
@@ -94,19 +101,20 @@ def test_jobs_that_fail_in_every_way_are_repeated_and_no_others(disturbed, clust
     disturbed.order("hang", MASK.format(TRANSLATION))
     disturbed.order("memory", MASK.format(MAGNITUDE))
     disturbed.order("hang", SAMPLES.format("dense", "tiny_python"))
-    disturbed.start("--profile", "slurm", *GPU)
+    disturbed.start("--profile", "slurm")
 
     disturbed.await_obeyed(WINDOWS.format("translation-s0"))
-    id = disturbed.job(calibrate("translation-s0")).id
-    subprocess.run(["scontrol", "update", f"jobid={id}", "TimeLimit=1"], check=True)
+    running = disturbed.job(calibrate("translation-s0"))
+    cluster.stop_controller()
+    cluster.start_controller()
+    assert disturbed.job(running.comment) == running
+    subprocess.run(["scontrol", "update", f"jobid={running.id}", "TimeLimit=1"], check=True)
 
     disturbed.await_obeyed(MASK.format(TRANSLATION))
     subprocess.run(["scancel", disturbed.job(prune(TRANSLATION)).id], check=True)
 
     disturbed.await_obeyed(SAMPLES.format("dense", "tiny_python"))
-    lost = Counter(job.comment for job in cluster.lose_node("gpu01"))
-    cluster.stop_controller()
-    cluster.start_controller()
+    lost = [job.comment for job in cluster.lose_node("gpu01")]
     cluster.start_node("gpu01")
 
     assert disturbed.finish() == 0, disturbed.said()[-5000:]
@@ -117,37 +125,42 @@ def test_jobs_that_fail_in_every_way_are_repeated_and_no_others(disturbed, clust
         prune(PYTHON): ["FAILED"],
         prune(TRANSLATION): ["CANCELLED"],
         prune(MAGNITUDE): ["FAILED"],
-    } | {comment: ["NODE_FAIL"] * times for comment, times in lost.items()}
+    }
+    for comment in lost:
+        expected.setdefault(comment, []).append("NODE_FAIL")
     assert f"rule_generate_wildcards_{MODEL}_dense" in lost
+    assert "Exceeded job memory limit" in disturbed.slurm_said(prune(MAGNITUDE))
     assert disturbed.ends() == {comment: [*expected.get(comment, []), "COMPLETED"] for comment in disturbed.ends()}
     assert disturbed.ends().keys() > expected.keys()
 
 
 def test_a_killed_snakemake_starts_again_and_no_job_runs_twice(disturbed, local):
-    """SIGKILL for Snakemake itself, while its jobs go on."""
+    """SIGKILL for Snakemake itself, while its jobs go on; up to the overlap, for time."""
+    command = ("--profile", "slurm", OVERLAP)
     disturbed.order("hang", MASK.format(PYTHON))
-    disturbed.start("--profile", "slurm")
+    disturbed.start(*command)
     disturbed.await_obeyed(MASK.format(PYTHON))
     disturbed.kill()
     orphan = disturbed.job(prune(PYTHON))
     wait_until(lambda: disturbed.jobs("pending,running,completing") == [orphan], "the other jobs end", PATIENCE)
 
-    status, said = runs.snakemake(disturbed.directory, "--profile", "slurm")
+    status, said = runs.snakemake(disturbed.directory, *command)
     assert status != 0
     assert "Directory cannot be locked" in said
-    assert runs.snakemake(disturbed.directory, "--profile", "slurm", "--unlock")[0] == 0
+    assert runs.snakemake(disturbed.directory, "--unlock")[0] == 0
 
-    status, said = runs.snakemake(disturbed.directory, "--profile", "slurm")
+    status, said = runs.snakemake(disturbed.directory, *command)
     assert status != 0
-    command = re.search(r"scancel [\d ]+", said)
-    assert command, said
-    assert command[0].split()[1:] == [orphan.id]
-    subprocess.run(command[0].split(), check=True)
+    remedy = re.search(r"scancel [\d ]+", said)
+    assert remedy, said
+    assert remedy[0].split()[1:] == [orphan.id]
+    subprocess.run(remedy[0].split(), check=True)
     wait_until(lambda: not disturbed.jobs("running,completing"), "the job is cancelled")
 
-    status, said = runs.snakemake(disturbed.directory, "--profile", "slurm")
+    status, said = runs.snakemake(disturbed.directory, *command)
     assert status == 0, said[-5000:]
-    assert runs.differences(local, disturbed.directory) == []
+    assert runs.differences(local, disturbed.directory, "calibration", "submodels", "overlap") == []
     ends = disturbed.ends()
+    assert ends.keys() >= {prune(PYTHON), prune(TRANSLATION), prune(MAGNITUDE), f"rule_overlap_wildcards_{MODEL}"}
     assert ends.pop(prune(PYTHON)) == ["CANCELLED", "COMPLETED"]
     assert set(map(tuple, ends.values())) == {("COMPLETED",)}
