@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import pandas as pd
 import pytest
@@ -28,9 +29,9 @@ ACCURACY = {
 }
 
 
-def snakemake(root, directory):
+def snakemake(root, directory, *arguments):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", "2"]
-    return subprocess.run([*command, "--directory", str(directory)], capture_output=True, text=True)
+    return subprocess.run([*command, "--directory", str(directory), *arguments], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,14 @@ def test_nothing_is_left_to_do(root, demo):
 
 def test_the_report_opens_in_a_browser_without_fault(demo):
     assert findings(demo / "results/report/index.html") == []
+
+
+def test_the_run_as_a_report_of_snakemake(root, demo):
+    done = snakemake(root, demo, "--report", "report.zip")
+    assert done.returncode == 0, done.stderr[-5000:]
+    with zipfile.ZipFile(demo / "report.zip") as report:
+        names = [name.rpartition("/")[2] for name in report.namelist()]
+    assert {"report.html", "index.html", "scores.csv", "cross_task-tiny-llama.svg"} <= set(names)
 
 
 def test_the_exported_checkpoint_is_the_submodel(demo):

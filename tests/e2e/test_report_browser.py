@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 import analysis_fixture
+import scale_fixture
 
 FLAGS = [
     "--headless",
@@ -36,22 +37,48 @@ addEventListener("load", () => {
   const images = Array.from(document.images);
   const name = (image) => image.getAttribute("src");
   const filter = document.getElementById("filter");
-  const rows = Array.from(document.querySelectorAll("#scores tbody tr"));
-  const all = document.getElementById("shown").textContent;
-  const wanted = rows[rows.length - 1].dataset.benchmark;
-  filter.elements.benchmark.value = wanted;
-  filter.dispatchEvent(new Event("input"));
+  const more = document.getElementById("more");
+  const said = () => document.getElementById("shown").textContent;
+  const cells = (n) => Array.from(document.querySelectorAll("#scores tbody tr"), (row) => row.cells[n].textContent);
+  const choose = (values) => {
+    for (const [name, value] of Object.entries(values)) filter.elements[name].value = value;
+    filter.dispatchEvent(new Event("input"));
+    while (!more.hidden) more.click();
+  };
+  const first = { rows: cells(1).length, said: said() };
+  const entries = JSON.parse(document.getElementById("data").textContent);
+  const last = entries.rows[entries.rows.length - 1];
+  const benchmark = entries.benchmarks[last[1]].name;
+  const model = entries.runs[last[0]].model;
+  choose({ metrics: "all", model, benchmark });
+  const filtered = { models: cells(0), benchmarks: cells(2), said: said() };
+  choose({ words: "python 0.50" });
+  const words = cells(1);
+  choose({ words: "" });
+  const value = document.querySelector("#scores th[data-key=number]");
+  value.querySelector("button").click();
+  while (!more.hidden) more.click();
+  const sorted = { order: value.getAttribute("aria-sort"), values: cells(4) };
+  location.hash = `#all?model=${model}&sparsity=0.50&benchmark=${benchmark}`;
+  follow();
+  const followed = { said: said(), models: cells(0), submodels: cells(1) };
+  const addresses = scores.flatMap((score) => [score.samples, score.generation, score.manifest]).filter(Boolean);
   const seen = {
-    rows: rows.length,
-    all: all,
-    wanted: rows.filter((row) => row.dataset.benchmark === wanted).length,
-    kept: rows.filter((row) => !row.hidden && row.dataset.benchmark === wanted).length,
-    filtered: document.getElementById("shown").textContent,
+    rows: entries.rows.length,
+    main: entries.rows.filter((row) => row[3]).length,
+    first: first,
+    model: model,
+    benchmark: benchmark,
+    wanted: entries.rows.filter((row) => row[1] === last[1] && entries.runs[row[0]].model === model).length,
+    filtered: filtered,
+    words: words,
+    sorted: sorted,
+    followed: followed,
     images: images.length,
     broken: images.filter((image) => image.naturalWidth === 0).map(name),
     shrunk: images.filter((image) => image.width < 0.98 * image.naturalWidth).map(name),
     wide: images.filter((image) => image.parentNode.scrollWidth > image.parentNode.clientWidth).map(name),
-    links: Array.from(document.links).map((link) => link.getAttribute("href")),
+    links: [...new Set([...Array.from(document.links, (link) => link.getAttribute("href")), ...addresses])],
     requests: performance.getEntriesByType("resource").map((entry) => entry.name),
     stolen: window.stolen === 1,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -130,16 +157,38 @@ def _judge(seen: dict, directory: Path, width: int) -> list[str]:
     found += [f"image is wider than the page: {name}" for name in seen["wide"] if width == WIDE]
     found += ["no image"] if not seen["images"] else []
     found += [f"page is {seen['overflow']} px wider than the window"] if seen["overflow"] > 0 else []
-    if seen["all"] != f"{seen['rows']} of {seen['rows']} rows":
-        found.append(f"{seen['rows']} scores, but the page says {seen['all']}")
-    if seen["kept"] != seen["wanted"] or seen["filtered"] != f"{seen['wanted']} of {seen['rows']} rows":
-        found.append(f"filter keeps {seen['kept']} of {seen['wanted']} scores and says {seen['filtered']}")
+    found += _judge_scores(seen)
     for link in sorted(set(seen["links"])):
         address = urlparse(link)
         if address.scheme or address.netloc:
             found.append(f"link is not relative: {link}")
         elif address.path and not (directory / unquote(address.path)).is_file():
             found.append(f"link leads nowhere: {link}")
+    return found
+
+
+def _judge_scores(seen: dict) -> list[str]:
+    """What is wrong with the list of scores: first sight, filters, words, order, and links into it."""
+    found, first, filtered = [], seen["first"], seen["filtered"]
+    if first["rows"] != min(100, seen["main"]) or not first["said"].startswith(f"{seen['main']} of {seen['rows']} "):
+        found.append(f"{seen['main']} main scores, but {first['rows']} rows, and the page says {first['said']}")
+    right = set(filtered["models"]) == {seen["model"]} and all(
+        name.split(" ")[0] == seen["benchmark"] for name in filtered["benchmarks"]
+    )
+    if (
+        not right
+        or len(filtered["models"]) != seen["wanted"]
+        or not filtered["said"].startswith(f"{seen['wanted']} of")
+    ):
+        found.append(f"filter keeps {len(filtered['models'])} of {seen['wanted']} scores and says {filtered['said']}")
+    if not all("py" in name and "0.50" in name for name in seen["words"]):
+        found.append(f"words keep {seen['words'][:3]}")
+    values = [float(text.split(" ")[0].replace(",", "")) for text in seen["sorted"]["values"] if text[0] != "n"]
+    if seen["sorted"]["order"] != "descending" or values != sorted(values, reverse=True):
+        found.append(f"sorted {seen['sorted']['order']}: {values[:5]}")
+    followed = seen["followed"]
+    if set(followed["models"]) != {seen["model"]} or not all("-0.50-" in id for id in followed["submodels"]):
+        found.append(f"a link into the list shows {followed['said']}")
     return found
 
 
@@ -160,7 +209,7 @@ def test_findings_name_what_is_wrong(report):
     broken.write_text(text.replace("max-width: 74rem", "width: 3000px"), encoding="utf-8")
     found = "\n".join(findings(broken))
     broken.unlink()
-    assert "1280 px: image does not load: ../figures/absent.svg" in found
+    assert "1280 px: image does not load: figures/absent.svg" in found
     assert "500 px: link leads nowhere: ../tables/absent.csv" in found
     assert "wider than the window" in found
 
@@ -171,3 +220,24 @@ def test_every_score_and_figure_of_the_grid_is_there(report):
     assert seen["rows"] == total * (len(analysis_fixture.BENCHMARKS) + 1)  # tiny_text has two metrics
     assert seen["images"] == 10
     assert not seen["stolen"]
+
+
+@pytest.fixture(scope="module")
+def paper() -> Path:
+    directory, page = scale_fixture.built_page()
+    return Path(directory.name) / page
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_with_the_report_of_the_whole_paper(paper):
+    assert findings(paper) == []
+
+
+@pytest.mark.slow
+def test_the_whole_paper_is_on_one_page_that_opens_at_once(paper):
+    """Every score is listed, no table of them stands in the page, and few rows are made before somebody asks."""
+    seen = look(paper, WIDE)
+    assert seen["main"] == (4 * 16 * 3 * 5 + 4) * len(scale_fixture.N_ITEMS)
+    assert seen["first"]["rows"] == 100
+    assert seen["images"] == 4 * 5
+    assert paper.stat().st_size < 5_000_000

@@ -67,6 +67,21 @@ def test_relative_is_the_paired_difference_to_dense():
     assert row["n_items"] == 4
 
 
+def test_every_axis_of_a_score_is_a_column():
+    scores = tables.scores(
+        study(
+            {"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": accuracy([1])}},
+            marks={"tiny_csr": {"protocol": "paper", "fixture": True}},
+        )
+    ).set_index("submodel")
+    row = scores.loc["wanda-csr-0.50-s0"].to_dict()
+    axes = {"method": "wanda", "calibration": "csr", "calibration_size": "128 rows", "rows": 128, "domain": "csr"}
+    axes |= {"sparsity": "0.50", "pruned_fraction": 0.5, "seed": 0, "protocol": "paper", "benchmark_domain": "csr"}
+    assert {name: row[name] for name in axes} == axes
+    assert row["remarks"] == "fixture; paper protocol"
+    assert (scores.loc["dense", "pruned_fraction"], scores.loc["dense", "method"]) == (0, "none")
+
+
 def test_seeds_of_one_set_are_averaged_item_by_item():
     scores = {"dense": accuracy([1, 1]), "wanda-math-0.50-s0": accuracy([1, 0]), "wanda-math-0.50-s1": accuracy([0, 0])}
     row = tables.relative(study({"tiny_csr": scores})).iloc[0]

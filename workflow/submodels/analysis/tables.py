@@ -77,7 +77,8 @@ _MARKDOWN = str.maketrans(
 def scores(study: Study) -> pd.DataFrame:
     """One row for each base model, sub-model, benchmark and metric; a score that was not run keeps its row.
 
-    One column for each way in which samples ended; those of a row add up to its `n_samples`.
+    Every axis of the grid is a column: `calibration_size` names a size whatever its unit, `rows` is a number. One
+    column for each way in which samples ended; those of a row add up to its `n_samples`.
     """
     rows, ended = [], study.outcomes()
     for model in study.models:
@@ -85,11 +86,12 @@ def scores(study: Study) -> pd.DataFrame:
             entry = study.benchmark(benchmark)
             for id in study.evaluated(model):
                 score = study.score(model, id, benchmark)
+                axes, file = _axes(study, model, id), study.scores.get((model, benchmark), {})
                 metrics = score["metrics"] or {entry["primary"]: {}}
                 for metric, value in metrics.items():
                     rows.append(
                         {"model": model, "submodel": id}
-                        | _axes(study, model, id)
+                        | axes
                         | {
                             "benchmark": benchmark,
                             "benchmark_domain": entry["domain"],
@@ -97,6 +99,7 @@ def scores(study: Study) -> pd.DataFrame:
                             "metric": metric,
                             "primary": metric == entry["primary"],
                             "higher_is_better": study.higher_is_better(benchmark),
+                            "protocol": file.get("protocol"),
                             "remarks": study.remarks([benchmark]),
                         }
                         | {key: value.get(key) for key in ("value", "stderr", "low", "high")}
@@ -111,10 +114,14 @@ def scores(study: Study) -> pd.DataFrame:
 
 def _axes(study: Study, model: str, id: str) -> dict:
     if id == DENSE:
-        entry = {"method": "none", "calibration": NO_CALIBRATION, "calibration_size": None}
-        return entry | {"domain": None, "sparsity": None, "seed": None}
+        entry = {"method": "none", "calibration": NO_CALIBRATION, "pruned_fraction": 0.0}
+        return dict.fromkeys(AXES) | entry
     entry = study.submodels(model)[id] | asdict(study.setting(study.submodels(model)[id]))
-    return {key: entry[key] for key in ("method", "calibration", "calibration_size", "domain", "sparsity", "seed")}
+    entry |= {"pruned_fraction": pruned_fraction(entry["sparsity"])}
+    return {key: entry[key] for key in AXES}
+
+
+AXES = ("method", "calibration", "calibration_size", "rows", "domain", "sparsity", "pruned_fraction", "seed")
 
 
 def show_scores(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +146,7 @@ def show_scores(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_remarks(shown: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """A column of remarks, if there are any."""
-    remarks = frame["remarks"].fillna("")
+    remarks = frame["remarks"].astype(object).fillna("")
     return shown.assign(remarks=remarks) if remarks.any() else shown
 
 
