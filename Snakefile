@@ -15,6 +15,7 @@ include: "workflow/rules/calibration.smk"
 include: "workflow/rules/pruning.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/planning.smk"
 
 
 onstart:
@@ -26,4 +27,4 @@ rule all:
     default_target: True
     input:
         layout.REPORT,
-        get_exports(),
+        GRID.exports(),

@@ -56,6 +56,22 @@ TABLE_NAMES = (
 FIGURES = "results/figures"
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
 REPORT = "results/report/index.html"
+PLAN = "results/plan"
+TIMINGS = {  # what finished jobs took, by rule
+    "world": "results/timings/world.tsv",
+    "train_base_model": "results/timings/base_models/{model}.tsv",
+    "calibrate": "results/timings/calibration/{model}/{calibration}.tsv",
+    "prune": "results/timings/pruning/{model}/{submodel}.tsv",
+    "export": "results/timings/export/{model}/{submodel}.tsv",
+    "contamination": "results/timings/contamination/{model}.tsv",
+    "generate": "results/timings/generation/{model}/{submodel}.tsv",
+    "execute": "results/timings/execution/{model}/{submodel}/{benchmark}.tsv",
+    "score": "results/timings/scores/{model}/{benchmark}.tsv",
+    "overlap": "results/timings/overlap/{model}.tsv",
+    "tabulate": "results/timings/tables.tsv",
+    "figures": "results/timings/figures.tsv",
+    "report": "results/timings/report.tsv",
+}
 MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model")  # of what decides a base model's numbers and prompts
 # Downloads live outside results/, so that deleting results/ does not cost them.
 FETCHED_MODEL = "resources/fetched/models/{model}"
@@ -198,6 +214,15 @@ class Expansion:
         """What makes the items of those rows."""
         local = self.grid.sources.get(benchmark)
         return (isinstance(local, LocalRows) and local.adapter) or self.benchmarks[benchmark].adapter
+
+    def synonyms(self, benchmark: str) -> str:
+        """METEOR's synonyms, for benchmarks that METEOR scores."""
+        return self.grid.evaluation.synonyms if self.benchmarks[benchmark].takes_synonyms else "none"
+
+    def exports(self) -> list[str]:
+        """The checkpoints that the grid asks for."""
+        names = (name.split("/") for name in self.grid.export)
+        return [f"{CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]
 
     def components(self, name: str) -> dict[str, CalibrationSet]:
         """The components of a mix by name; nothing for any other calibration set."""
