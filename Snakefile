@@ -27,4 +27,9 @@ rule all:
     default_target: True
     input:
         layout.REPORT,
-        GRID.exports(),
+        get_kept(),
+
+
+rule fetch:
+    input:
+        GRID.fetched(),

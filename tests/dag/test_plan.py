@@ -23,7 +23,7 @@ SMALL = {
     ],
     "benchmarks": ["tiny_python", "tiny_math", "humaneval", "gsm8k", "wmt14_en_fr", "openbookqa"],
     "sources": {"openbookqa": "fixture"},
-    "export": ["tiny-llama/wanda-python-0.50-s0"],
+    "keep": ["tiny-llama/wanda-python-0.50-s0"],
 }
 HUB = {
     "name": "hub",

@@ -33,7 +33,7 @@ GRID = {
     "benchmarks": ["humaneval", "gsm8k", "wmt14_en_fr", "wikitext2"],
     "pruning": {"device": "cuda"},
     "evaluation": {"device": "cuda", "dtype": "bfloat16", "batch_size": "auto"},
-    "export": ["codellama-7b-instruct/wanda-c4-0.50-s0"],
+    "keep": ["codellama-7b-instruct/wanda-c4-0.50-s0"],
 }
 
 

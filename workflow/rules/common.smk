@@ -169,6 +169,9 @@ def get_weights(wildcards):
 
 
 def get_evaluated_weights(wildcards):
+    """The weights behind the scores; those of executed samples are behind the executions already."""
+    if GRID.benchmarks[wildcards.benchmark].is_code:
+        return []
     return [file for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
 
 
@@ -247,11 +250,12 @@ def get_limit():
 
 
 def get_synonyms(wildcards):
-    return GRID.synonyms(wildcards.benchmark)
+    """METEOR's synonyms, for benchmarks that METEOR scores."""
+    return "wordnet" if GRID.takes_wordnet(wildcards.benchmark) else "none"
 
 
 def get_wordnet(wildcards):
-    return layout.FETCHED_WORDNET_MANIFEST if get_synonyms(wildcards) == "wordnet" else []
+    return layout.FETCHED_WORDNET_MANIFEST if GRID.takes_wordnet(wildcards.benchmark) else []
 
 
 def get_submodel_dirs(wildcards):
@@ -282,3 +286,9 @@ def get_tables_dir(wildcards, input):
 
 def get_figures_dir(wildcards, input):
     return str(Path(input.figures[0]).parent)
+
+
+def get_kept():
+    """The checkpoints that the grid asks for."""
+    names = (name.split("/") for name in GRID.kept)
+    return [f"{layout.CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]

@@ -7,6 +7,7 @@ and one score file for each base model and benchmark.
 
 localrules:
     benchmark_settings,
+    questions,
     fetch_benchmark,
     fetch_wordnet,
 
@@ -84,6 +85,21 @@ rule benchmark_settings:
         "printf '%s\\n' {params.settings:q} > {output} 2> {log}"
 
 
+rule questions:
+    """Sum up all that a base model is asked: one input of each of its sub-models instead of two a benchmark."""
+    input:
+        questions=[GRID.items(name) for name in GRID.benchmarks],
+        settings=expand(layout.SETTINGS, benchmark=GRID.benchmarks, allow_missing=True),
+    output:
+        layout.QUESTIONS,
+    log:
+        "results/logs/benchmark_items/{model}/questions.log",
+    conda:
+        "../../envs/submodels.yaml"
+    shell:
+        "sha256sum {input} > {output} 2> {log}"
+
+
 rule contamination:
     """Compare the calibration rows behind the scores with the benchmarks' items: what was seen gives no score.
 
@@ -124,8 +140,7 @@ rule generate:
         model=get_model,
         weights=get_weights,
         contamination=ancient(layout.CONTAMINATION),
-        questions=[GRID.items(name) for name in GRID.benchmarks],
-        settings=expand(layout.SETTINGS, benchmark=GRID.benchmarks, allow_missing=True),
+        questions=layout.QUESTIONS,
     output:
         marker=layout.GENERATED,
     log:

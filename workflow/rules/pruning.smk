@@ -1,7 +1,7 @@
 """Pruning.
 
 Inputs: a base model and its calibration windows. Outputs: for each sub-model packed masks and a manifest; ordinary
-checkpoints of the sub-models that the grid exports.
+checkpoints of the sub-models that the grid keeps.
 """
 
 

@@ -426,6 +426,27 @@ def schema(out: Annotated[Path, typer.Option(help="JSON file to write.")]):
 
 
 @app.command()
+def shape(
+    hub: Annotated[str, typer.Option(help="Hub repository; of it, config.json alone is read.")],
+    revision: Annotated[str, typer.Option(help="Commit, whole or abbreviated, or a branch.")],
+):
+    """Print what resources/models.yaml says of a Hub model: its whole commit and its shape."""
+    import tempfile
+
+    import yaml
+    from transformers import AutoConfig
+
+    from submodels.fetch import fetch_config
+    from submodels.pruning.shape import find_shape
+
+    with tempfile.TemporaryDirectory() as directory:
+        commit = fetch_config(hub, revision, Path(directory))
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    found = find_shape(config, f"{hub}@{revision}").model_dump()
+    print(yaml.safe_dump({"hub": hub, "revision": commit, "shape": found}, sort_keys=False), end="")
+
+
+@app.command()
 def fetch_model(
     hub: Annotated[str, typer.Option(help="Hub repository.")],
     revision: Annotated[str, typer.Option(help="Commit.")],

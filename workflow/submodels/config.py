@@ -4,6 +4,7 @@
 (file, key, value, what is valid) before any job starts. Imports stay light: every cluster job parses this again.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -213,8 +214,8 @@ class Grid(Strict):
     calibration: Calibration = Calibration()
     pruning: Pruning = Pruning()
     evaluation: Evaluation = Evaluation()
-    export: Annotated[list[str], Unique] = Field(
-        [], description="`<base model>/<sub-model>` to write as ordinary checkpoints"
+    keep: Annotated[list[str], Unique] = Field(
+        [], description="sub-models to write as ordinary checkpoints too: `<base model>/<sub-model>`, `*` for any text"
     )
     models: dict[Name, BaseModelSpec] = Field({}, description="base models of your own, beside resources/models.yaml")
     calibration_sets: dict[Name, CalibrationSet] = Field(
@@ -227,13 +228,19 @@ class Registries:
 
     def __init__(self, grid: Grid):
         self.models = _extend("models", load_models(), grid.models)
-        self.calibration_sets = _extend("calibration_sets", load_calibration_sets(), grid.calibration_sets)
+        self.calibration_sets = _extend("calibration_sets", _shipped_sets(), grid.calibration_sets)
 
 
+@cache
 def load_models() -> dict[str, BaseModelSpec]:
     """The base models that ship in resources/models.yaml."""
     path = resource("models.yaml")
     return {name: parse(BaseModelSpec, entry, f"{path}: {name}") for name, entry in files.read_yaml(path).items()}
+
+
+@cache
+def _shipped_sets() -> dict[str, CalibrationSet]:
+    return load_calibration_sets()
 
 
 def _extend(key: str, shipped: dict, own: dict) -> dict:

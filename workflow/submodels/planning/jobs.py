@@ -47,7 +47,9 @@ def find_jobs(grid: Expansion) -> list[Job]:
 
 def targets(grid: Expansion) -> list[str]:
     """The files that `all` asks for."""
-    return [layout.REPORT, *grid.exports()]
+    names = (name.split("/") for name in grid.kept)
+    kept = [f"{layout.CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]
+    return [layout.REPORT, *kept]
 
 
 def left(jobs: list[Job], wanted: list[str]) -> list[Job]:
@@ -150,11 +152,12 @@ def _jobs_of(grid: Expansion, model: str) -> Iterator[Job]:
     )
     for name, file in settings.items():
         yield Job("benchmark_settings", (file,), wildcards=(*of_model, ("benchmark", name)))
+    asked = layout.QUESTIONS.format(model=model)
+    yield Job("questions", (asked,), (*questions, *settings.values()), wildcards=of_model)
     for id in grid.evaluated(model):
         weights, wildcards = grid.weights(model, id), (*of_model, ("submodel", id))
         marker = layout.GENERATED.format(model=model, submodel=id)
-        inputs = (*base, *weights, *questions, *settings.values())
-        yield Job("generate", (marker,), inputs, (contamination,), wildcards)
+        yield Job("generate", (marker,), (*base, *weights, asked), (contamination,), wildcards)
         for name, task in grid.benchmarks.items():
             if task.is_code:
                 output = grid.samples(model, id, name)
@@ -163,12 +166,12 @@ def _jobs_of(grid: Expansion, model: str) -> Iterator[Job]:
     weights = [file for id in grid.evaluated(model) for file in grid.weights(model, id)]
     markers = tuple(layout.GENERATED.format(model=model, submodel=id) for id in grid.evaluated(model))
     for name, task in grid.benchmarks.items():
-        samples = tuple(grid.samples(model, id, name) for id in grid.evaluated(model)) if task.is_code else ()
-        wordnet = (layout.FETCHED_WORDNET_MANIFEST,) if grid.synonyms(name) == "wordnet" else ()
+        behind = [grid.samples(model, id, name) for id in grid.evaluated(model)] if task.is_code else weights
+        wordnet = (layout.FETCHED_WORDNET_MANIFEST,) if grid.takes_wordnet(name) else ()
         yield Job(
             "score",
             (layout.SCORES.format(model=model, benchmark=name),),
-            (*samples, *weights, grid.items(name), settings[name], *wordnet),
+            (*behind, grid.items(name), settings[name], *wordnet),
             (contamination, *(() if task.is_code else markers)),
             (*of_model, ("benchmark", name)),
         )

@@ -244,6 +244,7 @@ RULES: dict[str, Callable[..., Cost]] = {
     "overlap": _overlap,
     "benchmark_items": _benchmark_items,
     "benchmark_settings": _light,
+    "questions": _light,
     "contamination": _contamination,
     "generate": _generate,
     "execute": _execute,
