@@ -182,7 +182,7 @@ def test_sizes_in_words(value, text):
 def test_shares_in_words():
     disk = Disk(base_models=50, submodels=6, checkpoints=100, samples=3, plain_samples=12, rest=1)
     assert show.disk_shares(disk).startswith(
-        "With masks against full checkpoints: sub-models alone 6.0%, base models and all else included 39.0%."
+        "With masks against full checkpoints: sub-models alone 6.00%, base models and all else included 38.96%."
     )
 
 

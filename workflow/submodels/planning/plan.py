@@ -10,7 +10,7 @@ from submodels.planning.hardware import Hardware, read_hardware
 from submodels.planning.jobs import Job, find_jobs, left, targets
 from submodels.planning.model import Disk, Plan, Row
 from submodels.planning.timings import Fit, fit_kinds, read_timing
-from submodels.planning.work import UNKNOWN_SIZE, Work
+from submodels.planning.work import RULES, UNKNOWN_SIZE, Work
 
 HOUR, GB = 3600, 1e9
 
@@ -62,7 +62,8 @@ def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "
     total = Row("total")
     for row in rows.values():
         total.add(row)
-    return Plan(grid.grid.name, list(rows.values()), total, disk, assumptions(work, source, fits, measured_memory))
+    in_order = [rows[rule] for rule in RULES if rule in rows]
+    return Plan(grid.grid.name, in_order, total, disk, assumptions(work, source, fits, measured_memory))
 
 
 def kind(work: Work, job: Job) -> str:

@@ -68,7 +68,7 @@ def disk_shares(disk: Disk) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}%"
+    return f"{100 * part / whole:.2f}%"
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

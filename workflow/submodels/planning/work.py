@@ -107,9 +107,10 @@ class Work:
             return 0
         return size.rows or math.ceil(size.tokens / self.grid.grid.calibration.seqlen)
 
-    def download(self, name: str) -> float:
+    def download(self, name: str, kind: str) -> float:
+        """Bytes of a data set by its name, or what those of its kind have."""
         sizes = self.hardware.files.downloads
-        return sizes.get(name, sizes["default"])
+        return sizes.get(name, sizes[kind])
 
     def kept(self, submodel: layout.Submodel) -> float:
         pattern = patterns.parse(submodel.sparsity)
@@ -129,12 +130,16 @@ def _fetch_base_model(work: Work, model: str) -> Cost:
     return costs.fetch(costs.checkpoint_bytes(work.shape(model), work.hardware), hardware=work.hardware)
 
 
-def _fetch_data(work: Work, set: str = "", benchmark: str = "") -> Cost:
-    return costs.fetch(work.download(set or benchmark), hardware=work.hardware)
+def _fetch_calibration_set(work: Work, set: str) -> Cost:
+    return costs.fetch(work.download(set, "calibration_set"), hardware=work.hardware)
+
+
+def _fetch_benchmark(work: Work, benchmark: str) -> Cost:
+    return costs.fetch(work.download(benchmark, "benchmark"), hardware=work.hardware)
 
 
 def _fetch_wordnet(work: Work) -> Cost:
-    return costs.fetch(work.download("wordnet"), hardware=work.hardware)
+    return costs.fetch(work.download("wordnet", "wordnet"), hardware=work.hardware)
 
 
 def _calibrate(work: Work, model: str, calibration: str) -> Cost:
@@ -231,13 +236,13 @@ def _page(work: Work) -> Cost:
     return costs.light(work.hardware, work=cells * work.hardware.analysis.cell_seconds, product=product)
 
 
-RULES: dict[str, Callable[..., Cost]] = {
+RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show them
+    "fetch_base_model": _fetch_base_model,
+    "fetch_calibration_set": _fetch_calibration_set,
+    "fetch_benchmark": _fetch_benchmark,
+    "fetch_wordnet": _fetch_wordnet,
     "world": _world,
     "train_base_model": _train,
-    "fetch_base_model": _fetch_base_model,
-    "fetch_calibration_set": _fetch_data,
-    "fetch_benchmark": _fetch_data,
-    "fetch_wordnet": _fetch_wordnet,
     "calibrate": _calibrate,
     "prune": _prune,
     "export": _export,
