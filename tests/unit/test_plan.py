@@ -197,6 +197,13 @@ def test_text_csv_and_page(monkeypatch, tmp_path, capsys):
     assert total["rule"] == "total"
     assert int(total["jobs"]) == sum(int(row["jobs"]) for row in rows) == len(find_jobs(expand()))
     assert float(total["gpu_hours"]) == pytest.approx(sum(float(row["gpu_hours"]) for row in rows), abs=1e-4)
+    assert float(total["disk"]) == pytest.approx(sum(float(row["disk"]) for row in rows))
+    assert float(total["disk_peak"]) - float(total["disk"]) == pytest.approx(
+        max(float(row["disk_peak"]) - float(row["disk"]) for row in rows)
+    )
+    pruned = next(row for row in rows if row["rule"] == "prune")
+    saved = float(pruned["disk_with_checkpoints"]) - float(pruned["disk"])
+    assert float(total["disk_with_checkpoints"]) - float(total["disk"]) == pytest.approx(saved)
     assert float(total["memory"]) == max(float(row["memory"]) for row in rows)
     for row in rows:
         assert f"\n{row['rule']} " in said

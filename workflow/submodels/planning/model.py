@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 @dataclass
 class Row:
-    """What the jobs of a rule take: jobs left to run and done, hours of those left, the largest job's request, disk of
-    all (done or not) and of those left. Hours of cores and GPUs that are reserved; memory and disk in bytes.
+    """What the jobs of a rule take: jobs left to run and done, hours of those left, the largest job's request. Disk of
+    all, done or not: at the end, at its peak, as it would be with full checkpoints, and what is still to come. Hours
+    of cores and GPUs that are reserved; memory and disk in bytes.
     """
 
     rule: str
@@ -17,10 +18,12 @@ class Row:
     memory: float = 0.0
     gpu_memory: float = 0.0
     disk: float = 0.0
+    disk_peak: float = 0.0
+    disk_with_checkpoints: float = 0.0
     disk_left: float = 0.0
 
     def add(self, other: "Row") -> None:
-        for name in ("jobs", "done", "gpu_hours", "cpu_hours", "disk", "disk_left"):
+        for name in ("jobs", "done", "gpu_hours", "cpu_hours", "disk", "disk_with_checkpoints", "disk_left"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("memory", "gpu_memory"):
             setattr(self, name, max(getattr(self, name), getattr(other, name)))

@@ -43,6 +43,7 @@ def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "
                 memory=work.memory_mb(job.rule, **dict(job.wildcards)) * 1e6 if runs else 0,
                 gpu_memory=cost.device_memory if runs else 0,
                 disk=product,
+                disk_with_checkpoints=cost.plain if job.rule == "prune" else product,
                 disk_left=product if runs else 0,
             )
         )
@@ -58,9 +59,11 @@ def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "
         else:
             disk.rest += product
     at_once = work.hardware.parallel_jobs
-    disk.temporary = max(sum(sorted(sizes)[-at_once:]) for sizes in temporary.values())
-    total = Row("total")
+    at_work = {rule: sum(sorted(sizes)[-at_once:]) for rule, sizes in temporary.items()}
+    disk.temporary = max(at_work.values())
+    total = Row("total", disk_peak=disk.peak)
     for row in rows.values():
+        row.disk_peak = row.disk + at_work[row.rule]
         total.add(row)
     in_order = [rows[rule] for rule in RULES if rule in rows]
     return Plan(grid.grid.name, in_order, total, disk, assumptions(work, source, fits, measured_memory))

@@ -8,7 +8,7 @@ from submodels import files
 from submodels.planning.model import Disk, Plan, Row
 
 GB = 1e9
-HEAD = ("rule", "jobs", "done", "GPU hours", "CPU hours", "memory", "GPU memory", "disk", "of it to come")
+HEAD = ("rule", "jobs", "done", "GPU hours", "CPU hours", "memory", "GPU memory", "disk", "at peak", "to come")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -22,6 +22,7 @@ def cells(row: Row) -> tuple[str, ...]:
         size(row.memory),
         size(row.gpu_memory),
         size(row.disk),
+        size(row.disk_peak),
         size(row.disk_left),
     )
 

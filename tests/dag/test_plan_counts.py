@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 import yaml
-from dag import finish, planned, snakemake
+from dag import clone, finish, planned, snakemake
 
 from submodels.config import read_grid
-from submodels.grid import Expansion
+from submodels.grid import TIMINGS, Expansion
 from submodels.planning.jobs import find_jobs, left, targets
+from submodels.planning.work import Work
 
 SMALL = {
     "name": "small",
@@ -120,3 +121,34 @@ def test_the_rule_prints_and_always_runs(tmp_path):
     assert rows[-1]["rule"] == "total"
     assert (tmp_path / "results/plan/plan.html").is_file()
     assert (tmp_path / "results/logs/plan.log").read_text(encoding="utf-8").startswith("Plan of hub")
+
+
+def test_rules_ask_for_what_the_plan_says(tmp_path, monkeypatch):
+    path = write(tmp_path, HUB)
+    monkeypatch.chdir(tmp_path)
+    work = Work(Expansion(read_grid(path), str(path)))
+    printed = snakemake(tmp_path, "--configfile", str(path), "--cores", "1", "--dry-run").stdout
+    found = {}
+    for block in re.split(r"\n(?=(?:local)?rule )", printed):
+        if (rule := re.match(r"rule (\w+):", block)) and (asked := re.search(r"resources: (.*mem_mb.*)", block)):
+            wildcards = re.search(r"wildcards: (.*)", block)
+            key = tuple(tuple(one.split("=")) for one in wildcards[1].split(", ")) if wildcards else ()
+            found[rule[1], key] = dict(one.split("=") for one in asked[1].split(", "))
+    assert {rule for rule, _ in found} == {*TIMINGS, "benchmark_items"} - {"train_base_model", "export"}
+    for (rule, key), asked in found.items():
+        assert int(asked["mem_mb"]) == work.memory_mb(rule, **dict(key))
+        assert int(asked["runtime"]) == work.minutes(rule, **dict(key))
+        assert int(asked.get("gpu", 0)) == work.gpus(rule)
+    assert sum(int(asked.get("gpu", 0)) for asked in found.values()) == sum(
+        count for rule, count in planned_here(path, tmp_path, monkeypatch).items() if rule in ("prune", "generate")
+    )
+
+
+def test_other_figures_rerun_nothing(finished, tmp_path):
+    """Requests are no parameters."""
+    workflow = clone(tmp_path / "clone")
+    figures = workflow / "resources/hardware.yaml"
+    text = figures.read_text(encoding="utf-8")
+    figures.write_text(text.replace("requests: {memory: 1.4", "requests: {memory: 9.9"), encoding="utf-8")
+    assert figures.read_text(encoding="utf-8") != text
+    assert planned(finished, "--configfile", str(finished / "grid.yaml"), workflow=workflow) == {}
