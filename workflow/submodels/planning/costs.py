@@ -36,7 +36,8 @@ class Cost:
 
 def checkpoint_bytes(shape: ModelShape, hardware: Hardware) -> float:
     """A Hugging Face directory: weights, tokenizer, manifest."""
-    return shape.parameters * DTYPE_BYTES[shape.dtype] + hardware.files.tokenizer
+    tokenizer = shape.vocabulary * hardware.files.piece_bytes
+    return shape.parameters * DTYPE_BYTES[shape.dtype] + tokenizer + hardware.files.manifest_bytes
 
 
 def mask_bytes(shape: ModelShape, kept: float, *, values: bool, hardware: Hardware) -> float:

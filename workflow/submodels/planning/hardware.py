@@ -66,20 +66,25 @@ class AnalysisFigures(Strict):
     cell_seconds: Amount
 
 
+class Page(Strict):
+    model: Amount
+    cell: Amount
+
+
 class FileFigures(Strict):
     token_bytes: Amount
     line_bytes: Amount
     compression: Rate
-    tokenizer: Amount
+    piece_bytes: Amount
     log_bytes: Amount
     manifest_bytes: Amount
+    settings_bytes: Amount
     parameter_bytes: Amount
     matrices: Rate
     pair_bytes: Amount
     item_score_bytes: Amount
     score_bytes: Amount
-    page_bytes: Amount
-    cell_bytes: Amount
+    pages: dict[str, Page]
     world_bytes: Amount
     item_bytes: Amount
     downloads: dict[str, Amount]

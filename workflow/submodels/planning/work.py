@@ -177,14 +177,14 @@ def _benchmark_items(work: Work, benchmark: str) -> Cost:
 
 
 def _light(work: Work, **wildcards: str) -> Cost:
-    return costs.light(work.hardware, product=work.hardware.files.manifest_bytes)
+    return costs.light(work.hardware, product=work.hardware.files.settings_bytes)
 
 
 def _contamination(work: Work, model: str) -> Cost:
     rows = sum(work.windows(work.grid.draws()[draw]) for draw in work.grid.evaluated_draws(model))
     items = sum(work.items(benchmark) for benchmark in work.grid.benchmarks)
-    product = len(work.grid.benchmarks) * work.hardware.files.manifest_bytes
-    return costs.light(work.hardware, work=(rows + items) / work.hardware.analysis.searched, product=product)
+    seconds = (rows + items) / work.hardware.analysis.searched
+    return costs.light(work.hardware, work=seconds, product=work.hardware.files.manifest_bytes)
 
 
 def _generate(work: Work, model: str, submodel: str) -> Cost:
@@ -228,12 +228,16 @@ def _overlap(work: Work, model: str) -> Cost:
     return costs.overlap(work.shape(model), len(work.grid.submodels(model)), work.hardware)
 
 
-def _page(work: Work) -> Cost:
-    """Tables, figures or the report: a third of what they take together."""
-    cells = len(work.grid.benchmarks) * sum(len(work.grid.evaluated(model)) for model in work.grid.models)
-    figures = work.hardware.files
-    product = (figures.page_bytes + cells * figures.cell_bytes) / 3
-    return costs.light(work.hardware, work=cells * work.hardware.analysis.cell_seconds, product=product)
+def _page(rule: str) -> Callable[[Work], Cost]:
+    """Tables, figures or the report."""
+
+    def cost(work: Work) -> Cost:
+        models, page = work.grid.models, work.hardware.files.pages[rule]
+        cells = len(work.grid.benchmarks) * sum(len(work.grid.evaluated(model)) for model in models)
+        seconds = cells * work.hardware.analysis.cell_seconds
+        return costs.light(work.hardware, work=seconds, product=len(models) * page.model + cells * page.cell)
+
+    return cost
 
 
 RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show them
@@ -255,9 +259,9 @@ RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show
     "execute": _execute,
     "score": _score,
     "describe": _light,
-    "tabulate": _page,
-    "figures": _page,
-    "report": _page,
+    "tabulate": _page("tabulate"),
+    "figures": _page("figures"),
+    "report": _page("report"),
 }
 
 
