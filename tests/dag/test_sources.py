@@ -94,5 +94,6 @@ def test_another_revision_of_a_hub_benchmark_scores_no_other(project, tmp_path):
     assert path.read_text(encoding="utf-8") != text
     jobs = planned(project, "--configfile", str(project / "grid.yaml"), workflow=tmp_path / "copy")
     assert jobs == ALWAYS | {
-        "fetch_benchmark": 1, "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "score": 1,
+        "fetch_benchmark": 1, "benchmark_items": 1, "benchmark_settings": 1, "contamination": 1, "questions": 1,
+        "generate": 2, "score": 1,
     }  # fmt: skip

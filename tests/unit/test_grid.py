@@ -125,6 +125,16 @@ def test_keeping_no_sub_model_is_refused():
         expand(keep=["tiny-llama/dense"])
 
 
+def test_sub_models_are_kept_by_name_and_by_pattern():
+    ids = {model: set(expand().submodels(model)) for model in ("tiny-llama", "tiny-gemma")}
+    assert expand(keep=[]).kept == []
+    assert expand(keep=["tiny-gemma/magnitude-none-0.50-s0"]).kept == ["tiny-gemma/magnitude-none-0.50-s0"]
+    assert set(expand(keep=["tiny-llama/*"]).kept) == {f"tiny-llama/{id}" for id in ids["tiny-llama"]}
+    assert set(expand(keep=["*/wanda-*"]).kept) == {
+        f"{model}/{id}" for model in ids for id in ids[model] if id.startswith("wanda-")
+    }
+
+
 def test_code_is_scored_on_executions_and_the_rest_on_generations():
     grid = expand()
     assert grid.samples("tiny-llama", "dense", "tiny_python").startswith("results/executions/")
