@@ -18,6 +18,7 @@ include: "workflow/rules/calibration.smk"
 include: "workflow/rules/pruning.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/planning.smk"
 
 
 onstart:

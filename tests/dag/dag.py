@@ -53,14 +53,15 @@ def planned(directory: Path, *arguments: str, workflow: Path = ROOT) -> dict[str
 def finish(directory: Path, *arguments: str) -> None:
     """Make a finished tree without running a job: every output as a stand-in file, recorded as up to date."""
     summary = snakemake(directory, *arguments, "--cores", "1", "--summary").stdout
-    for line in summary.splitlines():
-        path = directory / line.split("\t")[0]
-        if line.startswith(("results/", "resources/")):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.suffix:
-                path.mkdir(exist_ok=True)
-            elif not path.exists():
-                path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
+    lines = [line.split("\t")[0] for line in summary.splitlines() if line.startswith(("results/", "resources/"))]
+    outputs = [directory / line for line in lines]
+    directories = {parent for path in outputs for parent in path.parents}
+    for path in outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.suffix or path in directories:
+            path.mkdir(exist_ok=True)
+        elif not path.exists():
+            path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
     snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall")
     for path in [*directory.iterdir(), *(directory / "results").rglob("*")]:
         os.utime(path, (_FINISHED, _FINISHED))

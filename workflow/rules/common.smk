@@ -17,6 +17,7 @@ from submodels.errors import SubmodelsError
 from submodels.evaluation.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
 from submodels.files import fingerprint
+from submodels.planning.work import Work
 from submodels.pruning.methods import METHODS
 from submodels.world import corpus
 
@@ -36,6 +37,7 @@ except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
 
 DRAWS = GRID.draws()
+WORK = Work(GRID)
 LANGUAGES = {task.language for task in GRID.benchmarks.values()} - {None}
 MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() if name in LANGUAGES}
 
@@ -147,9 +149,14 @@ def get_hub_source(wildcards):
     return GRID.registries.calibration_sets[wildcards.set].source.model_dump_json(exclude_defaults=True)
 
 
-def gpus(device):
-    """How many GPUs a job on this device asks for."""
-    return int(device.startswith("cuda"))
+def get_mem_mb(wildcards, attempt, rulename):
+    """What a job asks for, by the sizes of its model and of its work; more on each attempt."""
+    return WORK.memory_mb(rulename, attempt, **dict(wildcards))
+
+
+def get_runtime(wildcards, attempt, rulename):
+    """The minutes it asks for."""
+    return WORK.minutes(rulename, attempt, **dict(wildcards))
 
 
 def get_masks(wildcards):

@@ -55,6 +55,16 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
     return pairs
 
 
+def _expand(grid: str):
+    """A grid file, or a grid as JSON, validated and expanded."""
+    from submodels import config
+    from submodels.grid import Expansion
+
+    if grid.startswith("{"):
+        return Expansion(config.check_grid(json.loads(grid), "the grid"), "the grid")
+    return Expansion(config.read_grid(grid), grid)
+
+
 @app.command()
 def world(out: Directory, seed: Seed = 0):
     """Write the tiny world: corpus, calibration pools, benchmarks."""
@@ -309,11 +319,9 @@ def describe(
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
 ):
     """Expand a grid: its sub-models, benchmarks and settings as data."""
-    from submodels import config, files
-    from submodels.grid import Expansion
+    from submodels import files
 
-    valid = config.check_grid(json.loads(grid), "--grid") if grid.startswith("{") else config.read_grid(grid)
-    files.write_json(out, Expansion(valid, "--grid").describe())
+    files.write_json(out, _expand(grid).describe())
 
 
 @app.command()
@@ -367,6 +375,20 @@ def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("con
         print(f"sandbox {sandbox}: {fault or 'works'}")
     for language, hint in missing_toolchains().items():
         print(f"{language}: {hint}")
+
+
+@app.command()
+def plan(
+    config: Annotated[str, typer.Option(help="A grid file, or a grid as JSON.")] = "config.yaml",
+    hardware: Annotated[
+        Path | None, typer.Option(help="Figures to assume; resources/hardware.yaml by default.")
+    ] = None,
+    out: Directory = Path("results/plan"),
+):
+    """Say what a grid takes, before it is paid for: jobs, hours, memory, disk."""
+    from submodels.planning.plan import plan
+
+    plan(_expand(config), out, hardware)
 
 
 @app.command()

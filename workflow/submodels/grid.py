@@ -58,6 +58,22 @@ TABLE_NAMES = (
 FIGURES = "results/figures"
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
 REPORT = "results/report/index.html"
+PLAN = "results/plan"
+TIMINGS = {  # what finished jobs took, by rule
+    "world": "results/timings/world.tsv",
+    "train_base_model": "results/timings/base_models/{model}.tsv",
+    "calibrate": "results/timings/calibration/{model}/{calibration}.tsv",
+    "prune": "results/timings/pruning/{model}/{submodel}.tsv",
+    "export": "results/timings/export/{model}/{submodel}.tsv",
+    "contamination": "results/timings/contamination/{model}.tsv",
+    "generate": "results/timings/generation/{model}/{submodel}.tsv",
+    "execute": "results/timings/execution/{model}/{submodel}/{benchmark}.tsv",
+    "score": "results/timings/scores/{model}/{benchmark}.tsv",
+    "overlap": "results/timings/overlap/{model}.tsv",
+    "tabulate": "results/timings/tables.tsv",
+    "figures": "results/timings/figures.tsv",
+    "report": "results/timings/report.tsv",
+}
 MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model")  # of what decides a base model's numbers and prompts
 # Downloads live outside results/, so that deleting results/ does not cost them.
 FETCHED_MODEL = "resources/fetched/models/{model}"
