@@ -87,6 +87,7 @@ class Job(NamedTuple):
     state: str
     partition: str
     node: str
+    memory: str
     directory: str
     comment: str
 
@@ -151,7 +152,7 @@ class Cluster:
 
     def jobs(self, directory: Path | None = None, states: str = "all") -> list[Job]:
         """Jobs in these states, of the runs in a directory, by their submission; finished ones are not forgotten."""
-        lines = _output("squeue", "--noheader", f"--states={states}", "--sort=i", "--format=%i|%T|%P|%N|%Z|%k")
+        lines = _output("squeue", "--noheader", f"--states={states}", "--sort=i", "--format=%i|%T|%P|%N|%m|%Z|%k")
         jobs = [Job(*line.split("|")) for line in lines.splitlines()]
         return [job for job in jobs if directory is None or job.directory == str(directory)]
 

@@ -129,6 +129,8 @@ def test_jobs_that_fail_in_every_way_are_repeated_and_no_others(disturbed, clust
     for comment in lost:
         expected.setdefault(comment, []).append("NODE_FAIL")
     assert f"rule_generate_wildcards_{MODEL}_dense" in lost
+    memory = [int(job.memory.removesuffix("M")) for job in disturbed.jobs() if job.comment == prune(MAGNITUDE)]
+    assert memory[0] < memory[1]
     assert "Exceeded job memory limit" in disturbed.slurm_said(prune(MAGNITUDE))
     assert disturbed.ends() == {comment: [*expected.get(comment, []), "COMPLETED"] for comment in disturbed.ends()}
     assert disturbed.ends().keys() > expected.keys()
