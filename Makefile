@@ -14,10 +14,14 @@ test: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest -m "not slow and not real_data"
+	$(BIN)/pytest -m "not slow and not real_data and not slurm"
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m "slow or real_data" --durations=5
+
+# Through a Slurm of its own, as root: apt-get install slurmctld slurmd slurm-client munge
+test-slurm: .venv/installed
+	$(BIN)/pytest -m slurm --durations=5
 
 .venv/installed: envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -27,4 +31,4 @@ test-slow: .venv/installed
 	$(BIN)/python -m compileall -q workflow
 	touch $@
 
-.PHONY: demo test test-slow
+.PHONY: demo test test-slow test-slurm

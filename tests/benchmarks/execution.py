@@ -18,6 +18,7 @@ from submodels import files
 from submodels.evaluation.adapters import humaneval_x
 from submodels.evaluation.execute import execute
 from submodels.evaluation.runners import find_tools, language_runner, missing_toolchain
+from submodels.evaluation.sandbox.inside.java_compiler import LAUNCHER
 
 CORES = 2
 TIMEOUT = 10.0
@@ -156,7 +157,7 @@ def compile_and_run(language: str, place: Path) -> int:
 
     def passes(row: dict) -> bool:
         job = runner.job(by_task[row["task_id"]], row["completion"], "nonce", tools, TIMEOUT, MEMORY_MB)
-        commands = [step["command"] for step in job["steps"]]
+        commands = [[word for word in step["command"] if word != LAUNCHER] for step in job["steps"]]
         texts = dict(job["files"])
         if job["java"]:
             texts["Main.java"] = job["java"]
@@ -165,7 +166,7 @@ def compile_and_run(language: str, place: Path) -> int:
             for name, text in texts.items():
                 Path(directory, name).write_text(text, encoding="utf-8")
             for command in commands:
-                done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+                done = subprocess.run(command, cwd=directory, input="", capture_output=True, text=True)
                 if done.returncode:
                     return False
         return done.stdout.rstrip().endswith("nonce")

@@ -2,22 +2,40 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _FINISHED = 1_700_000_000  # when everything in a finished tree was made
 
 
+def clone(to: Path) -> Path:
+    """What a fresh clone holds of the workflow: nothing fetched, nothing made."""
+    to.mkdir(parents=True)
+    for name in ("Snakefile", "config.yaml", "workflow", "resources", "envs", "profiles"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("fetched", "__pycache__"))
+        else:
+            shutil.copy(ROOT / name, to / name)
+    shutil.copy(ROOT / "slurm", to / "slurm", follow_symlinks=False)
+    return to
+
+
 def snakemake(
-    directory: Path, *arguments: str, check: bool = True, workflow: Path = ROOT
+    directory: Path,
+    *arguments: str,
+    check: bool = True,
+    workflow: Path = ROOT,
+    environment: Mapping[str, str] = os.environ,
 ) -> subprocess.CompletedProcess:
     """Run Snakemake of this environment on the checkout, in a working directory of its own."""
     snakefile = str(workflow / "Snakefile")
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--directory", str(directory)]
     result = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, env=os.environ | {"LC_ALL": "C.UTF-8"}
+        [*command, *arguments], capture_output=True, text=True, env={**environment, "LC_ALL": "C.UTF-8"}
     )
     if check and result.returncode:
         raise AssertionError(f"snakemake {' '.join(arguments)} failed:\n{result.stdout}\n{result.stderr}")
@@ -35,14 +53,15 @@ def planned(directory: Path, *arguments: str, workflow: Path = ROOT) -> dict[str
 def finish(directory: Path, *arguments: str) -> None:
     """Make a finished tree without running a job: every output as a stand-in file, recorded as up to date."""
     summary = snakemake(directory, *arguments, "--cores", "1", "--summary").stdout
-    for line in summary.splitlines():
-        path = directory / line.split("\t")[0]
-        if line.startswith(("results/", "resources/")):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.suffix:
-                path.mkdir(exist_ok=True)
-            elif not path.exists():
-                path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
+    lines = [line.split("\t")[0] for line in summary.splitlines() if line.startswith(("results/", "resources/"))]
+    outputs = [directory / line for line in lines]
+    directories = {parent for path in outputs for parent in path.parents}
+    for path in outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.suffix or path in directories:
+            path.mkdir(exist_ok=True)
+        elif not path.exists():
+            path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
     snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall")
     for path in [*directory.iterdir(), *(directory / "results").rglob("*")]:
         os.utime(path, (_FINISHED, _FINISHED))

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import yaml
-from dag import finish, planned
+from dag import clone, finish, planned
 
 GRID = {
     "name": "reruns",
@@ -128,7 +128,7 @@ def test_adding_a_benchmark_scores_no_other(project):
     """Generation runs once for each sub-model, for the new benchmark alone: finished samples are kept."""
     write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_math"]))
     assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 2, "contamination": 2, "generate": 16, "score": 2,
+        "describe": 1, "benchmark_settings": 2, "contamination": 2, "questions": 2, "generate": 16, "score": 2,
     }  # fmt: skip
 
 
@@ -141,22 +141,64 @@ def test_adding_a_sparsity_reruns_no_other(project):
     }  # fmt: skip
 
 
-def test_raising_a_version_renews_what_it_made(project, tmp_path, root):
-    """The workflow with another GENERATE: every sample is made, run and scored again, and no mask."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for name in ("Snakefile", "config.yaml", "workflow", "resources", "envs", "profiles"):
-        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, copy / name)
-    path = copy / "workflow/submodels/versions.py"
-    path.write_text(path.read_text(encoding="utf-8").replace("\nGENERATE = ", "\nGENERATE = 1000 + "), encoding="utf-8")
-    plan = planned(project, "--configfile", str(project / "grid.yaml"), workflow=copy)
-    assert plan == ALWAYS | {"benchmark_settings": 4, "generate": 16, "execute": 16, "score": 4}
+def plan_of_another_version(project, copy, file, old, new):
+    """What the project's grid would run by a workflow in which a version is another."""
+    path = clone(copy) / "workflow/submodels" / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return planned(project, "--configfile", str(project / "grid.yaml"), workflow=copy)
+
+
+def test_raising_a_version_renews_what_it_made(project, tmp_path):
+    """Another GENERATE: every sample is made, run and scored again, and no mask."""
+    plan = plan_of_another_version(project, tmp_path / "copy", "versions.py", "\nGENERATE = ", "\nGENERATE = 1000 + ")
+    assert plan == ALWAYS | {"benchmark_settings": 4, "questions": 2, "generate": 16, "execute": 16, "score": 4}
+
+
+def test_another_way_to_draw_a_figure_draws_figures_and_the_report(project, tmp_path):
+    plan = plan_of_another_version(project, tmp_path / "copy", "versions.py", "\nFIGURES = ", "\nFIGURES = 1000 + ")
+    assert plan == {"all": 1, "figures": 1, "report": 1}
+
+
+def test_another_version_of_a_method_renews_its_sub_models(project, tmp_path):
+    """Magnitude's: one sub-model of each base model; those of Wanda stay."""
+    plan = plan_of_another_version(
+        project, tmp_path / "copy", "pruning/methods.py", '"magnitude": Method(1,', '"magnitude": Method(1001,'
+    )
+    assert plan == ALWAYS | {"prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2}
+
+
+def test_adding_a_base_model_reruns_no_other(project):
+    grid = changed(base_models=["tiny-llama", "tiny-gemma", "third"], models={"third": {"tiny_world": "llama"}})
+    write_grid(project, grid)
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "train_base_model": 1, "calibrate": 3, "prune": 7, "contamination": 1, "benchmark_settings": 2,
+        "questions": 1, "generate": 8, "execute": 8, "score": 2, "overlap": 1,
+    }  # fmt: skip
+
+
+def test_another_revision_of_a_hub_set_reruns_its_branch(finished, tmp_path):
+    """One of two calibration sets of the Hub is pinned to another commit; it is fetched again, and only it."""
+    source = {"hub": "house/rows", "revision": "a" * 40, "split": "train"}
+    sets = {name: {"domain": "code", "source": dict(source), "template": "{text}"} for name in ("one", "two")}
+    grid = changed(calibration_sets=sets)
+    grid["submodels"] = [{"calibration_sets": ["one", "two"], "sparsities": [0.5, 0.7]}]
+    write_grid(tmp_path, grid)
+    finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"))
+    assert plan(tmp_path) == {}
+    grid["calibration_sets"]["one"]["source"]["revision"] = "b" * 40
+    write_grid(tmp_path, grid)
+    assert plan(tmp_path) == ALWAYS | {
+        "describe": 1, "fetch_calibration_set": 1, "calibrate": 2, "prune": 4, "contamination": 2, "generate": 4,
+        "execute": 4, "score": 4, "overlap": 2,
+    }  # fmt: skip
 
 
 def test_a_pilot_makes_every_sample_again(project):
     write_grid(project, changed(evaluation={"synonyms": "none", "limit": 5}))
     assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 4, "generate": 16, "execute": 16, "score": 4,
+        "describe": 1, "benchmark_settings": 4, "questions": 2, "generate": 16, "execute": 16, "score": 4,
     }  # fmt: skip
 
 
@@ -186,7 +228,9 @@ def test_a_models_prompt_format_reruns_its_instructions(finished, tmp_path):
     assert plan(tmp_path) == {}
     grid["models"]["tuned"]["prompt"] = "llama2"
     write_grid(tmp_path, grid)
-    assert plan(tmp_path) == ALWAYS | {"describe": 1, "benchmark_settings": 1, "generate": 2, "score": 1}
+    assert plan(tmp_path) == ALWAYS | {
+        "describe": 1, "benchmark_settings": 1, "questions": 1, "generate": 2, "score": 1,
+    }  # fmt: skip
 
 
 def test_a_models_prompt_format_reruns_its_calibration_sets_of_instructions(finished, tmp_path):

@@ -5,7 +5,9 @@ import time
 
 import pytest
 import yaml
-from dag import finish, planned, snakemake
+from dag import clone, finish, planned, snakemake
+
+from submodels.evaluation.benchmarks import load_benchmark
 
 GRID = {
     "name": "sources",
@@ -71,11 +73,27 @@ def test_every_kind_of_source(tmp_path):
 def test_editing_a_local_source_scores_no_other_benchmark(project):
     time.sleep(0.01)
     (project / "gsm8k.jsonl").write_text('{"question": "?"}\n', encoding="utf-8")
-    assert plan(project) == ALWAYS | {"benchmark_items": 1, "contamination": 1, "generate": 2, "score": 1}
+    assert plan(project) == ALWAYS | {
+        "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "score": 1,
+    }  # fmt: skip
 
 
 def test_another_source_of_one_benchmark_scores_no_other(project):
     write_grid(project, GRID | {"sources": GRID["sources"] | {"arc_easy": "fixture"}})
     assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_items": 1, "contamination": 1, "generate": 2, "score": 1,
+        "describe": 1, "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "score": 1,
+    }  # fmt: skip
+
+
+def test_another_revision_of_a_hub_benchmark_scores_no_other(project, tmp_path):
+    """The workflow with another commit in one task file: its rows, items, samples and scores are made again."""
+    path = clone(tmp_path / "copy") / "resources/tasks/hellaswag.yaml"
+    text = path.read_text(encoding="utf-8")
+    pinned = load_benchmark("hellaswag").source.revision
+    path.write_text(text.replace(f"revision: {pinned}", f"revision: {'b' * 40}"), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != text
+    jobs = planned(project, "--configfile", str(project / "grid.yaml"), workflow=tmp_path / "copy")
+    assert jobs == ALWAYS | {
+        "fetch_benchmark": 1, "benchmark_items": 1, "benchmark_settings": 1, "contamination": 1, "questions": 1,
+        "generate": 2, "score": 1,
     }  # fmt: skip

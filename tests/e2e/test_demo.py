@@ -13,7 +13,13 @@ from test_report_browser import findings
 
 from submodels import files
 from submodels.checkpoints.load import load_submodel, load_tokenizer
+from submodels.config import read_grid
 from submodels.evaluation.perplexity import perplexity
+from submodels.grid import Expansion
+from submodels.planning.jobs import find_jobs
+from submodels.planning.plan import learn, make_plan, seconds
+from submodels.planning.timings import read_timing
+from submodels.planning.work import Work
 
 pytestmark = pytest.mark.slow
 
@@ -156,3 +162,27 @@ def test_every_number_leads_back_to_its_samples(demo):
         for id, entry in json.loads(path.read_text(encoding="utf-8"))["submodels"].items():
             samples = demo / entry["samples"]
             assert files.sha256_file(samples) == entry["fingerprint"], (path, id)
+
+
+def hours_of_the_other(work):
+    """Measured and predicted seconds of tiny-gemma's jobs, the prediction made from tiny-llama's times alone."""
+    jobs = [job for job in find_jobs(work.grid) if job.timing]
+    fits, _ = learn(work, [job for job in jobs if dict(job.wildcards).get("model") == "tiny-llama"])
+    other = [job for job in jobs if dict(job.wildcards).get("model") == "tiny-gemma"]
+    measured = sum(read_timing(job.timing).seconds for job in other)
+    return measured, sum(seconds(work, job, work.cost(job.rule, **dict(job.wildcards)), fits) for job in other)
+
+
+def test_the_plan_was_right(root, demo, tmp_path, monkeypatch):
+    """Made before: every job, and disk within 5%. Made from one base model's times: the other's within 30%."""
+    grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
+    monkeypatch.chdir(tmp_path)
+    before = make_plan(grid)
+    monkeypatch.chdir(demo)
+    after = make_plan(grid)
+    assert (before.total.done, after.total.jobs) == (0, 0)
+    assert before.total.jobs == after.total.done
+    on_disk = sum(path.stat().st_size for path in (demo / "results").rglob("*") if path.is_file())
+    assert before.disk.end == pytest.approx(on_disk, rel=0.05)
+    measured, predicted = hours_of_the_other(Work(grid))
+    assert predicted == pytest.approx(measured, rel=0.3)

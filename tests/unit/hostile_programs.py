@@ -23,6 +23,7 @@ _CPP_TEST = "#include <assert.h>\nint main() {\n    assert(f(2) == 4);\n    asse
 _JAVA_PROMPT = "import java.io.*;\nimport java.net.*;\nimport java.nio.*;\nimport java.nio.file.*;\nimport java.util.*;\n\nclass Solution {\n    public int f(int x) throws Exception {\n"
 _JAVA_TEST = "public class Main {\n    public static void main(String[] args) throws Exception {\n        Solution s = new Solution();\n        if (s.f(2) != 4 || s.f(5) != 10) {\n            throw new AssertionError();\n        }\n    }\n}\n"
 _JAVASCRIPT_TEST = "const testF = () => {\n  console.assert(f(2) === 4)\n  console.assert(f(5) === 10)\n}\n\ntestF()\n"
+_JAVASCRIPT_ASSERT = "const assert = require('node:assert')\nassert.equal(JSON.stringify([f(2)]), '[4]')\n"
 
 ITEMS = {
     "python": {
@@ -31,7 +32,10 @@ ITEMS = {
     },
     "cpp": {"plain": {"task_id": "plain", "prompt": _CPP_PROMPT, "test": _CPP_TEST}},
     "java": {"plain": {"task_id": "plain", "prompt": _JAVA_PROMPT, "test": _JAVA_TEST}},
-    "javascript": {"plain": {"task_id": "plain", "prompt": "const f = (x) => {\n", "test": _JAVASCRIPT_TEST}},
+    "javascript": {
+        name: {"task_id": name, "prompt": "const f = (x) => {\n", "test": test}
+        for name, test in (("plain", _JAVASCRIPT_TEST), ("modules", _JAVASCRIPT_ASSERT))
+    },
 }
 
 _ENDED = r"failed: ended before its tests did "
@@ -162,6 +166,32 @@ PYTHON = {
         "plain",
         "    return 2 * x if os.listdir('/tmp') or os.listdir('/dev/shm') else 0\n",
         _WRONG,
+    ),
+    "marks /tmp": (
+        "plain",
+        "    os.chmod('/tmp', 0o711)\n    os.utime('/tmp', (1, 1))\n    os.setxattr('/tmp', 'user.mark', b'x')\n    return 2 * x\n",
+        "passed|failed: OSError: .* Operation not supported",
+    ),
+    "finds a marked /tmp": (
+        "plain",
+        "    state = os.stat('/tmp')\n    return 2 * x if state.st_mode != 0o40700 or state.st_mtime < 9 or os.listxattr('/tmp') else 0\n",
+        _WRONG,
+    ),
+    "a queue that outlives it": (
+        "plain",
+        _LIBC
+        + "    return 2 * x if max(libc.msgget(7, 0o1600), libc.semget(7, 1, 0o1600), libc.mq_open(b'/q', 0o102, 0o600, None)) >= 0 else 0\n",
+        _WRONG,
+    ),
+    "slows its init down": (
+        "plain",
+        "    os.setpriority(0, os.getppid(), 19)\n    return 2 * x\n",
+        "failed: PermissionError",
+    ),
+    "pins its init": (
+        "plain",
+        "    os.sched_setaffinity(os.getppid(), {max(os.sched_getaffinity(0))})\n    return 2 * x\n",
+        "failed: PermissionError",
     ),
     "reads home": ("plain", "    open('@HOME@/secret').read()\n    return 2 * x\n", "failed: FileNotFoundError"),
     "reads /etc/shadow": ("plain", "    open('/etc/shadow').read()\n    return 2 * x\n", "failed: FileNotFoundError"),
@@ -364,6 +394,16 @@ PYTHON = {
         "    return 10\n\n\ndef skip(frame, event, value):\n    if frame.f_code.co_name == 'check' and event == 'line' and frame.f_lineno == 2:\n        frame.f_lineno = 3\n    return skip\n\n\nsys.settrace(skip)\n",
         _WRONG,
     ),
+    "imports what forked it": (
+        "plain",
+        "    import supervisor, kernel\n    return 2 * x\n",
+        "failed: ModuleNotFoundError",
+    ),
+    "objects of what forked it": (
+        "plain",
+        "    import gc\n    gc.collect()\n    known = ('supervisor', 'kernel', '__main__')\n    found = [o for o in gc.get_objects() if getattr(o, '__module__', None) in known]\n    return 2 * x if found else 0\n",
+        _WRONG,
+    ),
     "looks for its tests in files": (
         "plain",
         "    found = 0\n    for place in ('/tmp', '/run', '/proc/self', '/proc/1'):\n        for folder, _, names in os.walk(place):\n            for name in names:\n                try:\n                    file = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NONBLOCK)\n                    found += b'candidate(5)' in os.read(file, 1 << 20)\n                    os.close(file)\n                except OSError:\n                    pass\n    return 2 * x if found else 0\n",
@@ -371,7 +411,35 @@ PYTHON = {
     ),
 }
 
+# What looks like half a nonce in a text is printed, in all orders that two can have; then success by exit status.
+_CPP_PRINTS = (
+    "static void prints(const char *t, long n) { static char all[9][33]; static int k = 0; long r = 0;"
+    ' for (long i = 0; i < n; i++) { r = strchr("0123456789abcdef", t[i]) && t[i] ? r + 1 : 0;'
+    " if (r == 32 && k < 9) { memcpy(all[k], t + i - 31, 32); k++; } }"
+    " for (int i = 0; i < k; i++) puts(all[i]); for (int i = k; i--;) puts(all[i]); }\n"
+    "static void searches(const char *name) { static char b[1 << 20]; int f = open(name, O_RDONLY | O_NONBLOCK);"
+    " long n = 0, m; while (n < 1 << 20 && (m = read(f, b + n, (1 << 20) - n)) > 0) n += m; prints(b, n); }\n"
+)
 CPP = {
+    "the nonce from its executable": (
+        "plain",
+        "void all(); all(); exit(0); }\n" + _CPP_PRINTS + 'void all() { searches("/proc/self/exe"); }\n',
+        rf"{_ENDED}\(exit status 0",
+    ),
+    "the nonce from stdin, arguments and environment": (
+        "plain",
+        "void all(); all(); exit(0); }\n"
+        + _CPP_PRINTS
+        + 'void all() { const char *names[] = {"exe", "cmdline", "environ", "fd/0", "fd/1", "fd/2", "fd/3", "fd/4"}; for (auto n : names) { char p[99]; sprintf(p, "/proc/self/%s", n); searches(p); } static char b[99]; prints(b, read(0, b, 99)); }\n',
+        rf"{_ENDED}\(exit status 0",
+    ),
+    "the nonce from an initialiser as early as any": (
+        "plain",
+        "return 0; }\n"
+        + _CPP_PRINTS
+        + '__attribute__((constructor(0))) static void early() { static char b[99]; long n = read(0, b, 99); searches("/proc/self/exe"); if (n > 0) prints(b, n); fflush(stdout); _exit(0); }\n',
+        rf"{_ENDED}\(exit status 0",
+    ),
     "fork bomb": ("plain", "while (true) fork(); }", "timed out|out of memory|failed: too many processes"),
     "endless recursion": ("plain", "volatile int y = f(x + 1); return y + 1; }", "failed: killed by SIGSEGV"),
     "memory with new": ("plain", "while (true) memset(new char[1 << 20], 1, 1 << 20); }", "out of memory"),
@@ -481,7 +549,35 @@ CPP = {
     ),
 }
 
+_JAVA_PRINTS = (
+    ' static void prints(InputStream in) throws Exception { var m = java.util.regex.Pattern.compile("[0-9a-f]{32}").matcher(new String(in.readAllBytes(), "ISO-8859-1"));'
+    " while (m.find()) System.out.println(m.group()); }\n"
+)
 JAVA = {
+    "the nonce from its class files": (
+        "plain",
+        'for (String n : new String[] {"Main", "SubmodelsLauncher", "Main"}) prints(Solution.class.getClassLoader().getResourceAsStream(n + ".class")); System.exit(0); return 0; }\n'
+        + _JAVA_PRINTS
+        + "}",
+        _ENDED,
+    ),
+    "the nonce from stdin, arguments and environment": (
+        "plain",
+        'for (String n : new String[] {"cmdline", "environ", "fd/0"}) try { prints(new FileInputStream("/proc/self/" + n)); } catch (IOException e) { } prints(Solution.class.getResourceAsStream("/Main.class")); prints(System.in); prints(new BufferedInputStream(new FileInputStream(FileDescriptor.in))); System.exit(0); return 0; }\n'
+        + _JAVA_PRINTS
+        + "}",
+        _ENDED,
+    ),
+    "the nonce from a field of the launcher": (
+        "plain",
+        'int n = 0; for (var field : Class.forName("SubmodelsLauncher").getDeclaredFields()) n++; return n > 0 ? 2 * x : 0; } }',
+        "failed: .*AssertionError",
+    ),
+    "a package of its own": (
+        "plain",
+        "return 0; } }\nclass InvocationTargetException extends Exception { }\nclass FileInputStream { FileInputStream(FileDescriptor f) { System.exit(0); } }",
+        "failed: .*AssertionError",
+    ),
     "threads without end": (
         "plain",
         "while (true) new Thread(() -> { try { Thread.sleep(99999); } catch (Exception e) { } }).start(); } }",
@@ -576,7 +672,31 @@ JAVA = {
 }
 
 _SPAWN = "require('child_process')"
+_JAVASCRIPT_PRINTS = "const prints = (text) => { for (const found of String(text).match(/[0-9a-f]{32}/g) || []) require('fs').writeSync(1, found + '\\n') }\n"
 JAVASCRIPT = {
+    "the nonce from texts of functions": (
+        "plain",
+        "  prints(f)\n  try { prints(arguments.callee) } catch { }\n  try { for (let g = f; g; g = g.caller) prints(g) } catch { }\n  for (const m of [module, ...Object.values(require.cache || {})]) prints(require('util').inspect(m, { depth: 9, showHidden: true }))\n  process.exit(0)\n}\n"
+        + _JAVASCRIPT_PRINTS,
+        "failed: ",
+    ),
+    "the nonce from files, stdin, arguments and environment": (
+        "plain",
+        "  const fs = require('fs')\n  const names = ['/proc/self/cmdline', '/proc/self/environ', '/proc/self/fd/0', 0, __filename, '/tmp/guard.js', '/tmp/tests.js', ...fs.readdirSync('/tmp')]\n  for (const name of names) try { prints(fs.readFileSync(name)) } catch { }\n  prints(Buffer.from(Buffer.allocUnsafe(1).buffer))\n  process.exit(0)\n}\n"
+        + _JAVASCRIPT_PRINTS,
+        rf"{_ENDED}\(exit status 0",
+    ),
+    "a return past its tests": ("plain", "  return 0\n}\nreturn\n", "compile error: SyntaxError"),
+    "a runner of its own": (
+        "plain",
+        "  return 0\n}\nconst { Script } = require('vm')\nScript.prototype.runInThisContext = Object.getPrototypeOf(Script.prototype).runInContext = () => {}\nrequire('fs').writeSync = () => {}\n",
+        "failed: Assertion failed",
+    ),
+    "modules of its own": (
+        "modules",
+        "  return 0\n}\nconst assertion = () => {}\nassertion.equal = assertion\nrequire('module')._load = () => assertion\nglobalThis.require = () => assertion\nJSON.stringify = () => ''\n",
+        "failed: .*Assertion",
+    ),
     "processes without end": (
         "plain",
         f"  while (true) {_SPAWN}.spawn('/bin/sleep', ['1000'])\n}}\n",

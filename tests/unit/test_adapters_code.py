@@ -175,6 +175,12 @@ def test_multipl_e():
     assert paper["timeout"] == 90
     (paper,) = multipl_e.paper_items(multipl_e.fixture("js"))
     assert program_start(paper) == "//Two times x.\nfunction twice(x){\n\n"
+    for adapter in (multipl_e.items, multipl_e.paper_items):
+        for other in ({"doctests": "keep"}, {"doctests": "remove"}, {"prompt_terminology": "verbatim"}):
+            with pytest.raises(SubmodelsError, match=r"row 1: .* of another variant; give the rows with '(tr|re)"):
+                adapter([row, row | other])
+        with pytest.raises(SubmodelsError, match="row 0: no field 'doctests'"):
+            adapter([{key: value for key, value in row.items() if key != "doctests"}])
 
 
 def test_mbpp():

@@ -128,7 +128,11 @@ def test_rows_of_another_schema_have_another_adapter(tmp_path):
     [
         ("tiny_math", {}, "tiny_math: no rows given, and no package has them (source: tiny_world)"),
         ("gsm8k", {}, "gsm8k: no rows given, and no package has them (source: hub)"),
-        ("gsm8k", {"rows": "none.parquet"}, "none.parquet: no such file; fetch openai/gsm8k on a machine with a net"),
+        (
+            "gsm8k",
+            {"rows": "none.parquet"},
+            "none.parquet: no such file; fetch data set openai/gsm8k first, on a machine with a net",
+        ),
         ("gsm8k", {"rows": "bad.jsonl"}, "bad.jsonl: items of gsm8k, row 1 (gsm8k/0): `answer` needs a last line"),
         ("gsm8k", {"rows": "bad.jsonl", "adapter": "gsm"}, "unknown adapter 'gsm'; known: arc, boolq"),
         ("gsm8k", {"rows": "bad.jsonl", "fixture": True}, "gsm8k: a fixture takes no rows; leave out one of the two"),
@@ -164,6 +168,7 @@ def test_a_task_file_of_ones_own(tmp_path):
         (_metadata(adapter="gsm"), "metadata.adapter: Input should be 'arc'"),
         (_metadata(protocol="paper"), "`quirks` name what `protocol: paper` does otherwise"),
         (_metadata(quirks=["a"]), "`quirks` name what `protocol: paper` does otherwise"),
+        (_metadata(bos=False), "`bos: false` is a quirk of `protocol: paper`; leave it out"),
         (_metadata(style="chat"), "metadata.style: Input should be 'completion' or 'instruction'"),
         (_metadata(primary="acc"), "primary acc is none of exact_match's metrics: exact_match"),
         (_metadata(scorer="accuracy", primary="acc"), "scorer accuracy needs output_type: multiple_choice"),

@@ -10,7 +10,7 @@ from submodels import files
 STAGES = [
     *("world", "train", "calibrate", "prune", "unpack", "export", "items", "generate", "execute", "score", "overlap"),
     *("describe", "tabulate", "figures", "report", "check", "doctor", "schema"),
-    *("fetch-model", "fetch-calibration-set", "fetch-wordnet"),
+    *("shape", "fetch-model", "fetch-calibration-set", "fetch-benchmark", "fetch-wordnet"),
 ]
 
 

@@ -14,6 +14,8 @@ GRID = {
     "submodels": [{"calibration_sets": ["python"], "sparsities": [0.5]}],
     "benchmarks": ["tiny_python"],
 }
+SIZES = {"parameters": 100, "prunable": 60, "blocks": 2, "hidden": 4, "intermediate": 8, "vocabulary": 10}
+SHAPE = SIZES | {"dtype": "bfloat16"}
 
 
 def fault(*path_and_value):
@@ -88,6 +90,15 @@ def test_sparsities_are_canonical():
         ),
         (("models", {"mine": {"hub": "a/b"}}), ["models.mine", "revision"]),
         (("models", {"mine": {}}), ["models.mine", "exactly one of"]),
+        (
+            ("models", {"mine": {"hub": "a/b", "revision": "main"}}),
+            ["models.mine: a Hub model needs a shape (parameters"],
+        ),
+        (("models", {"mine": {"path": "x", "shape": SHAPE}}), ["models.mine: shape belongs to a Hub model"]),
+        (
+            ("models", {"mine": {"hub": "a/b", "revision": "main", "shape": SHAPE | {"prunable": 101}}}),
+            ["models.mine.shape: prunable (101) is more than parameters (100)"],
+        ),
         (("models", {"tiny-llama": {"path": "x"}}), ["models", "'tiny-llama' is already in the registry"]),
     ],
 )

@@ -319,8 +319,8 @@ def test_a_stop_string_that_never_comes_out_of_the_tokenizer(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("context", "level", "text"),
     [
-        (16, "problem", "1 of 1 prompts do not fit the context of 16 tokens (longest python/0: 16)"),
-        (17, "warning", "tiny_python 16 + 48"),
+        (31, "problem", "1 of 1 prompts lose their beginning in the context of 31 tokens (longest python/0: 16 + 48"),
+        (32, "warning", "tiny_python 16 + 48"),
         (64, "ok", "tiny_python 64"),
     ],
 )

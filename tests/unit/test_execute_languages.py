@@ -38,6 +38,7 @@ TABLES = {
         "Runtime.getRuntime().halt(0); return 0; } }": r"failed: ended before its tests did \(exit status 0\)",
         "List<long[]> l = new ArrayList<>(); while (true) l.add(new long[1 << 20]); } }": "out of memory",
         "new Thread(() -> { while (true) { } }).start(); return 2 * x; } }": "timed out",
+        "return new Scanner(System.in).hasNext() ? 0 : 2 * x; } }": "passed",
     },
     "cpp": {
         "return 2 * x; }": "passed",
@@ -52,6 +53,7 @@ TABLES = {
         "__builtin_exit(0); }": r"(failed: ended before|compile error)",
         "return 0; }\n#define NDEBUG\n#define assert(x)": "failed: program: program.cpp",
         'if (fopen("program.cpp", "r")) return 2 * x;\n    return 0; }\n': "failed: program: program.cpp",
+        "return getchar() == EOF ? 2 * x : 0; }": "passed",
         "vector<vector<long>> v; while (true) v.push_back(vector<long>(1 << 20, 1)); }": "out of memory",
     },
     "javascript": {
@@ -67,6 +69,9 @@ TABLES = {
         "  return 0\n}\nconsole.assert = () => {}\n": "failed: Assertion failed",
         "  return 0\n}\nprocess.stderr.write = () => true\n": "failed: Assertion failed",
         "  const all = []\n  while (true) all.push(new Array(1e6).fill(x))\n}\n": "out of memory",
+        # What a module may do at its end, and what it finds on stdin
+        "  return 2 * x\n}\nmodule.exports = { f }\nif (require.main === module) console.log(f(1))\n": "passed",
+        "  return require('fs').readFileSync(0).length === 0 ? 2 * x : 0\n}\n": "passed",
     },
 }
 ITEMS = {"java": JAVA, "cpp": CPP, "javascript": JAVASCRIPT}

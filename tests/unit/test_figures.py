@@ -107,6 +107,22 @@ def test_perplexities_stay_out_of_figures_of_accuracies(drawn):
         assert "tiny_text" not in (drawn["figures"] / f"{name}-tiny-llama.csv").read_text(encoding="utf-8")
 
 
+def test_a_figure_says_what_is_partial_or_made_up(drawn):
+    """The study's math is a pilot and its translation made up; its code is neither."""
+    tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}
+    titles = {}
+    for name in ("cross_task", "sparsity", "languages"):
+        with plt.rc_context(STYLE):
+            titles[name] = " ".join(FIGURES[name](tables, "tiny-llama")[0].get_suptitle().split())
+    assert titles["cross_task"].endswith("first 8 items (tiny_math); fixture; paper protocol (tiny_translation)")
+    assert titles["sparsity"].endswith("first 8 items (math); fixture; paper protocol (translation)")
+    assert titles["languages"].endswith("of its calibration set?")
+    code = tables["code_languages"].assign(remarks="fixture")
+    with plt.rc_context(STYLE):
+        figure, _ = FIGURES["languages"](tables | {"code_languages": code}, "tiny-llama")
+    assert figure.get_suptitle().endswith("\nfixture")
+
+
 def test_sizes_of_calibration_sets_have_panels_of_their_own(drawn):
     """Half of the rows are said to come from smaller sets: nothing is merged, and titles say which is which."""
     tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}

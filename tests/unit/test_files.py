@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import time
 
 import pytest
 from safetensors import SafetensorError
@@ -34,8 +36,24 @@ def test_other_errors_stay_what_they_are(tmp_path):
         raise PermissionError(errno.EACCES, "no")
 
 
-def test_leftovers_of_the_named_files_alone(tmp_path):
-    for name in (".12.mask.bin", ".7.other.bin", ".notes.mask.bin", "mask.bin"):
+def test_temporary_names_differ_between_hosts_and_keep_the_suffix(tmp_path, monkeypatch):
+    here = files.temporary_path(tmp_path / "new" / "file.jsonl.gz")
+    monkeypatch.setattr(files, "_HOST", "elsewhere")
+    there = files.temporary_path(tmp_path / "new" / "file.jsonl.gz")
+    assert here.parent == there.parent == tmp_path / "new"
+    assert here.name != there.name
+    assert here.name.endswith(".file.jsonl.gz")
+
+
+def test_only_what_killed_processes_left_is_deleted(tmp_path):
+    ended = [subprocess.Popen(["true"]) for _ in range(2)]
+    file, directory = (f".{files._HOST}-{process.pid}.mask.bin" for process in ended if process.wait() == 0)
+    kept = [f".{files._HOST}-{os.getppid()}.mask.bin", ".far-7.mask.bin", ".notes.mask.bin", "mask.bin"]
+    kept.append(file.replace("mask", "other"))
+    for name in [file, ".far-8.mask.bin", *kept]:
         (tmp_path / name).touch()
-    files.remove_leftovers(tmp_path, "mask.bin")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".7.other.bin", ".notes.mask.bin", "mask.bin"]
+    (tmp_path / directory).mkdir()
+    for name, idle in {".far-7.mask.bin": 500, ".far-8.mask.bin": 700}.items():
+        os.utime(tmp_path / name, (time.time() - idle,) * 2)
+    files.temporary_path(tmp_path / "mask.bin")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

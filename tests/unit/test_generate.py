@@ -298,31 +298,6 @@ def test_the_first_space_of_an_answer_survives_a_sentencepiece_tokenizer(lm):
     assert {line["completion"] for line in lines} == {" " * 4}
 
 
-def test_a_prompt_that_fills_the_context_is_an_error(lm):
-    from submodels.evaluation.engine import run
-
-    item = MATH[0] | {"question": "many " * 400}
-    with pytest.raises(SubmodelsError, match=r"math/0: its prompt has \d+ tokens"):
-        run(lm, load_benchmark("tiny_math"), [item], seed=0)
-
-
-def test_a_long_prompt_does_not_shorten_the_other_answers(lm):
-    """Room is what each prompt leaves of the context, in one batch and in several."""
-    from submodels.evaluation.engine import run
-
-    question = "many " * 400
-    while len(lm.tok_encode(f"Question: {question}\nAnswer:")) > lm.max_length - 3:
-        question = question.removesuffix("many ")
-    items = [MATH[0], MATH[0] | {"task_id": "math/1", "question": question}]
-    benchmark = with_generation("tiny_math", max_gen_toks=20, until=["never"])
-    (alone,) = run(lm, benchmark, items[:1], seed=0)
-    (_, long) = together = run(lm, benchmark, items, seed=0)
-    assert together[0] == alone
-    assert len(_greedy(lm, f"Question: {MATH[0]['question']}\nAnswer:", 20)) == 20, "the model must not end by itself"
-    room = lm.max_length - len(lm.tok_encode(f"Question: {question}\nAnswer:"))
-    assert long["completion"] == lm.tokenizer.decode(_greedy(lm, f"Question: {question}\nAnswer:", room))
-
-
 def test_a_killed_run_continues_and_only_stale_benchmarks_rerun(model_dir, items, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ran = []

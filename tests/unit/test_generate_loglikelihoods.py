@@ -6,17 +6,18 @@ import random
 
 import pytest
 import torch
-from generate_support import CSR, model_dir  # noqa: F401 (fixture)
+from generate_support import CSR, lm, model_dir  # noqa: F401 (fixtures)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from submodels import files
+from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.generate import generate
 
 WORDS = ["cup", "hammer", "map", "key", "soup", "drinks", "opens", "the", "a", "with", "Anna", "Ben", "1", "22", "é"]
 
 
 @torch.inference_mode()
-def _reference(directory, items: list[dict]) -> list[dict]:
+def _reference(directory, items: list[dict], bos: bool = True) -> list[dict]:
     """What the definition says: float32, no batch, no padding, no cache; a choice is read after its query and a space.
 
     Spaces that end a query belong to the choice; without a query, the choice follows BOS.
@@ -27,8 +28,8 @@ def _reference(directory, items: list[dict]) -> list[dict]:
     for item in items:
         line = {"task_id": item["task_id"], "loglikelihoods": [], "greedy": []}
         for choice in item["choices"]:
-            start = len(tokenizer(item["query"].rstrip(" "))["input_ids"])
-            ids = tokenizer(f"{item['query']} {choice}")["input_ids"]
+            start = len(tokenizer(item["query"].rstrip(" "), add_special_tokens=bos)["input_ids"])
+            ids = tokenizer(f"{item['query']} {choice}", add_special_tokens=bos)["input_ids"]
             logits = model(torch.tensor([ids])).logits[0, start - 1 : -1]
             wanted = torch.tensor(ids[start:])
             chosen = logits.log_softmax(-1).gather(-1, wanted[:, None])
@@ -38,11 +39,13 @@ def _reference(directory, items: list[dict]) -> list[dict]:
     return lines
 
 
-def _compare(directory, items: list[dict], out, batch_size: int) -> list[dict]:
+def _compare(directory, items: list[dict], out, batch_size: int, benchmark: str = "tiny_csr") -> list[dict]:
     files.write_jsonl(out / "items.jsonl", items)
-    generate(directory, None, {"tiny_csr": out / "items.jsonl"}, out / "samples", batch_size=batch_size)
-    found = files.read_jsonl(out / "samples/tiny_csr.jsonl.gz")
-    for line, reference in zip(found, _reference(directory, items), strict=True):
+    generate(directory, None, {benchmark: out / "items.jsonl"}, out / "samples", batch_size=batch_size)
+    found = files.read_jsonl(out / f"samples/{benchmark}.jsonl.gz")
+    bos = load_benchmark(benchmark).bos
+    assert files.read_json(out / f"samples/{benchmark}.manifest.json")["results"]["bos"] == bos
+    for line, reference in zip(found, _reference(directory, items, bos), strict=True):
         assert line["task_id"] == reference["task_id"]
         assert line["loglikelihoods"] == pytest.approx(reference["loglikelihoods"], rel=1e-5, abs=1e-4)
         assert line["greedy"] == reference["greedy"]
@@ -84,6 +87,26 @@ def test_every_choice_scores_as_the_independent_script_says(batch_size, model_di
     assert found[-1]["greedy"][0]
     twice = found[25]["loglikelihoods"]
     assert twice[0] == pytest.approx(twice[2])
+
+
+def test_the_paper_reads_questions_without_bos(model_dir, tmp_path):
+    items = [item for item in _items(model_dir) if item["query"]]
+    with_bos = _compare(model_dir, items, tmp_path, 4)
+    without = _compare(model_dir, items, tmp_path, 4, "openbookqa_paper")
+    assert all(
+        abs(one - other) > 1e-3
+        for a, b in zip(with_bos, without, strict=True)
+        for one, other in zip(a["loglikelihoods"], b["loglikelihoods"], strict=True)
+    )
+    assert _compare(model_dir, items, tmp_path, 4) == with_bos
+
+
+def test_a_benchmark_without_bos_leaves_it_to_the_next_one(lm):
+    from submodels.evaluation.engine import run
+
+    before = run(lm, load_benchmark("tiny_csr"), CSR, seed=0)
+    assert run(lm, load_benchmark("openbookqa_paper"), CSR, seed=0) != before
+    assert run(lm, load_benchmark("tiny_csr"), CSR, seed=0) == before
 
 
 @pytest.mark.real_data

@@ -16,7 +16,7 @@ GRID = {
         {"base_models": ["tiny-gemma"], "methods": ["magnitude"], "sparsities": [0.5], "evaluate": False},
     ],
     "benchmarks": ["tiny_python", "tiny_csr"],
-    "export": ["tiny-gemma/magnitude-none-0.50-s0"],
+    "keep": ["tiny-gemma/magnitude-none-0.50-s0"],
 }
 
 
@@ -49,7 +49,7 @@ def sized(**block):
 
 
 def test_sizes_are_an_axis():
-    grid = expand(submodels=[sized(rows=[32, 512]), sized()], calibration={"rows": 64}, export=[])
+    grid = expand(submodels=[sized(rows=[32, 512]), sized()], calibration={"rows": 64}, keep=[])
     ids = ["wanda-python-n32-0.50-s0", "wanda-python-n512-0.50-s0", "wanda-python-0.50-s0"]
     assert list(grid.submodels("tiny-llama")) == ids
     assert {name: grid.size(submodel).rows for name, submodel in grid.draws().items()} == {
@@ -63,7 +63,7 @@ def test_sizes_are_an_axis():
 
 def test_a_budget_holds_where_no_rows_are_named():
     blocks = [sized(), sized(rows=[128]), {"methods": ["magnitude"], "sparsities": [0.5]}]
-    grid = expand(submodels=blocks, calibration={"tokens_per_set": 9000}, export=[])
+    grid = expand(submodels=blocks, calibration={"tokens_per_set": 9000}, keep=[])
     described = grid.describe()["submodels"]
     assert {id: (entry["rows"], entry["tokens_per_set"]) for id, entry in described.items()} == {
         "wanda-python-0.50-s0": (None, 9000),
@@ -79,7 +79,7 @@ def test_the_same_size_under_two_names_is_refused():
         match=r"submodels\[1\]: tiny-llama/wanda-python-n64-0\.50-s0 is in an earlier block already as "
         r"wanda-python-0\.50-s0, with as many rows",
     ):
-        expand(submodels=[sized(), sized(rows=[64])], calibration={"rows": 64}, export=[])
+        expand(submodels=[sized(), sized(rows=[64])], calibration={"rows": 64}, keep=[])
 
 
 @pytest.mark.parametrize("models", [["tiny-llama"], ["tiny-gemma"]])
@@ -93,7 +93,7 @@ def test_a_set_named_like_another_one_with_its_size_is_refused(models):
         match=r"the draw 'python-n32-s0' would be both calibration set 'python' with 32 rows and "
         r"calibration set 'python-n32'; rename a calibration set",
     ):
-        expand(submodels=[*blocks, rest], calibration_sets=mine, export=[])
+        expand(submodels=[*blocks, rest], calibration_sets=mine, keep=[])
 
 
 def test_rows_of_a_mix_are_those_of_its_components():
@@ -101,7 +101,7 @@ def test_rows_of_a_mix_are_those_of_its_components():
         "mine": {"domain": "code", "source": {"file": "mine.jsonl"}, "template": "{text}"},
         "all": {"domain": "generic", "source": {"mix": {"mine": 1, "py_alpaca": 1, "csr": 2, "random_tokens": 1}}},
     }
-    grid = expand(submodels=[sized(calibration_sets=["all"])], calibration_sets=sets, export=[])
+    grid = expand(submodels=[sized(calibration_sets=["all"])], calibration_sets=sets, keep=[])
     assert grid.calibration_sources("all") == {
         "mine": "mine.jsonl",
         "py_alpaca": "resources/fetched/calibration_sets/py_alpaca/rows.parquet",
@@ -120,9 +120,19 @@ def test_a_submodel_in_two_blocks_is_refused():
         expand(submodels=twice)
 
 
-def test_an_export_of_no_submodel_is_refused():
-    with pytest.raises(SubmodelsError, match=r"grid\.yaml: export: unknown sub-model 'tiny-llama/dense'"):
-        expand(export=["tiny-llama/dense"])
+def test_keeping_no_sub_model_is_refused():
+    with pytest.raises(SubmodelsError, match=r"grid\.yaml: keep: unknown sub-model 'tiny-llama/dense'"):
+        expand(keep=["tiny-llama/dense"])
+
+
+def test_sub_models_are_kept_by_name_and_by_pattern():
+    ids = {model: set(expand().submodels(model)) for model in ("tiny-llama", "tiny-gemma")}
+    assert expand(keep=[]).kept == []
+    assert expand(keep=["tiny-gemma/magnitude-none-0.50-s0"]).kept == ["tiny-gemma/magnitude-none-0.50-s0"]
+    assert set(expand(keep=["tiny-llama/*"]).kept) == {f"tiny-llama/{id}" for id in ids["tiny-llama"]}
+    assert set(expand(keep=["*/wanda-*"]).kept) == {
+        f"{model}/{id}" for model in ids for id in ids[model] if id.startswith("wanda-")
+    }
 
 
 def test_code_is_scored_on_executions_and_the_rest_on_generations():

@@ -87,6 +87,42 @@ def hostile(secret: Path, port: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("sandbox", ["bubblewrap", "unshare"])
+def test_a_room_is_kept_only_where_nothing_tells_that_a_sample_was_there(sandbox, user):
+    """Process numbers count up in a room that is kept: 2 is the first of a new one."""
+    need_sandbox(sandbox)
+    honest, failing = "    return 2 * x\n", "    return 1 / 0\n"
+    number = "    raise ValueError(f'process {os.getpid()}')\n"
+    table = [
+        (honest, None),
+        (failing, None),
+        (number, 5),  # number 2 tried the sandbox
+        ("    os.fork() or os._exit(0)\n    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n    return 2 * x\n", None),
+        (number, 8),
+        ("    open('/tmp/x', 'w')\n    return 2 * x\n", None),
+        (number, 2),
+        ("    open('/tmp/x', 'w')\n    os.remove('/tmp/x')\n    return 2 * x\n", None),
+        (number, 2),
+        ("    os.chmod('/tmp', 0o711)\n    os.chmod('/tmp', 0o700)\n    return 2 * x\n", None),
+        (number, 2),
+        ("    os.listdir('/tmp')\n    return 2 * x\n", None),
+        (number, 4),
+        (
+            "    import time\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(99)\n    return 2 * x\n",
+            None,
+        ),
+        (number, 2),
+        ("    while True:\n        pass\n", None),
+        (number, 2),
+    ]
+    # A comment makes each distinct: equal ones are executed once.
+    pairs = [("twice", f"    # {place}\n{text}") for place, (text, _) in enumerate(table)]
+    results = run([ITEM], pairs, "python", sandbox, user, workers=1, timeout=1.0, memory_mb=MEMORY_MB)
+    expected = [process and f"failed: ValueError: process {process}" for _, process in table]
+    assert [result for result, row in zip(results, table, strict=True) if row[1]] == list(filter(None, expected))
+
+
 def still_running(mark: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):

@@ -17,7 +17,10 @@ HEADERS = {
     "x86_64": Path(f"/usr/include/{platform.machine()}-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
 }
-TABLES = (system_calls.FORBIDDEN, system_calls.ABSENT, system_calls.PRLIMIT, system_calls.SECCOMP)
+TABLES = (
+    *(system_calls.FORBIDDEN, system_calls.ABSENT, system_calls.REFUSED),
+    *(system_calls.PRLIMIT, system_calls.SECCOMP),
+)
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
 
@@ -53,20 +56,26 @@ def answer(program: bytes, arch: int, number: int, first: int = 0) -> int:
 @pytest.mark.parametrize("machine", system_calls.MACHINES)
 def test_the_filter_by_hand(machine):
     program, arch = system_calls.program(machine), system_calls.MACHINES[machine]
-    ptrace, memfd, prlimit, read = {"x86_64": (101, 319, 302, 0), "aarch64": (117, 279, 261, 63)}[machine]
+    ptrace, memfd, priority, prlimit, read = {
+        "x86_64": (101, 319, 141, 302, 0),
+        "aarch64": (117, 279, 140, 261, 63),
+    }[machine]
     assert answer(program, arch, read) == ALLOW
     assert answer(program, arch, ptrace) == KILL
     assert answer(program, arch, memfd) == 0x00050000 | errno.ENOSYS
+    assert answer(program, arch, priority) == 0x00050000 | errno.EPERM
     assert answer(program, arch, prlimit) == ALLOW
     assert answer(program, arch, prlimit, first=1) == 0x00050000 | errno.EPERM
     assert answer(program, arch, 0x40000000 | read) == KILL
     assert answer(program, 0x40000003, read) == KILL  # the 32-bit calls of a 64-bit machine
     allowed = [number for number in range(470) if answer(program, arch, number) == ALLOW]
-    assert len(allowed) == 470 - len(system_calls.FORBIDDEN) - len(system_calls.ABSENT)
+    assert len(allowed) == 470 - sum(map(len, TABLES[:3]))
 
 
 @pytest.mark.skipif(platform.machine() not in system_calls.MACHINES, reason="no filter for this machine")
-@pytest.mark.parametrize(("code", "status"), [("os.getpid()", 0), ("os.chroot('/')", -31), ("os.memfd_create('m')", 1)])
+@pytest.mark.parametrize(
+    ("code", "status"), [("os.getpid()", 0), ("os.chroot('/')", -31), ("os.memfd_create('m')", 1), ("os.nice(1)", 1)]
+)
 def test_the_kernel_takes_it(code, status):
     install = "import os, kernel, platform, system_calls\nkernel.drop_capabilities()\n"
     install += "kernel.filter_system_calls(system_calls.program(platform.machine()))\n"

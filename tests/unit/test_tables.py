@@ -342,7 +342,7 @@ def test_latex_compiles(made, tmp_path):
 
 MARKS = {
     "tiny_csr": {"partial": {"items": 2, "of": 60}, "fixture": True},
-    "tiny_math": {"partial": {"items": 2, "of": 60}, "protocol": "paper"},
+    "tiny_math": {"partial": {"items": 2, "of": 60}, "protocol": "paper", "truncated": {"prompts": 0, "answers": 1}},
 }
 
 
@@ -360,7 +360,9 @@ def marked_study(marks=MARKS):
 def test_remarks_name_the_benchmarks_they_hold_for():
     made = marked_study()
     assert made.remarks(["tiny_csr"]) == "first 2 items; fixture"
-    assert made.remarks(["tiny_csr", "tiny_math"]) == "first 2 items; fixture (tiny_csr); paper protocol (tiny_math)"
+    assert made.remarks(["tiny_csr", "tiny_math"]) == (
+        "first 2 items; fixture (tiny_csr); paper protocol (tiny_math); truncated answers (tiny_math)"
+    )
     assert made.remarks(["tiny_python"]) == made.remarks([]) == ""
 
 
@@ -369,13 +371,14 @@ WITHOUT_SCORES = {"jaccard", "jaccard_layers"}
 
 def test_every_table_of_scores_says_what_is_partial_made_up_or_the_papers_way():
     marks = {"partial": {"items": 2, "of": 60}, "fixture": True, "protocol": "paper"}
+    marks |= {"truncated": {"prompts": 4, "answers": 0}}
     marked = marked_study(dict.fromkeys(["tiny_csr", "tiny_math", "tiny_python"], marks))
     plain = marked_study(marks=None)
     for name, table in tables.TABLES.items():
         if name not in WITHOUT_SCORES:
             text, without = (tables.markdown(table.to_read(table.compute(made)), "") for made in (marked, plain))
-            assert "first 2 items; fixture; paper protocol" in text, name
-            assert not any(word in without for word in ("items; ", "fixture", "remarks")), name
+            assert "first 2 items; fixture; paper protocol; truncated prompts" in text, name
+            assert not any(word in without for word in ("items; ", "fixture", "truncated", "remarks")), name
 
 
 def test_scores_say_what_their_samples_took(made):

@@ -17,13 +17,13 @@ rule overlap:
     log:
         "results/logs/overlap/{model}.log",
     benchmark:
-        "results/timings/overlap/{model}.tsv"
+        layout.TIMINGS["overlap"]
     conda:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         directories=get_submodel_dirs,
         levels=["--level layer", "--level module_kind"],
@@ -60,9 +60,12 @@ rule tabulate:
     log:
         "results/logs/tables.log",
     benchmark:
-        "results/timings/tables.tsv"
+        layout.TIMINGS["tabulate"]
     conda:
         "../../envs/submodels.yaml"
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         directory=get_output_dir,
         scores=[f"--scores {path}" for path in get_scores(None)],
@@ -85,9 +88,12 @@ rule figures:
     log:
         "results/logs/figures.log",
     benchmark:
-        "results/timings/figures.tsv"
+        layout.TIMINGS["figures"]
     conda:
         "../../envs/submodels.yaml"
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         tables=get_tables_dir,
         directory=get_output_dir,
@@ -115,9 +121,12 @@ rule report:
     log:
         "results/logs/report.log",
     benchmark:
-        "results/timings/report.tsv"
+        layout.TIMINGS["report"]
     conda:
         "../../envs/submodels.yaml"
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         scores=[f"--scores {path}" for path in get_scores(None)],
         tables=get_tables_dir,

@@ -19,9 +19,12 @@ rule world:
     log:
         "results/logs/world.log",
     benchmark:
-        "results/timings/world.tsv"
+        layout.TIMINGS["world"]
     conda:
         "../../envs/submodels.yaml"
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         directory=subpath(output.manifest, parent=True),
         seed=GRID.grid.seed,
@@ -40,15 +43,15 @@ rule train_base_model:
     log:
         "results/logs/base_models/{model}.log",
     benchmark:
-        "results/timings/base_models/{model}.tsv"
+        layout.TIMINGS["train_base_model"]
     wildcard_constraints:
         model=any_of(name for name in GRID.models if GRID.spec(name).tiny_world),
     conda:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         architecture=get_architecture,
         seed=GRID.grid.seed,

@@ -43,13 +43,13 @@ rule calibrate:
     log:
         "results/logs/calibration/{model}/{calibration}.log",
     benchmark:
-        "results/timings/calibration/{model}/{calibration}.tsv"
+        layout.TIMINGS["calibrate"]
     conda:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         directory=subpath(output.windows, parent=True),
         model=get_model_dir,

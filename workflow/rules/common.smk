@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from submodels.errors import SubmodelsError
 from submodels.evaluation.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
 from submodels.files import fingerprint
+from submodels.planning.work import Work
 from submodels.pruning.methods import METHODS
 from submodels.world import corpus
 
@@ -35,6 +37,7 @@ except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
 
 DRAWS = GRID.draws()
+WORK = Work(GRID)
 LANGUAGES = {task.language for task in GRID.benchmarks.values()} - {None}
 MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() if name in LANGUAGES}
 
@@ -146,9 +149,14 @@ def get_hub_source(wildcards):
     return GRID.registries.calibration_sets[wildcards.set].source.model_dump_json(exclude_defaults=True)
 
 
-def gpus(device):
-    """How many GPUs a job on this device asks for."""
-    return int(device.startswith("cuda"))
+def get_mem_mb(wildcards, attempt, rulename):
+    """What a job asks for, by the sizes of its model and of its work; more on each attempt."""
+    return WORK.memory_mb(rulename, attempt, **dict(wildcards))
+
+
+def get_runtime(wildcards, attempt, rulename):
+    """The minutes it asks for."""
+    return WORK.minutes(rulename, attempt, **dict(wildcards))
 
 
 def get_masks(wildcards):
@@ -162,6 +170,9 @@ def get_weights(wildcards):
 
 
 def get_evaluated_weights(wildcards):
+    """The weights behind the scores; those of executed samples are behind the executions already."""
+    if GRID.benchmarks[wildcards.benchmark].is_code:
+        return []
     return [file for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
 
 
@@ -241,11 +252,11 @@ def get_limit():
 
 def get_synonyms(wildcards):
     """METEOR's synonyms, for benchmarks that METEOR scores."""
-    return GRID.grid.evaluation.synonyms if GRID.benchmarks[wildcards.benchmark].takes_synonyms else "none"
+    return "wordnet" if GRID.takes_wordnet(wildcards.benchmark) else "none"
 
 
 def get_wordnet(wildcards):
-    return layout.FETCHED_WORDNET_MANIFEST if get_synonyms(wildcards) == "wordnet" else []
+    return layout.FETCHED_WORDNET_MANIFEST if GRID.takes_wordnet(wildcards.benchmark) else []
 
 
 def get_submodel_dirs(wildcards):
@@ -295,7 +306,29 @@ def get_figures_dir(wildcards, input):
     return str(Path(input.figures[0]).parent)
 
 
-def get_exports():
+def get_kept():
     """The checkpoints that the grid asks for."""
-    names = (name.split("/") for name in GRID.grid.export)
+    names = (name.split("/") for name in GRID.kept)
     return [f"{layout.CHECKPOINT}/config.json".format(model=model, submodel=submodel) for model, submodel in names]
+
+
+def refuse_orphans():
+    """Stop where jobs of a killed Snakemake are still in Slurm's queue: they would write this run's files.
+
+    Snakemake's marks know those that wait, Slurm's logs in this directory those that run.
+    """
+    try:
+        command = ["squeue", "--me", "--noheader", "--format=%i"]
+        queued = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return
+    if not queued:
+        return
+    known = {id for job in workflow.dag.jobs for id in workflow.persistence.external_jobids(job)}
+    logs = getattr(workflow.executor_settings, "logdir", None) or ".snakemake/slurm_logs"
+    known |= {log.stem for log in Path(logs).rglob("*.log")}
+    if orphans := [id for id in queued if id in known]:
+        raise WorkflowError(
+            f"{len(orphans)} jobs of an earlier Snakemake that was killed are still in Slurm's queue and write the "
+            f"same files; wait for their end or cancel them, then start again: scancel {' '.join(orphans)}"
+        )

@@ -7,6 +7,7 @@ and one score file for each base model and benchmark.
 
 localrules:
     benchmark_settings,
+    questions,
     fetch_benchmark,
     fetch_wordnet,
 
@@ -44,6 +45,9 @@ rule benchmark_items:
         benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.source.package or task.source.hub),
     conda:
         "../../envs/submodels.yaml"
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         rows=get_rows_arguments,
         version=versions.ITEMS,
@@ -81,6 +85,21 @@ rule benchmark_settings:
         "printf '%s\\n' {params.settings:q} > {output} 2> {log}"
 
 
+rule questions:
+    """Sum up all that a base model is asked: one input of each of its sub-models instead of two a benchmark."""
+    input:
+        questions=[GRID.items(name) for name in GRID.benchmarks],
+        settings=expand(layout.SETTINGS, benchmark=GRID.benchmarks, allow_missing=True),
+    output:
+        layout.QUESTIONS,
+    log:
+        "results/logs/benchmark_items/{model}/questions.log",
+    conda:
+        "../../envs/submodels.yaml"
+    shell:
+        "sha256sum {input} > {output} 2> {log}"
+
+
 rule contamination:
     """Compare the calibration rows behind the scores with the benchmarks' items: what was seen gives no score.
 
@@ -95,13 +114,13 @@ rule contamination:
     log:
         "results/logs/contamination/{model}.log",
     benchmark:
-        "results/timings/contamination/{model}.tsv"
+        layout.TIMINGS["contamination"]
     conda:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         draws=get_draw_arguments,
         benchmarks=[f"--benchmark {name}={GRID.items(name)}" for name in GRID.benchmarks],
@@ -121,23 +140,22 @@ rule generate:
         model=get_model,
         weights=get_weights,
         contamination=ancient(layout.CONTAMINATION),
-        questions=[GRID.items(name) for name in GRID.benchmarks],
-        settings=expand(layout.SETTINGS, benchmark=GRID.benchmarks, allow_missing=True),
+        questions=layout.QUESTIONS,
     output:
         marker=layout.GENERATED,
     log:
         "results/logs/generation/{model}/{submodel}.log",
     benchmark:
-        "results/timings/generation/{model}/{submodel}.tsv"
+        layout.TIMINGS["generate"]
     conda:
         get_generation_environment()
     threads: 1
     resources:
         device=GRID.grid.evaluation.device,
         batch_size=GRID.grid.evaluation.batch_size,
-        gpu=gpus(GRID.grid.evaluation.device),
-        mem_mb=4000,
-        runtime=240,
+        gpu=WORK.gpus("generate"),
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         directory=subpath(output.marker, parent=True),
         model=get_model_dir,
@@ -168,15 +186,15 @@ rule execute:
     log:
         "results/logs/execution/{model}/{submodel}/{benchmark}.log",
     benchmark:
-        "results/timings/execution/{model}/{submodel}/{benchmark}.tsv"
+        layout.TIMINGS["execute"]
     wildcard_constraints:
         benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.is_code),
     conda:
         "../../envs/toolchains.yaml"
     threads: 1
     resources:
-        mem_mb=GRID.grid.evaluation.memory_mb + 2000,
-        runtime=120,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         samples=layout.SAMPLES,
         sandbox=GRID.grid.evaluation.sandbox,
@@ -204,13 +222,13 @@ rule score:
     log:
         "results/logs/scores/{model}/{benchmark}.log",
     benchmark:
-        "results/timings/scores/{model}/{benchmark}.tsv"
+        layout.TIMINGS["score"]
     conda:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         samples=get_sample_arguments,
         synonyms=get_synonyms,

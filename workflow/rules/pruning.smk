@@ -1,7 +1,7 @@
 """Pruning.
 
 Inputs: a base model and its calibration windows. Outputs: for each sub-model packed masks and a manifest; ordinary
-checkpoints of the sub-models that the grid exports.
+checkpoints of the sub-models that the grid keeps.
 """
 
 
@@ -16,7 +16,7 @@ rule prune:
     log:
         "results/logs/pruning/{model}/{submodel}.log",
     benchmark:
-        "results/timings/pruning/{model}/{submodel}.tsv"
+        layout.TIMINGS["prune"]
     conda:
         "../../envs/submodels.yaml"
     threads: 1
@@ -25,9 +25,9 @@ rule prune:
         device=GRID.grid.pruning.device,
         batch_size=GRID.grid.pruning.batch_size,
         offload="offload" if GRID.grid.pruning.offload else "no-offload",
-        gpu=gpus(GRID.grid.pruning.device),
-        mem_mb=4000,
-        runtime=120,
+        gpu=WORK.gpus("prune"),
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         directory=subpath(output.mask, parent=True),
         model=get_model_dir,
@@ -53,13 +53,13 @@ rule export:
     log:
         "results/logs/export/{model}/{submodel}.log",
     benchmark:
-        "results/timings/export/{model}/{submodel}.tsv"
+        layout.TIMINGS["export"]
     conda:
         "../../envs/submodels.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
     params:
         model=get_model_dir,
         submodel=subpath(input.mask, parent=True),

@@ -55,6 +55,16 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
     return pairs
 
 
+def _expand(grid: str):
+    """A grid file, or a grid as JSON, validated and expanded."""
+    from submodels import config
+    from submodels.grid import Expansion
+
+    if grid.startswith("{"):
+        return Expansion(config.check_grid(json.loads(grid), "the grid"), "the grid")
+    return Expansion(config.read_grid(grid), grid)
+
+
 @app.command()
 def world(out: Directory, seed: Seed = 0):
     """Write the tiny world: corpus, calibration pools, benchmarks."""
@@ -309,11 +319,9 @@ def describe(
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
 ):
     """Expand a grid: its sub-models, benchmarks and settings as data."""
-    from submodels import config, files
-    from submodels.grid import Expansion
+    from submodels import files
 
-    valid = config.check_grid(json.loads(grid), "--grid") if grid.startswith("{") else config.read_grid(grid)
-    files.write_json(out, Expansion(valid, "--grid").describe())
+    files.write_json(out, _expand(grid).describe())
 
 
 @app.command()
@@ -370,6 +378,20 @@ def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("con
 
 
 @app.command()
+def plan(
+    config: Annotated[str, typer.Option(help="A grid file, or a grid as JSON.")] = "config.yaml",
+    hardware: Annotated[
+        Path | None, typer.Option(help="Figures to assume; resources/hardware.yaml by default.")
+    ] = None,
+    out: Directory = Path("results/plan"),
+):
+    """Say what a grid takes, before it is paid for: jobs, hours, memory, disk."""
+    from submodels.planning.plan import plan
+
+    plan(_expand(config), out, hardware)
+
+
+@app.command()
 def doctor(
     model: Model,
     submodel: Annotated[
@@ -404,6 +426,27 @@ def schema(out: Annotated[Path, typer.Option(help="JSON file to write.")]):
     from submodels.config import Grid
 
     files.write_json(out, Grid.model_json_schema())
+
+
+@app.command()
+def shape(
+    hub: Annotated[str, typer.Option(help="Hub repository; of it, config.json alone is read.")],
+    revision: Annotated[str, typer.Option(help="Commit, whole or abbreviated, or a branch.")],
+):
+    """Print what resources/models.yaml says of a Hub model: its whole commit and its shape."""
+    import tempfile
+
+    import yaml
+    from transformers import AutoConfig
+
+    from submodels.fetch import fetch_config
+    from submodels.pruning.shape import find_shape
+
+    with tempfile.TemporaryDirectory() as directory:
+        commit = fetch_config(hub, revision, Path(directory))
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    found = find_shape(config, f"{hub}@{revision}").model_dump()
+    print(yaml.safe_dump({"hub": hub, "revision": commit, "shape": found}, sort_keys=False), end="")
 
 
 @app.command()

@@ -4,6 +4,7 @@
 (file, key, value, what is valid) before any job starts. Imports stay light: every cluster job parses this again.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,12 +44,33 @@ Sparsity = Annotated[str, BeforeValidator(_sparsity)]
 Unique = AfterValidator(_refuse_repeats)
 
 
+class ModelShape(Strict):
+    """What must be known of a Hub model before anything is fetched: sizes of jobs and files follow from it."""
+
+    parameters: int = Field(ge=1, description="weights of the whole model, a tied output head counted once")
+    prunable: int = Field(ge=1, description="weights of the linear layers inside its decoder blocks")
+    blocks: int = Field(ge=1, description="decoder blocks")
+    hidden: int = Field(ge=1, description="width of the hidden states")
+    intermediate: int = Field(ge=1, description="inner width of a block's MLP")
+    vocabulary: int = Field(ge=1, description="rows of the embedding")
+    dtype: Literal[DTYPES] = Field(description="of the checkpoint")
+
+    @model_validator(mode="after")
+    def _part_of_the_whole(self):
+        if self.prunable > self.parameters:
+            raise ValueError(f"prunable ({self.prunable}) is more than parameters ({self.parameters})")
+        return self
+
+
 class BaseModelSpec(Strict):
     """Where a base model comes from: trained here, a Hub repository at a pinned revision, or a local directory."""
 
     tiny_world: Literal["llama", "gemma"] | None = Field(None, description="train a tiny model of this architecture")
-    hub: str | None = Field(None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository id; needs `revision`")
+    hub: str | None = Field(
+        None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository id; needs `revision` and `shape`"
+    )
     revision: str | None = Field(None, pattern=r"^[\w./-]+$", description="commit of the Hub repository")
+    shape: ModelShape | None = Field(None, description="of a Hub model; of others it is known or read from their files")
     path: Path | None = Field(None, description="local Hugging Face directory with safetensors")
     prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
         "base", description="how instructions are put to the model; completions are never wrapped"
@@ -62,6 +84,12 @@ class BaseModelSpec(Strict):
             raise ValueError(f"give exactly one of tiny_world, hub, path (got {', '.join(given) or 'none'})")
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision go together: a Hub model is pinned to a commit")
+        if self.hub is not None and self.shape is None:
+            raise ValueError(
+                f"a Hub model needs a shape ({', '.join(ModelShape.model_fields)}): see README.md, Your own"
+            )
+        if self.hub is None and self.shape is not None:
+            raise ValueError(f"shape belongs to a Hub model; that of {given[0]} is found without it")
         return self
 
 
@@ -186,8 +214,8 @@ class Grid(Strict):
     calibration: Calibration = Calibration()
     pruning: Pruning = Pruning()
     evaluation: Evaluation = Evaluation()
-    export: Annotated[list[str], Unique] = Field(
-        [], description="`<base model>/<sub-model>` to write as ordinary checkpoints"
+    keep: Annotated[list[str], Unique] = Field(
+        [], description="sub-models to write as ordinary checkpoints too: `<base model>/<sub-model>`, `*` for any text"
     )
     models: dict[Name, BaseModelSpec] = Field({}, description="base models of your own, beside resources/models.yaml")
     calibration_sets: dict[Name, CalibrationSet] = Field(
@@ -200,13 +228,19 @@ class Registries:
 
     def __init__(self, grid: Grid):
         self.models = _extend("models", load_models(), grid.models)
-        self.calibration_sets = _extend("calibration_sets", load_calibration_sets(), grid.calibration_sets)
+        self.calibration_sets = _extend("calibration_sets", _shipped_sets(), grid.calibration_sets)
 
 
+@cache
 def load_models() -> dict[str, BaseModelSpec]:
     """The base models that ship in resources/models.yaml."""
     path = resource("models.yaml")
     return {name: parse(BaseModelSpec, entry, f"{path}: {name}") for name, entry in files.read_yaml(path).items()}
+
+
+@cache
+def _shipped_sets() -> dict[str, CalibrationSet]:
+    return load_calibration_sets()
 
 
 def _extend(key: str, shipped: dict, own: dict) -> dict:

@@ -71,6 +71,17 @@ def fetch_model(hub: str, revision: str, out: Path) -> None:
     _finish(partial, out, manifest, hashes, requested=revision, identity=identity(partial, hashes))
 
 
+def fetch_config(hub: str, revision: str, directory: Path) -> str:
+    """Download a model's config.json alone into `directory`; returns the whole commit that `revision` stands for."""
+    _check_network()
+    commit = _commit(hub, revision, "model")
+    with _hub_errors(hub, revision, "model"):
+        from huggingface_hub import hf_hub_download
+
+        hf_hub_download(hub, "config.json", revision=commit, local_dir=directory)
+    return commit
+
+
 def fetch_dataset(
     hub: str, revision: str, config: str | None, split: str, out: Path, files_: list[str] | None = None
 ) -> None:
@@ -174,10 +185,15 @@ def _download_wordnet(directory: Path) -> None:
 
 def _check_start(out: Path, network: bool = True) -> None:
     """Before anything is downloaded: is downloading allowed, and may `out` be replaced?"""
-    if network and os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise SubmodelsError("HF_HUB_OFFLINE is set, so nothing is fetched; unset it, on a machine with a network")
+    if network:
+        _check_network()
     if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
         raise SubmodelsError(f"{out}: exists and was not fetched by this workflow; remove it or choose another place")
+
+
+def _check_network() -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise SubmodelsError("HF_HUB_OFFLINE is set, so nothing is fetched; unset it, on a machine with a network")
 
 
 def _commit(hub: str, revision: str, repo_type: str) -> str:
@@ -241,8 +257,8 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _temporary_directory(out: Path) -> Iterator[Path]:
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
-    temporary.mkdir(parents=True)
+    temporary = files.temporary_path(out)
+    temporary.mkdir()
     try:
         yield temporary
     finally:

@@ -5,7 +5,10 @@ import gzip
 import hashlib
 import json
 import os
+import platform
 import re
+import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +19,17 @@ import yaml
 from submodels.errors import SubmodelsError
 
 _QUOTED = re.compile(r"\(os error (\d+)\)")
+_HOST = platform.node().split(".")[0]
+_IDLE_SECONDS = 600
+# Ten times as fast where PyYAML was built with libyaml; every cluster job reads the grid and the registries again.
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any error.
-
-    The temporary name keeps the suffix of `path`, because writers choose a format by it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any error."""
+    temporary = temporary_path(path)
     try:
         with room_for(path):
             yield temporary
@@ -36,6 +38,30 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path | str) -> Path:
+    """Where to write what will be renamed to `path`: a name that no other process uses, on this host or another.
+
+    It keeps the suffix of `path`, because writers choose a format by it. What killed processes left under such names
+    is deleted: of this host at once, of others when nothing was written there for a while.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ours = re.compile(rf"\.(.+)-(\d+)\.{re.escape(path.name)}")
+    for other in path.parent.iterdir():
+        if (match := ours.fullmatch(other.name)) and _abandoned(other, match[1], int(match[2])):
+            shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink(missing_ok=True)
+    return path.with_name(f".{_HOST}-{os.getpid()}.{path.name}")
+
+
+def _abandoned(path: Path, host: str, process: int) -> bool:
+    if host == _HOST:
+        return not Path(f"/proc/{process}").exists()
+    try:
+        return time.time() - path.stat().st_mtime > _IDLE_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -49,13 +75,6 @@ def room_for(path: Path | str) -> Iterator[None]:
         if not numbers & _NO_ROOM:
             raise
         raise SubmodelsError(f"{path}: cannot be written, the disk or quota is full; free space there") from error
-
-
-def remove_leftovers(directory: Path | str, *names: str) -> None:
-    """Delete temporary files of `names` that a killed process left, where one process writes at a time."""
-    for name in names:
-        for leftover in Path(directory).glob(f".[0-9]*.{name}"):
-            leftover.unlink()
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -86,7 +105,7 @@ def write_json_lines(path: Path | str, value: dict, key: str) -> None:
 def read_yaml(path: Path | str):
     """Read plain YAML: a tag such as `!function` would name code, and no file of this project may run any."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_YAML)
     except FileNotFoundError as error:
         raise SubmodelsError(f"{path}: no such file") from error
     except yaml.constructor.ConstructorError as error:

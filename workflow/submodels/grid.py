@@ -4,6 +4,7 @@ This is the only place that knows paths. Patterns hold the workflow's wildcards 
 {calibration}); fill them with `str.format`.
 """
 
+import fnmatch
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ WORLD_POOL = f"{WORLD}/calibration/{{pool}}.jsonl"
 WORLD_ITEMS = f"{WORLD}/benchmarks/{{benchmark}}.jsonl"
 ITEMS = "results/benchmarks/{benchmark}.jsonl"
 SETTINGS = "results/benchmarks/{model}/{benchmark}.settings.json"
+QUESTIONS = "results/benchmarks/{model}/questions.sha256"
 TRAINED_MODEL = "results/base_models/{model}"
 WINDOWS = "results/calibration/{model}/{calibration}"
 SUBMODELS = "results/submodels"
@@ -56,6 +58,22 @@ TABLE_NAMES = (
 FIGURES = "results/figures"
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
 REPORT = "results/report/index.html"
+PLAN = "results/plan"
+TIMINGS = {  # what finished jobs took, by rule
+    "world": "results/timings/world.tsv",
+    "train_base_model": "results/timings/base_models/{model}.tsv",
+    "calibrate": "results/timings/calibration/{model}/{calibration}.tsv",
+    "prune": "results/timings/pruning/{model}/{submodel}.tsv",
+    "export": "results/timings/export/{model}/{submodel}.tsv",
+    "contamination": "results/timings/contamination/{model}.tsv",
+    "generate": "results/timings/generation/{model}/{submodel}.tsv",
+    "execute": "results/timings/execution/{model}/{submodel}/{benchmark}.tsv",
+    "score": "results/timings/scores/{model}/{benchmark}.tsv",
+    "overlap": "results/timings/overlap/{model}.tsv",
+    "tabulate": "results/timings/tables.tsv",
+    "figures": "results/timings/figures.tsv",
+    "report": "results/timings/report.tsv",
+}
 MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model")  # of what decides a base model's numbers and prompts
 # Downloads live outside results/, so that deleting results/ does not cost them.
 FETCHED_MODEL = "resources/fetched/models/{model}"
@@ -99,6 +117,7 @@ class Expansion:
         self.grid = grid
         self.registries = Registries(grid)
         self.benchmarks: dict[str, Benchmark] = {name: load_benchmark(name) for name in grid.benchmarks}
+        self._items = {name: str(_items_file(task)) for name, task in self.benchmarks.items()}
         self._submodels: dict[str, dict[str, Submodel]] = {model: {} for model in grid.base_models}
         self._evaluated: dict[str, list[str]] = {model: [DENSE] for model in grid.base_models}
         self._draws: dict[str, Submodel] = {}
@@ -117,11 +136,12 @@ class Expansion:
                     self._submodels[model][submodel.id] = submodel
                     if axes.evaluate:
                         self._evaluated[model].append(submodel.id)
-        for name in grid.export:
-            model, _, submodel = name.partition("/")
-            if submodel not in self._submodels.get(model, {}):
-                known = [f"{model}/{id}" for model, ids in self._submodels.items() for id in ids]
-                raise SubmodelsError(f"{where}: export: {unknown('sub-model', name, known)}")
+        known = [f"{model}/{id}" for model, ids in self._submodels.items() for id in ids]
+        for pattern in grid.keep:
+            if not fnmatch.filter(known, pattern):
+                raise SubmodelsError(f"{where}: keep: {unknown('sub-model', pattern, known)}")
+        self.kept = [name for name in known if any(fnmatch.fnmatchcase(name, pattern) for pattern in grid.keep)]
+        self._model_files = {model: self._find_files(model) for model in grid.base_models}
 
     def _check_draw(self, submodel: Submodel, place: str) -> None:
         """One name stands for one draw: a set may be called what another set with its number of rows is called."""
@@ -173,6 +193,9 @@ class Expansion:
 
     def model_files(self, model: str) -> list[str]:
         """The files that stand for a base model: the manifest of one made here, all that a local directory holds."""
+        return self._model_files[model]
+
+    def _find_files(self, model: str) -> list[str]:
         if path := self.spec(model).path:
             return [str(file) for file in sorted(path.glob("*")) if file.suffix in MODEL_SUFFIXES]
         return [f"{self.model_dir(model)}/manifest.json"]
@@ -183,7 +206,7 @@ class Expansion:
 
     def items(self, benchmark: str) -> str:
         """The benchmark's items file."""
-        return str(_items_file(self.benchmarks[benchmark]))
+        return self._items[benchmark]
 
     def rows(self, benchmark: str) -> str | None:
         """The file of rows that the items are made of; None for a fixture, and for items that come from no rows."""
@@ -216,6 +239,27 @@ class Expansion:
         if source.file:
             return str(source.file)
         return FETCHED_ROWS.format(set=name) if source.hub else None
+
+    def fetched(self) -> list[str]:
+        """The manifests of all that the grid needs from elsewhere."""
+        sets = self.registries.calibration_sets
+        used = {
+            name for draw in self._draws.values() for name in self.components(draw.calibration) or [draw.calibration]
+        }
+        manifests = [f"{self.model_dir(model)}/manifest.json" for model in self.models if self.spec(model).hub]
+        manifests += [f"{FETCHED_SET}/manifest.json".format(set=name) for name in sorted(used) if sets[name].source.hub]
+        manifests += [
+            f"{FETCHED_BENCHMARK}/manifest.json".format(benchmark=name)
+            for name, task in self.benchmarks.items()
+            if task.source.hub and name not in self.grid.sources
+        ]
+        if any(map(self.takes_wordnet, self.benchmarks)):
+            manifests.append(FETCHED_WORDNET_MANIFEST)
+        return manifests
+
+    def takes_wordnet(self, benchmark: str) -> bool:
+        """Whether METEOR scores the benchmark, with WordNet's synonyms."""
+        return self.benchmarks[benchmark].takes_synonyms and self.grid.evaluation.synonyms == "wordnet"
 
     def samples(self, model: str, submodel: str, benchmark: str) -> str:
         """The file whose lines are scored: executed samples for code, generations for everything else."""

@@ -104,7 +104,7 @@ def cross_task(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.
     _name_axes(axes, "calibration set", "benchmark")
     _colourbar(figure, axes, image, "change against dense (percentage points)")
     _domain_legend(figure, [*shown["calibration_domain"], *shown["benchmark_domain"]])
-    _title(figure, f"{model}: accuracy against the dense base model")
+    _title(figure, f"{model}: accuracy against the dense base model", _remarks(shown, "benchmark"))
     columns = ["panel", "calibration", "benchmark", "dense", "value", "difference", "low", "high", "status", "reason"]
     return figure, shown[columns]
 
@@ -194,7 +194,7 @@ def sparsity(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.Da
     for axis in axes[-1]:
         axis.set_xlabel("weights pruned (%)")
     _legend(figure, axes.flat)
-    _title(figure, f"{model}: accuracy against sparsity, by domain of the benchmarks")
+    _title(figure, f"{model}: accuracy against sparsity, by domain of the benchmarks", _remarks(frame, "domain"))
     return figure, frame
 
 
@@ -243,7 +243,8 @@ def languages(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.D
         axis.set_title(title, loc="left")
     _name_axes(axes, "calibration set", "benchmark")
     _colourbar(figure, axes, image, "pass@1 (%)")
-    _title(figure, f"{model}: is a sub-model specific to the programming language of its calibration set?")
+    title = f"{model}: is a sub-model specific to the programming language of its calibration set?"
+    _title(figure, title, _remarks(frame, "benchmark"))
     return figure, frame
 
 
@@ -462,5 +463,15 @@ def _legend(figure: Figure, axes) -> None:
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 
 
-def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() * 11)), fontsize=11, x=0.01, ha="left")
+def _title(figure: Figure, text: str, remarks: str = "") -> None:
+    width = int(figure.get_figwidth() * 11)
+    lines = [textwrap.fill(line, width) for line in (text, remarks) if line]
+    figure.suptitle("\n".join(lines), fontsize=11, x=0.01, ha="left")
+
+
+def _remarks(frame: pd.DataFrame, column: str) -> str:
+    """What must be known of the scores shown, with the benchmarks or domains it holds for unless for all."""
+    noted = frame[frame["remarks"].notna() & (frame["remarks"] != "")]
+    held = noted.groupby("remarks", sort=False)[column].unique()
+    everywhere = frame[column].nunique()
+    return "; ".join(remark if len(of) == everywhere else f"{remark} ({', '.join(of)})" for remark, of in held.items())

@@ -263,10 +263,20 @@ def _conditions(study: Study) -> list[dict]:
         notes = list(dict.fromkeys(quirk for score in scores for quirk in score["quirks"]))
         if any(score["contamination"] is None for score in scores):
             notes.append("Nobody looked for its items in the calibration rows.")
+        notes += [_cut(score) for score in scores if score["truncated"]]
         remarks = study.remarks([benchmark])
         if remarks or notes:
             conditions.append({"benchmark": benchmark, "remarks": remarks, "notes": notes})
     return conditions
+
+
+def _cut(score: dict) -> str:
+    """How much of the requests and answers the model's context did not hold."""
+    prompts, answers = score["truncated"]["prompts"], score["truncated"]["answers"]
+    return (
+        f"The context of {score['model']} is too short: the prompts of {prompts} items lost their beginning, and up to "
+        f"{answers} answers of a sub-model their end."
+    )
 
 
 def _dense_row(study: Study, model: str, links: Links) -> dict:

@@ -90,7 +90,7 @@ class Study:
         self._pairs: dict[tuple[str, Setting], pd.DataFrame] = {}
         self._remarks: dict[str, dict[str, None]] = {}
         for (_, benchmark), score in scores.items():
-            self._remarks.setdefault(benchmark, {}).update(dict.fromkeys(_remarks(score)))
+            self._remarks.setdefault(benchmark, {}).update(dict.fromkeys([*_remarks(score), *self._cuts(score)]))
         directions = {benchmark: score["higher_is_better"] for (_, benchmark), score in scores.items()}
         self._lower_is_better = {benchmark for benchmark, higher in directions.items() if not higher}
         self.benchmarks = sorted(grid["benchmarks"], key=self._benchmark_order)
@@ -112,7 +112,7 @@ class Study:
         return benchmark not in self._lower_is_better
 
     def remarks(self, benchmarks: list[str]) -> str:
-        """What a reader must know before trusting scores of these benchmarks: partial, made-up items, the paper's way.
+        """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, the paper's way.
 
         A remark that holds for some of them only names those.
         """
@@ -123,6 +123,12 @@ class Study:
         return "; ".join(
             remark if len(of) == len(benchmarks) else f"{remark} ({', '.join(of)})" for remark, of in held.items()
         )
+
+    def _cuts(self, score: dict) -> list[str]:
+        """What the context of the score's model cut; it is named where the others' may hold more."""
+        cut = score["truncated"] or {}
+        whose = f" of {score['model']}" if len(self.models) > 1 else ""
+        return [f"truncated {what}{whose}" for what in ("prompts", "answers") if cut.get(what)]
 
     @property
     def accuracies(self) -> list[str]:
@@ -332,7 +338,7 @@ def paired(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 _SCORE_KEYS = ("model", "benchmark", "bootstrap", "higher_is_better", "protocol", "quirks", "partial", "fixture")
-_SCORE_KEYS += ("contamination", "task_ids", "submodels")
+_SCORE_KEYS += ("truncated", "contamination", "task_ids", "submodels")
 
 
 def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: Path | None = None) -> Study:

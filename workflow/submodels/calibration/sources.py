@@ -7,7 +7,7 @@ from pathlib import Path
 
 from submodels import files
 from submodels.calibration.registry import Source
-from submodels.errors import SubmodelsError
+from submodels.errors import SubmodelsError, fetch_first
 
 ROWS_FILE = "rows.parquet"  # what a fetched Hub data set holds, beside its manifest.json
 
@@ -26,7 +26,8 @@ def _hub(source: Source, path: Path | None) -> Path:
     given = _given(source, path)
     found = given / ROWS_FILE if given.is_dir() else given
     if not found.is_file():
-        raise SubmodelsError(f"{found}: no such file; fetch data set {source.hub} first, on a machine with a network")
+        remedy = fetch_first(f"data set {source.hub}", "fetch-calibration-set")
+        raise SubmodelsError(f"{found}: no such file; {remedy}")
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submodels import files
-from submodels.errors import SubmodelsError
+from submodels.errors import SubmodelsError, fetch_first
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,10 @@ def weight_files(model_dir: Path) -> list[Path]:
     """The safetensors files that make up the model: the shards its index names, or the single file."""
     model_dir = Path(model_dir)
     if not model_dir.is_dir():
-        raise SubmodelsError(f"{model_dir}: no such directory; a base model is a Hugging Face model directory")
+        raise SubmodelsError(
+            f"{model_dir}: no such directory; a base model is a Hugging Face model directory: "
+            f"{fetch_first('one of the Hub', 'fetch-model')}"
+        )
     if not (model_dir / "config.json").is_file():
         raise SubmodelsError(f"{model_dir}: no config.json; a base model is a Hugging Face model directory")
     if (model_dir / INDEX_NAME).is_file():

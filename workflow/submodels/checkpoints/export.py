@@ -29,8 +29,7 @@ def export(model: Path, submodel: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SubmodelsError(f"{out}: already exists; remove it or export elsewhere")
     masks = read_matching_masks(model, submodel)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    temporary = files.temporary_path(out)
     try:
         with files.room_for(out):
             temporary.mkdir()

@@ -52,6 +52,14 @@ class Source(HubSource):
         return next(key for key in SOURCES if getattr(self, key) is not None)
 
 
+class Size(Strict):
+    """About how large a benchmark is: what a plan needs to know before anything is fetched. Decides no sample."""
+
+    items: int = Field(ge=1)
+    read: int = Field(ge=1, description="tokens that a model reads of an item: its prompt, or every choice in full")
+    written: int = Field(0, ge=0, description="tokens of a right answer, or of all that is asked for; 0 for choices")
+
+
 class Metadata(Strict):
     """The project's fields of a task file."""
 
@@ -65,10 +73,13 @@ class Metadata(Strict):
     scorer: Literal[tuple(SCORERS)]
     primary: str
     protocol: Literal["strict", "paper"] = Field("strict", description="paper: what its authors ran, quirks included")
+    size: Size | None = Field(None, description="for plans; of a file of one's own the items are counted")
     quirks: list[str] = Field([], description="what a paper's protocol does otherwise, one sentence each")
     style: Literal["completion", "instruction"] = Field(
         "completion", description="an instruction is wrapped in the model's prompt format, a completion never"
     )
+
+    bos: bool = Field(True, description="false: without the BOS that the tokenizer puts before a text")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -78,6 +89,8 @@ class Metadata(Strict):
             raise ValueError(f"`adapter` belongs to a source with hub or package; rows of {self.source.kind} are items")
         if (self.protocol == "paper") != bool(self.quirks):
             raise ValueError("`quirks` name what `protocol: paper` does otherwise, and belong to no other")
+        if not self.bos and self.protocol != "paper":
+            raise ValueError("`bos: false` is a quirk of `protocol: paper`; leave it out")
         return self
 
 
@@ -133,7 +146,9 @@ class Benchmark:
     def __init__(self, task: dict, where: str = "task"):
         """`where`: the file named in errors."""
         checked = parse(_Task, task, where)
-        self.task = task
+        self.task = task | {"metadata": {key: value for key, value in task["metadata"].items() if key != "size"}}
+        self.size = checked.metadata.size
+        self.generation = checked.generation_kwargs
         self.name = checked.task
         self.output_type = checked.output_type
         self.repeats = checked.repeats
@@ -144,6 +159,7 @@ class Benchmark:
         self.protocol = checked.metadata.protocol
         self.quirks = checked.metadata.quirks
         self.style = checked.metadata.style
+        self.bos = checked.metadata.bos
         self.scorer = checked.metadata.scorer
         self.primary = checked.metadata.primary
         self.higher_is_better = SCORERS[self.scorer].higher_is_better

@@ -14,6 +14,7 @@ from submodels.evaluation.benchmarks import Benchmark, load_benchmark
 from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.runners import LANGUAGES, missing_toolchain
 from submodels.evaluation.sandbox import sandbox_status
+from submodels.evaluation.truncation import prompt_room
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
@@ -546,18 +547,20 @@ def check_context(subject: Subject) -> Iterator[Finding]:
             continue  # longer texts are scored in windows
         lengths = _prompt_lengths(subject, name)
         longest = max(lengths, key=lengths.get)
-        too_long = sum(length >= context for length in lengths.values())
-        room = benchmark.task["generation_kwargs"]["max_gen_toks"] if name in _generated(subject) else 0
+        answer = benchmark.task["generation_kwargs"]["max_gen_toks"] if name in _generated(subject) else 0
+        room = prompt_room(context, answer) if answer else context + 1  # of a scored text the last token is not read
+        too_long = sum(length > room for length in lengths.values())
         if too_long:
             say = problem if subject.named else warning
             yield say(
-                f"{name}: {too_long} of {len(lengths)} prompts do not fit the context of {context} tokens (longest "
-                f"{longest}: {lengths[longest]}); choose another model, or leave the benchmark out"
+                f"{name}: {too_long} of {len(lengths)} prompts lose their beginning in the context of {context} tokens "
+                f"(longest {longest}: {lengths[longest]}{f' + {answer}' * bool(answer)}), and their scores say so; "
+                "choose another model, or leave the benchmark out"
             )
-        elif lengths[longest] + room > context:
-            short.append(f"{name} {lengths[longest]} + {room}")
+        elif answer and lengths[longest] + answer > context:
+            short.append(f"{name} {lengths[longest]} + {answer}")
         else:
-            fit.append(f"{name} {lengths[longest] + room}")
+            fit.append(f"{name} {lengths[longest] + answer}")
     if short:
         yield warning(
             f"the longest prompt leaves less room in the context of {context} tokens than answers may take, so some "
@@ -568,8 +571,11 @@ def check_context(subject: Subject) -> Iterator[Finding]:
 
 
 def _prompt_lengths(subject: Subject, name: str) -> dict[str, int]:
-    """task_id -> tokens of the item's longest prompt."""
-    texts = {request.args[0]: request.doc["task_id"] for request in subject.requests(name, _LOOKED_AT)}
+    """task_id -> tokens of the item's longest prompt, choices included."""
+    texts = {
+        "".join(part for part in request.args if isinstance(part, str)): request.doc["task_id"]
+        for request in subject.requests(name, _LOOKED_AT)
+    }
     lengths: dict[str, int] = {}
     for text, task_id in texts.items():
         lengths[task_id] = max(lengths.get(task_id, 0), len(subject.read(text)))

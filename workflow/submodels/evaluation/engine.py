@@ -31,6 +31,7 @@ from submodels.errors import SubmodelsError
 from submodels.evaluation.benchmarks import Benchmark, Generation
 from submodels.evaluation.prompts import format_of, wrap
 from submodels.evaluation.shards import Shards
+from submodels.evaluation.truncation import keep_end, prompt_room
 
 CPU_BATCH = 16  # an automatic batch where there is no memory to fill
 LARGEST_BATCH = 1024
@@ -125,13 +126,24 @@ class Engine:
         ]
         totals = [0.0] * len(requests)
         scored = self._loglikelihood_tokens([(None, *window) for _, window in windows], disable_tqdm)
-        for (number, _), (loglikelihood, _) in zip(windows, scored, strict=True):
+        for (number, _), (loglikelihood, *_) in zip(windows, scored, strict=True):
             totals[number] += loglikelihood
         return totals
 
-    def _loglikelihood_tokens(self, requests: list, *arguments, **options) -> list[tuple[float, bool]]:
-        self.prompt_tokens += sum(len(context) + len(continuation) for _, context, continuation in requests)
-        return super()._loglikelihood_tokens(requests, *arguments, **options)
+    def fit(self, ids: list[int], room: int) -> list[int]:
+        """What is left of token ids where there is room for so many."""
+        return keep_end(ids, room, self.tokenizer.bos_token_id)
+
+    def _loglikelihood_tokens(self, requests: list, *arguments, **options) -> list[tuple[float, bool, int]]:
+        """lm-eval's answers, and how many tokens each context lost; the last token scored is not read."""
+        fitting, lost = [], []
+        for key, context, continuation in requests:
+            kept = self.fit(context, self.window + 1 - len(continuation))
+            fitting.append((key, kept, continuation))
+            lost.append(len(context) - len(kept))
+            self.prompt_tokens += len(kept) + len(continuation)
+        scored = super()._loglikelihood_tokens(fitting, *arguments, **options)
+        return [(*answer, tokens) for answer, tokens in zip(scored, lost, strict=True)]
 
 
 class EngineLM(Engine, HFLM):
@@ -298,6 +310,7 @@ def run(
     Draws depend on `seed`, the benchmark, the item and the number of the sample. The batches left to do are those
     that an undisturbed run would have done, for longer requests come first and a batch is kept as a whole.
     """
+    lm.add_bos_token = None if benchmark.bos else False  # lm-eval's switch; None leaves it to the tokenizer
     instances = ask(benchmark, items, seed, lm.tokenizer, prompt)
     shards = Shards() if shards is None else shards
     requests, counts = [], dict.fromkeys((item["task_id"] for item in items), 0)
@@ -355,16 +368,17 @@ def _answer(lm: Engine, answer: "Answer", requests: dict[int, Request], shards: 
 
 
 def _measure_prompts(lm: Engine, requests: list[Request]) -> tuple[list[int], int]:
-    """Tokens of each prompt, and of the longest with its answer; an error where one leaves no room for an answer."""
+    """Tokens of each prompt as far as it fits, and of the longest with its answer."""
     count = cache(lambda text: len(lm.tok_encode(text)))
-    lengths = [count(request.instance.args[0]) for request in requests]
-    length, (instance, _) = max(zip(lengths, requests, strict=True), key=lambda pair: pair[0])
-    if length >= lm.max_length:
-        raise SubmodelsError(
-            f"item {instance.doc['task_id']}: its prompt has {length} tokens and leaves no room in the model's "
-            f"context of {lm.max_length}; shorten it or choose another model"
-        )
-    return lengths, min(lm.max_length, length + instance.args[1]["max_gen_toks"])
+    room, max_new = _rooms(lm, requests)
+    lengths = [min(room, count(request.instance.args[0])) for request in requests]
+    return lengths, min(lm.max_length, max(lengths) + max_new)
+
+
+def _rooms(lm: Engine, requests: list[Request]) -> tuple[int, int]:
+    """The most tokens of a prompt, and of an answer."""
+    max_new = requests[0].instance.args[1]["max_gen_toks"]
+    return prompt_room(lm.max_length, max_new), max_new
 
 
 def _measure_texts(lm: Engine, requests: list[Request]) -> tuple[list[int], int]:
@@ -374,17 +388,43 @@ def _measure_texts(lm: Engine, requests: list[Request]) -> tuple[list[int], int]
     return lengths, min(lm.max_length, len(lm.tok_encode(longest)))
 
 
-def _generate(lm: Engine, requests: list[Request]) -> list[Text]:
-    encode = cache(lm.tok_encode)
-    prompts = [encode(request.instance.args[0]) for request in requests]
+def _measure_choices(lm: Engine, requests: list[Request]) -> tuple[list[int], int]:
+    """As texts; an error where a choice fills the context, so that nothing would be left of its query."""
+    for instance, _ in requests:
+        query, choice = instance.args
+        # Most choices are so short that nobody need count their tokens.
+        if query and len(choice) > lm.window // 4 and (length := len(lm.text_tokens(choice))) >= lm.window:
+            raise SubmodelsError(
+                f"item {instance.doc['task_id']}: a choice has {length} tokens and leaves no room for its query in the "
+                f"model's context of {lm.max_length}; choose another model, or leave the benchmark out"
+            )
+    return _measure_texts(lm, requests)
+
+
+def _generate(lm: Engine, requests: list[Request]) -> list[dict]:
+    """Completions and their tokens. `truncated`: so many tokens of the prompt are lost; `cut_short`: the context ended
+    the answer before `max_gen_toks`. Both only where it happened."""
+    encode, (room, max_new) = cache(lm.tok_encode), _rooms(lm, requests)
+    whole = [encode(request.instance.args[0]) for request in requests]
+    prompts = [lm.fit(ids, room) for ids in whole]
     settings = Generation(**requests[0].instance.args[1]).model_dump()
     texts = lm.generate(prompts, [request.seed for request in requests], settings)
     lm.prompt_tokens += sum(map(len, prompts))
     lm.generated_tokens += sum(text.tokens for text in texts)
-    return texts
+    answers = []
+    for text, ids, prompt in zip(texts, whole, prompts, strict=True):
+        lost, left = len(ids) - len(prompt), lm.max_length - len(prompt)
+        answers.append({"completion": text.text, "tokens": text.tokens} | _truncated(lost))
+        if left < max_new and text.tokens >= left:
+            answers[-1]["cut_short"] = True
+    return answers
 
 
-def _score_choices(lm: Engine, requests: list[Request]) -> list[tuple[float, bool]]:
+def _truncated(lost: int) -> dict[str, int]:
+    return {"truncated": lost} if lost else {}
+
+
+def _score_choices(lm: Engine, requests: list[Request]) -> list[tuple[float, bool, int]]:
     return lm.loglikelihood([request.instance for request in requests], disable_tqdm=True)
 
 
@@ -396,12 +436,12 @@ Answers = list[tuple[Instance, Any]]  # requests of one item, each with its resp
 
 
 def _completion_lines(lm: Engine, answers: Answers) -> list[dict]:
-    return [{"completion": text, "sample": i, "tokens": tokens} for i, (_, (text, tokens)) in enumerate(answers)]
+    return [{"completion": said["completion"], "sample": i} | said for i, (_, said) in enumerate(answers)]
 
 
 def _choice_lines(lm: Engine, answers: Answers) -> list[dict]:
-    loglikelihoods, greedy = zip(*(response for _, response in answers), strict=True)
-    return [{"loglikelihoods": list(loglikelihoods), "greedy": list(greedy)}]
+    loglikelihoods, greedy, lost = zip(*(response for _, response in answers), strict=True)
+    return [{"loglikelihoods": list(loglikelihoods), "greedy": list(greedy)} | _truncated(max(lost))]
 
 
 def _document_lines(lm: Engine, answers: Answers) -> list[dict]:
@@ -421,7 +461,7 @@ class Answer(NamedTuple):
 
 ANSWERS = {
     "generate_until": Answer(_measure_prompts, _generate, _completion_lines, 1),
-    "multiple_choice": Answer(_measure_texts, _score_choices, _choice_lines, 8),
+    "multiple_choice": Answer(_measure_choices, _score_choices, _choice_lines, 8),
     "loglikelihood_rolling": Answer(_measure_texts, _score_texts, _document_lines, 1),
 }
 

@@ -83,7 +83,6 @@ def execute(
     lines = [
         row | {"passed": decided, "result": result} for row, decided, result in zip(rows, passed, results, strict=True)
     ]
-    files.remove_leftovers(out.parent, out.name)
     files.write_jsonl(out, lines)
     counts = dict(sorted(Counter(map(verdict, results)).items()))
     manifest.write(

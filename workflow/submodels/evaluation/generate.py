@@ -16,6 +16,7 @@ from submodels.evaluation.backends import find_backend
 from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
 from submodels.evaluation.partial import Partial
 from submodels.evaluation.shards import Shards
+from submodels.evaluation.truncation import losses
 from submodels.provenance import Manifest
 from submodels.pruning.masks import FILE_NAME as MASK_FILE
 from submodels.terms import DTYPES
@@ -69,7 +70,6 @@ def generate(
             _unfinished_path(out, task.name).unlink(missing_ok=True)
         else:
             work.append((task, rows, manifest))
-    files.remove_leftovers(out, "*")
     if work:
         import torch
 
@@ -136,11 +136,12 @@ def _run(
         items=len(items),
         partial={"items": len(items), "of": len(rows)} if len(items) < len(rows) else None,
         samples=len(lines),
+        truncated=losses(lines),
         samples_sha256=files.sha256_file(path),
         prompt_tokens=shards.totals["prompt_tokens"],
         generated_tokens=shards.totals["generated_tokens"],
         wall_seconds=round(shards.totals["seconds"], 3),
         batch_size=shards.batch_size,
-        **used,
+        **used | {"bos": used["bos"] and task.bos},
     )
-    unfinished.unlink()
+    unfinished.unlink(missing_ok=True)

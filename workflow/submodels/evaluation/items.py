@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from submodels import files
-from submodels.errors import SubmodelsError, unknown
+from submodels.errors import SubmodelsError, fetch_first, unknown
 from submodels.evaluation.adapters import ADAPTERS, FIXTURES
 from submodels.evaluation.benchmarks import PACKAGES, Benchmark, check_items, load_benchmark
 
@@ -47,6 +47,6 @@ def _rows(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
     if path is None:
         raise SubmodelsError(f"{task.name}: no rows given, and no package has them (source: {task.source.kind})")
     if not Path(path).is_file():
-        hint = f"; fetch {task.source.hub} on a machine with a network, or ask for a fixture" if task.source.hub else ""
+        hint = f"; {fetch_first(f'data set {task.source.hub}', 'fetch-benchmark')}" if task.source.hub else ""
         raise SubmodelsError(f"{path}: no such file{hint}")
     return list(read_rows(Path(path))), str(path)

@@ -1,5 +1,6 @@
 """Stage score: every sub-model's score on one benchmark, from files of samples alone."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from submodels import files, provenance, versions
@@ -9,6 +10,7 @@ from submodels.evaluation.execute import manifest_path
 from submodels.evaluation.metrics import SCORERS, Samples, Scores
 from submodels.evaluation.metrics.translation import SYNONYMS
 from submodels.evaluation.statistics import Interval, bootstrap_interval, stratified_bootstrap
+from submodels.evaluation.truncation import losses
 from submodels.terms import NOT_RUN
 
 SAMPLE_FIELDS = {
@@ -44,6 +46,7 @@ def score(
     items = asked[:limit]
     seen = {} if contamination is None else _contamination(task, Path(contamination))
     bootstrap = {"resamples": resamples, "seed": seed, "level": level}
+    scored = {id: _score_submodel(task, items, Path(path), synonyms, bootstrap) for id, path in samples.items()}
     files.write_json_lines(
         out,
         {
@@ -57,6 +60,7 @@ def score(
             "fixture": any(item.get("fixture", False) for item in items),
             "faulty_items": {item["task_id"]: item["faulty"] for item in items if "faulty" in item},
             "partial": {"items": len(items), "of": len(asked)} if len(items) < len(asked) else None,
+            "truncated": _most(entry["truncated"] for entry in scored.values()),
             "primary": task.primary,
             "higher_is_better": task.higher_is_better,
             "synonyms": synonyms if task.takes_synonyms else None,
@@ -66,9 +70,7 @@ def score(
             "versions": provenance.versions(),
             "git": provenance.git_state(),
             "task_ids": [item["task_id"] for item in items],
-            "submodels": {
-                id: _score_submodel(task, items, Path(path), synonyms, bootstrap) for id, path in samples.items()
-            },
+            "submodels": scored,
         },
         key="submodels",
     )
@@ -85,6 +87,13 @@ def _contamination(task: Benchmark, path: Path) -> dict:
     return {"path": str(path), "fingerprint": files.sha256_file(path), "items": items, "quirks": found["quirks"]}
 
 
+def _most(truncated: Iterable[dict[str, int]]) -> dict[str, int] | None:
+    """What the sub-models that lost most to the context lost; None if nobody lost anything."""
+    losses = list(truncated)
+    most = {key: max((each[key] for each in losses), default=0) for key in ("prompts", "answers")}
+    return most if any(most.values()) else None
+
+
 def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: str, bootstrap: dict) -> dict:
     lines = group_samples(task, items, path)
     entry = {
@@ -92,6 +101,7 @@ def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: st
         "reason": None,
         "n_items": len(items),
         "n_samples": len(items) * task.repeats,
+        "truncated": losses([line for group in lines.values() for line in group]),
         "counts": {},
         "metrics": {},
         "corpus": {},

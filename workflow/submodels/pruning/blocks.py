@@ -16,7 +16,7 @@ import torch
 from accelerate import init_empty_weights
 from torch import nn
 from torch.utils._pytree import tree_map
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from submodels.checkpoints.base import Weights, load_config, usable_device
 from submodels.errors import SubmodelsError
@@ -59,6 +59,20 @@ class Batch:
     def advance(self, block: nn.Module, index: int, device: torch.device) -> None:
         """Replace the hidden states by the output of block `index`."""
         self.hidden = self.forward(block, index, device).to(self.home)
+
+
+def empty_model(config: PreTrainedConfig, where: str, dtype: torch.dtype | None = None) -> nn.Module:
+    """The architecture without weights; an error, beginning with `where`, for one that is no causal language model."""
+    # Parameters go to the meta device, buffers are computed: rotary frequencies are in no checkpoint.
+    try:
+        with init_empty_weights(include_buffers=False):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    except Exception as error:  # of any type: the constructors of models take what config.json says on trust
+        reason = f"{type(error).__name__}: {str(error).split(chr(10))[0]}"
+        raise SubmodelsError(
+            f"{where}: a {type(config).__name__} makes no causal language model, it is not supported ({reason})"
+        ) from error
+    return model.eval().requires_grad_(False)
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
@@ -111,17 +125,7 @@ class BlockStream:
         self.device = usable_device(device)
         if self.device.type == "cuda":  # weights are copied beside the computation, which goes on meanwhile
             self._computing, self._reading = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
-        # Parameters go to the meta device, buffers are computed: rotary frequencies are in no checkpoint.
-        try:
-            with init_empty_weights(include_buffers=False):
-                self.model = AutoModelForCausalLM.from_config(self.config, dtype=self.dtype, trust_remote_code=False)
-        except Exception as error:  # of any type: the constructors of models take what config.json says on trust
-            reason = f"{type(error).__name__}: {str(error).split(chr(10))[0]}"
-            raise SubmodelsError(
-                f"{model_dir}/config.json: a {type(self.config).__name__} makes no causal language model, "
-                f"it is not supported ({reason})"
-            ) from error
-        self.model.eval().requires_grad_(False)
+        self.model = empty_model(self.config, f"{model_dir}/config.json", self.dtype)
         self.path, self.blocks = find_blocks(self.model)
         self._tuples = False  # whether blocks return tuples; found out when the windows are embedded
         self._linears = [find_linears(block, self.name(index)) for index, block in enumerate(self.blocks)]

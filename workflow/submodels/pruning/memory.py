@@ -11,6 +11,7 @@ import torch
 
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import BlockStream
+from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 from submodels.pruning.rules import Rule
 from submodels.pruning.statistics import InputGram
 from submodels.pruning.windows import Windows
@@ -78,17 +79,17 @@ def estimate(stream: BlockStream, windows: Windows | None, rule: Rule, batch_siz
     block = max(sum(weight.numel() for weight in block.parameters()) for block in stream.blocks)
     everything = sum(weight.numel() for weight in stream.body.parameters())
     embeddings = everything - sum(weight.numel() for block in stream.blocks for weight in block.parameters())
-    fixed = max(embeddings * size, 2 * block * size + 16 * max(out * columns for out, columns in shapes))
+    matrix = max(out * columns for out, columns in shapes)
+    fixed = fixed_bytes(size, embeddings=embeddings, block=block, matrix=matrix)
     if windows is None:
         return [Need(stream.device.type, fixed, 0, 0)]
     if rule.statistic is InputGram:
-        inputs = [linear.in_features for linear in stream.linears(0).values()]
-        fixed += 4 * (sum(columns**2 for columns in inputs) + 7 * max(inputs) ** 2)
+        fixed += gram_bytes([linear.in_features for linear in stream.linears(0).values()])
     batches = windows.batches(batch_size)
     length = max(part.ids.shape[1] for part in batches)  # without the padding that no window of a batch needs
     hidden = sum(part.ids.numel() for part in batches) * text.hidden_size * size // len(windows.ids)
     hidden += 0 if windows.tokens is None else length**2
-    working = length * (12 * text.hidden_size + 5 * widest) * size
+    working = working_bytes(size, length, hidden=text.hidden_size, widest=widest)
     if getattr(stream.config, "_attn_implementation", None) == "eager":
         working += 3 * text.num_attention_heads * length**2 * size
     if offload and stream.device.type != "cpu":

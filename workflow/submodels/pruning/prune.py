@@ -62,7 +62,6 @@ def prune(
     if out.exists() and not out.is_dir():
         raise SubmodelsError(f"{out}: not a directory; choose another --out")
     (out / "manifest.json").unlink(missing_ok=True)  # an old manifest must not vouch for a new mask
-    files.remove_leftovers(out, masks.FILE_NAME, "manifest.json")
     stream = BlockStream(model, dtype=dtype and getattr(torch, dtype), device=device)
     if (kind := str(stream.dtype).removeprefix("torch.")) not in DTYPES:
         raise SubmodelsError(f"{model}: its weights are {kind}; give --dtype, one of {', '.join(DTYPES)}")

@@ -16,18 +16,9 @@ from submodels import files, versions
 from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError, unknown
 from submodels.provenance import Manifest
+from submodels.world.shape import BATCH, PIECES, SHAPE, STEPS, WINDOW
 from submodels.world.tokenizer import train_tokenizer
 
-SHAPE = {
-    "hidden_size": 128,
-    "intermediate_size": 352,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 32,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.06,
-}
 # Gemma multiplies its embeddings by sqrt(hidden_size) itself; Llama gets entries of the same order from the start.
 EMBEDDING_SCALE = {"llama": 10.0, "gemma": 1.0}
 ARCHITECTURES = {
@@ -35,9 +26,9 @@ ARCHITECTURES = {
     "gemma": (GemmaForCausalLM, GemmaConfig, {"tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh"}),
 }
 RECIPE = {
-    "pieces": 1024,
-    "window": 128,
-    "batch": 12,
+    "pieces": PIECES,
+    "window": WINDOW,
+    "batch": BATCH,
     "warmup": 20,
     "muon_rate": 0.015,
     "adam_rate": 0.005,
@@ -134,7 +125,7 @@ def train(
     out: Path,
     seed: int = 0,
     threads: int | None = None,
-    steps: int = 500,
+    steps: int = STEPS,
 ) -> list[float]:
     """Train a model of `architecture` on `corpus`, a world's train.jsonl; write it with its tokenizer to `out`.
 

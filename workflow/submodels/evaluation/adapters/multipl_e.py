@@ -1,7 +1,8 @@
 """MultiPL-E (Cassano et al. 2023, arXiv 2208.08227), nuprl/MultiPL-E: HumanEval translated by program.
 
 A program is prompt + completion + "\\n" + tests. The completion stops before the first of the row's own stop strings;
-in Java and C++ the tests close the function. The data set has no solutions.
+in Java and C++ the tests close the function. The data set has no solutions. It comes in four variants of one schema;
+the one read here has its doctests translated (`transform`) and words of Python replaced (`reworded`).
 """
 
 from functools import partial
@@ -9,12 +10,17 @@ from functools import partial
 from submodels.evaluation.adapters.humaneval_x import missing_headers
 from submodels.evaluation.adapters.rows import each
 
+_VARIANT = {"doctests": "transform", "prompt_terminology": "reworded"}
+
 
 def items(rows) -> list[dict]:
     return each(rows, _item)
 
 
 def _item(row: dict) -> dict:
+    for key, wanted in _VARIANT.items():
+        if row[key] != wanted:
+            raise ValueError(f"`{key}` is {row[key]!r}, of another variant; give the rows with {wanted!r}")
     return {
         "task_id": row["name"],
         "prompt": row["prompt"],
@@ -63,8 +69,8 @@ _FIXTURE = {
 
 def fixture(language: str) -> list[dict]:
     """One row in the data set's schema; `language`: java, cpp or js."""
-    about = {"doctests": "transform", "original": "fixture", "prompt_terminology": "reworded"}
-    return [{"name": "HumanEval_0_twice", "language": language} | _FIXTURE[language] | about]
+    about = {"name": "HumanEval_0_twice", "language": language, "original": "fixture"}
+    return [about | _VARIANT | _FIXTURE[language]]
 
 
 _NAMES = {"java": "java", "cpp": "cpp", "javascript": "js"}  # the data set's names of our languages

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 
-from submodels.errors import SubmodelsError, unknown
+from submodels.errors import SubmodelsError, fetch_first, unknown
 from submodels.evaluation.metrics.base import Samples, Scorer, Scores, mean, text_fault
 
 
@@ -34,8 +34,8 @@ def _wordnet():
         wordnet.ensure_loaded()
     except LookupError as error:
         raise SubmodelsError(
-            "METEOR with `synonyms: wordnet` needs nltk's WordNet, which is not on this machine; run "
-            "`submodels fetch-wordnet` and set NLTK_DATA to the directory it wrote, or set `synonyms: none`"
+            "METEOR with `synonyms: wordnet` needs nltk's WordNet, which is not on this machine; "
+            f"{fetch_first('it', 'fetch-wordnet')} and set NLTK_DATA to what it wrote; or set `synonyms: none`"
         ) from error
     return wordnet
 

@@ -1,4 +1,7 @@
-"""Java: a resident compiler (sandbox/inside/Compiler.java), then a virtual machine of its own for each sample."""
+"""Java: a resident compiler (sandbox/inside/Compiler.java), then a virtual machine of its own for each sample.
+
+It begins in sandbox/inside/Launcher.java, before it loads any class of the sample.
+"""
 
 import re
 import subprocess
@@ -76,7 +79,8 @@ def _with_tuples(source: str) -> str:
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:
     end = _MAIN_END.search(item["test"])
     test = f'{item["test"][: end.start()]}\nSystem.out.println("\\n{nonce}");\n{end.group()}'
-    command = [str(java_of(tools["javac"])), *_FLAGS, f"-Xmx{memory_mb}m", "-cp", ".", _main_class(item)]
+    java = [str(java_of(tools["javac"])), *_FLAGS, f"-Xmx{memory_mb}m", "-cp", "."]
+    command = [*java, java_compiler.LAUNCHER, _main_class(item)]
     return {
         "files": {},
         "java": _with_tuples(f"{program_start(item)}{completion}\n{test}"),
@@ -86,4 +90,5 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
 
 
 def verdict(outcome: dict, nonce: str) -> str:
-    return program_verdict(outcome, nonce, memory_errors=("java.lang.OutOfMemoryError", "insufficient memory"))
+    memory_errors = ("java.lang.OutOfMemoryError", "insufficient memory")
+    return program_verdict(outcome, f"{nonce}\n{outcome['nonce']}", memory_errors)

@@ -13,18 +13,40 @@ TOOLS = {"node": "apt-get install nodejs"}
 JAVA = None
 
 _NODE_MB = 512  # what Node.js takes beside its heap
-# A console, and an `assert` to import, that the solution cannot replace before the tests use them.
+# The program that Node.js runs. It takes the nonce from stdin before any of the sample runs, keeps it where no property
+# and no text of a function shows it, and writes it once the tests have returned. Solution and tests are two scripts of
+# one global scope: neither is a function whose text can be read, and the solution cannot return past its tests. What
+# the tests use is made unchangeable: console, JSON, Math, `require` and the `assert` it gives.
 _GUARD = """'use strict'
-const { writeSync } = require('fs')
+const { readFileSync, readSync, unlinkSync, writeSync } = require('fs')
+const { Script } = require('vm')
+const assert = require('assert')
+const nonce = Buffer.alloc(33, '\\n')
+for (let n = 0; n < 32;) n += readSync(0, nonce, n, 32 - n) || 32
+const [solution, tests] = ['solution.js', 'tests.js'].map((name) => {
+  const text = readFileSync(name, 'utf8')
+  unlinkSync(name)
+  return { name, text }
+})
+unlinkSync(__filename)
 console.assert = (condition, ...message) => {
   if (!condition) writeSync(2, ['Assertion failed', ...message.map(String)].join(' ') + '\\n')
 }
-Object.freeze(console)
-Object.freeze(require('assert'))
-Object.freeze(require('assert').strict)
-Object.defineProperty(globalThis, 'console', { value: console, writable: false, configurable: false })
+const load = require
+const given = Object.assign((name) => (name === 'assert' || name === 'node:assert' ? assert : load(name)), load)
+for (const thing of [console, JSON, Math, assert, assert.strict, given, Script.prototype,
+  Object.getPrototypeOf(Script.prototype)]) Object.freeze(thing)
+for (const [name, value] of Object.entries({ console, JSON, Math, require: given })) {
+  Object.defineProperty(globalThis, name, { value, writable: false, configurable: false })
+}
+Object.assign(globalThis, { module, exports, __filename: '/tmp/solution.js', __dirname: '/tmp' })
+const run = ({ name, text }) => new Script(text, { filename: name })
+const first = run(solution)
+const second = run(tests)
+first.runInThisContext()
+second.runInThisContext()
+writeSync(1, nonce)
 """
-_FORGET = "require('fs').unlinkSync(__filename);"  # loaded by now: the solution need not read its tests
 
 
 def fault(item: dict) -> str | None:
@@ -36,12 +58,13 @@ def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[st
 
 
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:
-    program = (
-        f"{_FORGET}{program_start(item)}{completion}\n{item['test']}\n;require('fs').writeSync(1, '\\n{nonce}\\n')\n"
-    )
-    command = [str(tools["node"]), f"--max-old-space-size={memory_mb}", "--require", "./guard.js", "program.js"]
+    command = [str(tools["node"]), f"--max-old-space-size={memory_mb}", "guard.js"]
     return {
-        "files": {"program.js": program, "guard.js": _GUARD},
+        "files": {
+            "guard.js": _GUARD,
+            "solution.js": f"{program_start(item)}{completion}\n",
+            "tests.js": item["test"] + "\n",
+        },
         "java": None,
         "steps": [{"command": command, "timeout": timeout, "memory_mb": memory_mb + _NODE_MB}],
     }
@@ -49,6 +72,6 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
 
 def verdict(outcome: dict, nonce: str) -> str:
     memory_errors = ("JavaScript heap out of memory", "Array buffer allocation failed")
-    verdict = program_verdict(outcome, nonce, memory_errors, quiet=True)
+    verdict = program_verdict(outcome, outcome["nonce"], memory_errors, quiet=True)
     # Node.js compiles as it starts, so a syntax error arrives as the program's own failure.
     return verdict.replace("failed:", "compile error:", 1) if verdict.startswith("failed: SyntaxError") else verdict

@@ -1,9 +1,15 @@
 """From an outcome of the sandbox (inside/supervisor.py) to one of the verdicts every language shares.
 
-Limit: the nonce that proves that the tests ended is part of the program that runs, and the solution is in the same
-program. Source files are gone before it starts (C++) or before its first line (JavaScript; Java's never exist), but
-code that searches its own executable, class file or function texts for the nonce can forge a pass for itself. It
-cannot reach other samples, their verdicts or the machine.
+A pass needs a nonce as the program's last words. The supervisor makes it when the program starts and hands it over on
+stdin; a part of the harness that runs before any of the sample takes it from there, so that it is in no file, no text
+of a function, no argument, no environment and, once the sample runs, no open file. In C++ and Java a second half stands
+in the last statement of the tests, so that ending them early does not do.
+
+Limit: the solution shares a process with its tests. What it can still do is to search the memory of this process: in
+C++ with pointers, or with code that the loader runs before the first initialiser; in Java with `sun.misc.Unsafe` or a
+debugger attached to itself; in JavaScript with a heap snapshot or the inspector. Or it can answer with an object whose
+comparison lies, or change what the tests call. Such code can forge a pass for itself. It cannot reach other samples,
+their verdicts or the machine.
 
 "sandbox violation" is narrow: the process that holds the tests made a system call that only hostile code makes
 (inside/system_calls.py) and the kernel ended it. Whatever the walls merely refuse, such as a file or a connection, is
@@ -26,8 +32,7 @@ _STOPPED = {
 def program_verdict(outcome: dict, nonce: str, memory_errors: tuple[str, ...], quiet: bool = False) -> str:
     """The verdict on a compiled or interpreted program; every step but the last compiles.
 
-    Passed means: exit status 0, the nonce as the last thing on stdout, and with `quiet` nothing on stderr. The nonce is
-    printed by the last statement after the tests, so a program that exits early does not print it.
+    Passed means: exit status 0, `nonce` as the last thing on stdout, and with `quiet` nothing on stderr.
     """
     steps, stderr = outcome["steps"], outcome["stderr"]
     if outcome["stopped"] == "compile error":

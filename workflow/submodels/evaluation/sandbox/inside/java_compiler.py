@@ -7,6 +7,7 @@ import time
 
 PREPARED = "java-compiler"  # the directory with the compiler's own classes and its archive, where they were made
 JAR, ARCHIVE = "compiler.jar", "compiler.jsa"
+LAUNCHER = "SubmodelsLauncher"  # the class in Launcher.java
 
 
 def ready(place: str) -> list[str]:
@@ -19,12 +20,13 @@ class CompileError(Exception):
 
 
 class JavaCompiler:
-    def __init__(self, java: str, program: list[str]):
-        """`program`: the compiler's source file, or what `ready` says."""
+    def __init__(self, java: str, program: list[str], launcher: str = ""):
+        """`program`: the compiler's source file, or what `ready` says; `launcher`: the path of Launcher.java."""
         # Started at once and not waited for: it warms up while the first request is on its way.
         flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto", "-Xmx512m"]
         self.command = [java, *flags, *program]
         self.works = False  # until the first reply
+        self.launcher, self.launcher_classes = launcher, {}
         self._start()
 
     def _start(self) -> None:
@@ -32,6 +34,13 @@ class JavaCompiler:
 
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe)
+
+    def compile_program(self, source: str, timeout: float) -> dict[str, bytes]:
+        """`compile`, and the launcher's class beside the program's."""
+        if not self.launcher_classes:  # compiled by itself: no name in it can mean a class of the sample
+            with open(self.launcher, encoding="utf-8") as file:
+                self.launcher_classes = self.compile(file.read(), 60)
+        return self.compile(source, timeout) | self.launcher_classes
 
     def compile(self, source: str, timeout: float) -> dict[str, bytes]:
         """Class files by path. Raises CompileError, or TimeoutError after killing the compiler."""

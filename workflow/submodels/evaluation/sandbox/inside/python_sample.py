@@ -5,35 +5,42 @@ assignment into the module `builtins`) do not reach the tests, nor do patches of
 set before them. "passed" is only said after the last test returned, with a nonce that reaches this process through a
 pipe and did not exist when the solution's text was written. The tests' text is in no file.
 
-Limit: the solution shares the process with its tests. Code that hunts for the pipe among its own file descriptors,
-rewrites the tests' frames or the modules they use while they run, or answers with an object whose own `==` lies, can
-forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
+Limit: the solution shares the process with its tests. Code that hunts for the pipes among its own file descriptors or
+in the frames of its callers, rewrites the tests' frames or the modules they use while they run, or answers with an
+object whose own `==` lies, can forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
 """
 
 import builtins
+import marshal
 import os
-import random
 import sys
 import traceback
 import types
 
 # By name: going through sys.modules would touch, and so copy, a page of memory for nearly every module.
 _PARTS = ("_log", "async_case", "case", "loader", "main", "mock", "result", "runner", "signals", "suite", "util")
+_ORIGINAL = dict(vars(builtins))  # made here, once: copying touches a page of memory for nearly every builtin
 _UNITTEST = ("unittest", *(f"unittest.{part}" for part in _PARTS))
 
 
-def run(solution: str, test: str, nonce_pipe: int, verdict_pipe: int) -> None:
-    """Execute, then write one line to `verdict_pipe`: `passed <nonce>` or the verdict."""
+def run(solution: str, test: str | bytes, nonce_pipe: int, verdict_pipe: int) -> None:
+    """Execute, then write one line to `verdict_pipe`: `passed <nonce>` or the verdict. `test`: text or marshalled code.
+
+    `random` is repeatable. It is loaded where it is used only: it seeds itself anew in each fork, which takes time.
+    """
     write, read, leave = os.write, os.read, os._exit  # the solution may overwrite the module's
     present = vars(builtins)
-    original = dict(present)
-    random.seed(0)
+    original = _ORIGINAL
+    if "random" in solution or (b"random" if isinstance(test, bytes) else "random") in test:
+        import random
+
+        random.seed(0)
     module = types.ModuleType("solution")
     sys.modules["__main__"] = sys.modules["solution"] = module
     try:
         try:
             code = compile(solution, "<solution>", "exec")
-            tests = compile(test, "<test>", "exec")
+            tests = marshal.loads(test) if isinstance(test, bytes) else compile(test, "<test>", "exec")
         except (SyntaxError, ValueError, OverflowError, RecursionError) as error:
             write(verdict_pipe, _line("compile error: ", error))
             return

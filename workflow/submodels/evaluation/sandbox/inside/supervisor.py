@@ -1,25 +1,35 @@
 """The trusted process inside the sandbox: takes jobs as JSON lines on stdin, answers each with one JSON line on stdout.
 
-First line in: the settings (see `submodels.evaluation.sandbox`). It then runs one sample at a time. Each sample gets
-namespaces of its own inside the sandbox (user, pid, mount, ipc): a private /tmp and /proc, a process table in which
-this supervisor does not exist, a process count of its own. When the first process of that pid namespace ends, the
+First line in: the settings (see `submodels.evaluation.sandbox`). It then runs one sample at a time. Each sample gets a
+room, namespaces of its own inside the sandbox (user, pid, mount, ipc): a private /tmp and /proc, a process table in
+which this supervisor does not exist, a process count of its own. When the first process of that pid namespace ends, the
 kernel kills everything the sample started, and its /tmp is gone. Nothing is left for the next sample.
 
-    supervisor -> init (process 1 of the new namespaces: runs the steps) -> one child a step
+    supervisor -> init (process 1 of the new namespaces, a trusted loop) -> one child a step
+
+A room is kept for the next sample only if nothing in it tells that one was there: its init has no descendant left (a
+process whose parent ends becomes the init's child) and /tmp was never changed. There is nothing else: /proc and the
+rest are read-only, and the filter of system calls takes what a process could do to its init or leave in the kernel. No
+byte of a sample ever enters the init. Making a room costs more than running most Python samples.
 
 Job: {"files": {path: text}, "java": source | null, "steps": [step, ...]}; a step has "timeout" (seconds of wall time),
-"memory_mb", either "command" (a list) or "python" ({"solution", "test"}), and may have "remove" (files to delete once
-it has succeeded).
-Outcome: {"steps": [{"status", "report"}, ...], "stdout", "stderr", "stopped": null | "timed out" | "out of memory" |
-"output" | "processes"}; a status is an exit status or minus a signal; a step that was stopped is not listed.
+"memory_mb", either "command" (a list) or "python" ({"solution", "test"}), and may have "remove" (files to delete before
+it starts). A command finds a nonce on its stdin, and nothing after it.
+Outcome: {"steps": [{"status", "report"}, ...], "nonce", "stdout", "stderr", "stopped": null | "timed out" |
+"out of memory" | "output" | "processes"}; a status is an exit status or minus a signal; a step that was stopped is not
+listed; the nonce and the output are the last step's.
 """
 
 import contextlib
+import functools
+import gc
 import json
+import marshal
 import os
 import resource
 import select
 import signal
+import socket
 import sys
 import time
 
@@ -55,13 +65,22 @@ def main() -> None:
     if settings["java"]:
         ready = settings["prepared"].get(java_compiler.PREPARED)
         program = java_compiler.ready(ready) if ready else [settings["here"] + "/Compiler.java"]
-        compiler = java_compiler.JavaCompiler(settings["java"], program)
+        compiler = java_compiler.JavaCompiler(settings["java"], program, settings["here"] + "/Launcher.java")
     sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
     own = {os.getpid(), os.getppid(), 1}
-    for line in jobs:
-        outcome = run(json.loads(line), compiler, settings["namespaces"], own, jobs.fileno())
+    for name in ("java_compiler", "kernel", "python_sample", "system_calls"):
+        del sys.modules[name]  # a sample finds the standard library
+    gc.freeze()  # a collection in a forked sample would touch, and so copy, every page; nor does it list our objects
+    room = None
+    while True:
+        room = room or Room(settings["namespaces"])  # before the next job is read: the room knows of none
+        line = jobs.readline()
+        if not line:
+            return
+        outcome, room = run(json.loads(line), room, compiler, own, jobs.fileno())
         results.write(json.dumps(outcome) + "\n")
         results.flush()
+        del line, outcome
 
 
 def enter(settings: dict) -> None:
@@ -85,87 +104,142 @@ def enter(settings: dict) -> None:
     kernel.become_subreaper()  # without namespaces, what a sample leaves behind comes here
 
 
-def run(job: dict, compiler, namespaces: bool, own: set[int], caller: int) -> dict:
+def run(job: dict, room, compiler, own: set[int], caller: int) -> tuple:
+    """The outcome of a job, and its room if the next one may have it."""
     files = {path: text.encode("utf-8", "replace") for path, text in job["files"].items()}
     if compiler:
         own = own | {compiler.process.pid}
     if job["java"] is not None:
         try:
-            files |= compiler.compile(job["java"], job["compile_timeout"])
+            files |= compiler.compile_program(job["java"], job["compile_timeout"])
         except java_compiler.CompileError as error:
-            return {"steps": [], "stopped": "compile error", "stdout": "", "stderr": str(error)}
+            return {"steps": [], "stopped": "compile error", "nonce": "", "stdout": "", "stderr": str(error)}, room
         except TimeoutError:
-            return {"steps": [], "stopped": "timed out", "stdout": "", "stderr": ""}
-    directory = None
-    if not namespaces:
-        import shutil  # these load libraries that make every later fork slower
-        import tempfile
-
-        directory = tempfile.mkdtemp(prefix="sample-")
-    pipes = {name: os.pipe() for name in ("stdout", "stderr", "report")}
-    user = os.geteuid(), os.getegid()
-    init = kernel.fork_into(SAMPLE_NAMESPACES) if namespaces else os.fork()
-    if init == 0:
-        _start(job["steps"], files, namespaces, user, directory, {name: pipe[1] for name, pipe in pipes.items()})
-    for _, write_end in pipes.values():
-        os.close(write_end)
-    outcome = _attend(job["steps"], namespaces, own, caller, {name: pipe[0] for name, pipe in pipes.items()})
-    if _end(init, namespaces) == 1:  # by its own hand: not the sample's fault
-        raise RuntimeError("cannot run a sample: " + outcome["stderr"])
-    for read_end, _ in pipes.values():
-        os.close(read_end)
-    if directory:
-        shutil.rmtree(directory, ignore_errors=True)
-    return outcome
+            return {"steps": [], "stopped": "timed out", "nonce": "", "stdout": "", "stderr": ""}, room
+    steps = []
+    for step in job["steps"]:
+        done, outcome = room.run(step, files, own, caller)
+        if done:
+            steps.append(done)
+        if not done or done["status"] != 0:
+            break
+        files = {}
+    if not room.clean:
+        room = room.close()
+    return {"steps": steps} | outcome, room
 
 
-def _attend(steps: list[dict], namespaces: bool, own: set[int], caller: int, pipes: dict[str, int]) -> dict:
-    """Read what the sample says until its init has ended, a limit is passed, or the caller is gone."""
-    names = {pipes[name]: name for name in ("stdout", "stderr", "report")}
-    poll = select.poll()
-    for file in names:
-        poll.register(file, select.POLLIN)
-    poll.register(caller, 0)  # only its hanging up
-    said = dict.fromkeys(names.values(), b"")
-    total, done, stopped = 0, 0, None
-    deadline = time.monotonic() + steps[0]["timeout"]
-    next_watch = time.monotonic() + WATCH_SECONDS
-    finished = False
-    while stopped is None:
-        ready = poll.poll(0 if finished else WATCH_SECONDS * 1000)
-        for file, _ in ready:
-            if file == caller:
-                stopped = "abandoned"
-                break
-            data = os.read(file, 65536)
-            if not data:
-                poll.unregister(file)
-                finished = finished or names[file] == "report"
-            elif names[file] == "report":
-                said["report"] += data
-                completed = said["report"].count(b"\n")
-                if done < completed < len(steps):
-                    deadline = time.monotonic() + steps[completed]["timeout"]
-                done = completed
-            else:
-                total += len(data)
-                said[names[file]] = (said[names[file]] + data)[-TAIL_BYTES:]
-        if stopped or (finished and not ready):
-            break  # the init has ended and the pipes are drained
-        now = time.monotonic()
-        if total > OUTPUT_BYTES:
-            stopped = "output"
-        elif now > deadline and not finished:
-            stopped = "timed out"
-        elif now > next_watch and namespaces:
-            next_watch = now + WATCH_SECONDS
-            stopped = _over_limits(own, steps[min(done, len(steps) - 1)]["memory_mb"])
-    return {
-        "steps": [json.loads(line) for line in said["report"].splitlines()],
-        "stopped": stopped,
-        "stdout": said["stdout"].decode("utf-8", "replace"),
-        "stderr": said["stderr"].decode("utf-8", "replace"),
-    }
+class Room:
+    """Namespaces for a sample and their init; `clean`: they are as they were at their beginning."""
+
+    def __init__(self, namespaces: bool):
+        self.namespaces, self.clean, self.directory = namespaces, namespaces, None
+        if not namespaces:
+            import tempfile  # loads libraries that make every later fork slower
+
+            self.directory = tempfile.mkdtemp(prefix="sample-")
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        user = os.geteuid(), os.getegid()
+        self.init = kernel.fork_into(SAMPLE_NAMESPACES) if namespaces else os.fork()
+        if self.init == 0:
+            _init(theirs, namespaces, user, self.directory)
+        theirs.close()
+
+    def run(self, step: dict, files: dict[str, bytes], own: set[int], caller: int) -> tuple[dict | None, dict]:
+        """One step: what it came to (None if it was stopped), and the rest of the outcome."""
+        pipes = {name: os.pipe() for name in ("order", "stdout", "stderr", "verdict")}
+        theirs = [pipes["order"][0], *(pipes[name][1] for name in ("stdout", "stderr", "verdict"))]
+        with contextlib.suppress(OSError):  # it is gone: `_attend` sees that as well
+            socket.send_fds(self.control, [b"step"], theirs)
+        for file in theirs:
+            os.close(file)
+        nonce = os.urandom(16).hex()  # made after the room: its memory does not hold it
+        if "python" in step:
+            step = step | {"python": step["python"] | {"test": _compiled(step["python"]["test"])}}
+        with contextlib.suppress(BrokenPipeError), open(pipes["order"][1], "wb") as order:
+            message = marshal.dumps((step, files))
+            order.write(len(message).to_bytes(8, "big") + message + nonce.encode())
+        ended, outcome = self._attend(step, own, caller, {name: pipes[name][0] for name in ("stdout", "stderr")})
+        done = None
+        if ended:
+            status, self.clean = ended
+            done = {"status": status, "report": _said(pipes["verdict"][0], nonce)}
+        else:
+            self.clean = False
+        for name in ("stdout", "stderr", "verdict"):
+            os.close(pipes[name][0])
+        return done, outcome | {"nonce": nonce}
+
+    def _attend(self, step: dict, own: set[int], caller: int, pipes: dict[str, int]) -> tuple[tuple | None, dict]:
+        """Read what the sample says until the step has ended, a limit is passed, or the caller or the init is gone."""
+        control = self.control.fileno()
+        names = {file: name for name, file in pipes.items()}
+        poll = select.poll()
+        for file in (control, *names):
+            poll.register(file, select.POLLIN)
+        poll.register(caller, 0)  # only its hanging up
+        said = dict.fromkeys(pipes, b"")
+        total, ended, stopped, finished = 0, None, None, False
+        deadline = time.monotonic() + step["timeout"]
+        next_watch = time.monotonic() + WATCH_SECONDS
+        while stopped is None:
+            ready = poll.poll(0 if finished else WATCH_SECONDS * 1000)
+            for file, _ in ready:
+                if file == caller:
+                    stopped = "abandoned"
+                    break
+                if file == control:
+                    message = self.control.recv(4096)
+                    ended = marshal.loads(message) if message else None
+                    finished = True
+                    poll.unregister(control)
+                elif data := os.read(file, 65536):
+                    total += len(data)
+                    said[names[file]] = (said[names[file]] + data)[-TAIL_BYTES:]
+                else:
+                    poll.unregister(file)
+            if stopped or (finished and not ready):
+                break  # the step has ended and the pipes are drained
+            now = time.monotonic()
+            if total > OUTPUT_BYTES:
+                stopped = "output"
+            elif now > deadline and not finished:
+                stopped = "timed out"
+            elif now > next_watch and self.namespaces:
+                next_watch = now + WATCH_SECONDS
+                stopped = _over_limits(own, step["memory_mb"])
+        if isinstance(ended, str):  # not the sample's fault
+            raise RuntimeError(f"cannot run a sample: {ended}")
+        text = {name: data.decode("utf-8", "replace") for name, data in said.items()}
+        return None if stopped else ended, text | {"stopped": stopped}
+
+    def close(self) -> None:
+        """Kill the init, and with it all that the sample started."""
+        self.control.close()
+        if self.namespaces:
+            os.kill(self.init, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            os.waitpid(self.init, 0)
+            return
+        # Without namespaces the sample's processes are found as orphans of this subreaper, until none is left.
+        seen = set()
+        for victim in iter(lambda: _orphan(self.init, seen), 0):
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(victim, signal.SIGKILL)
+            os.waitpid(victim, 0)
+            seen.add(victim)
+        import shutil
+
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled(test: str) -> str | bytes:
+    """A benchmark's tests compiled once for all its samples; as they are where that fails: then the sample says so."""
+    try:
+        return marshal.dumps(compile(test, "<test>", "exec"))
+    except Exception:
+        return test
 
 
 def _over_limits(own: set[int], memory_mb: int) -> str | None:
@@ -182,21 +256,6 @@ def _over_limits(own: set[int], memory_mb: int) -> str | None:
     return "processes" if processes > 4 * PROCESSES else None
 
 
-def _end(init: int, namespaces: bool) -> int:
-    """Kill the sample's init and with it all that it started; return the init's exit status or minus the signal."""
-    if namespaces:
-        os.kill(init, signal.SIGKILL)  # without effect if it has ended; not reaped yet, so the number is still its own
-        return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
-    # Without namespaces the sample's processes are found as orphans of this subreaper, until none is left.
-    statuses = {}
-    for victim in iter(lambda: _orphan(init, statuses), 0):
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(victim, signal.SIGKILL)
-        statuses[victim] = os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1])
-    return statuses[init]
-
-
 def _orphan(init: int, seen) -> int:
     """A child of this supervisor that belongs to the sample: the compiler alone is in the supervisor's session."""
     if init not in seen:
@@ -206,124 +265,145 @@ def _orphan(init: int, seen) -> int:
     return next((child for child in children if os.getsid(child) != os.getsid(0)), 0)
 
 
-def _start(steps, files, namespaces: bool, user: tuple[int, int], directory: str | None, pipes: dict[str, int]) -> None:
-    """The init: leave everything of the supervisor behind but the pipes, then run the sample."""
+def _init(control, namespaces: bool, user: tuple[int, int], directory: str | None) -> None:
+    """Process 1 of a room: a loop that forks a child a step and says how it ended. Never returns."""
+    clean = True
     try:
-        os.dup2(pipes["stdout"], 1)
-        os.dup2(pipes["stderr"], 2)
-        if namespaces:
-            kernel.set_dumpable(True)  # else the files the new user is written to belong to root
-            kernel.map_user(*user)
-        keep = pipes["report"]
-        os.setsid()
-        os.closerange(3, keep)
-        os.closerange(keep + 1, OPEN_FILES)
-        _init(steps, files, namespaces, directory, keep)
+        _furnish(control, namespaces, user, directory)
+        furnished = namespaces and _tmp()
+        gc.freeze()
+        while True:
+            _, files, _, _ = socket.recv_fds(control, 16, 4, socket.MSG_CMSG_CLOEXEC)
+            if not files:
+                break  # the supervisor is gone
+            child = os.fork()
+            if child == 0:
+                _step(control, namespaces, *files)
+            clean = False
+            for file in files:
+                os.close(file)
+            pid = status = 0
+            while pid != child:
+                pid, status = os.wait()
+            clean = namespaces and _FILTER is not None and _nobody_left() and _tmp() == furnished
+            control.send(marshal.dumps((os.waitstatus_to_exitcode(status), clean)))
     except BaseException as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        if clean:  # else what befalls this process may be hostile code's doing, and is no fault of the machine
+            control.send(marshal.dumps(f"{type(error).__name__}: {error}"))
     finally:
-        os._exit(1)
+        os._exit(0)
 
 
-def _init(steps, files, namespaces: bool, directory: str | None, report: int) -> None:
-    """Process 1 of the sample: prepare /tmp and /proc, run step after step until one fails.
-
-    Exit status 1 says that the machine could not start the sample.
-    """
+def _furnish(control, namespaces: bool, user: tuple[int, int], directory: str | None) -> None:
+    """Leave everything of the supervisor behind but the socket to it; prepare /tmp and /proc."""
+    os.setsid()
+    os.dup2(0, 2)
+    os.closerange(3, control.fileno())
+    os.closerange(control.fileno() + 1, OPEN_FILES)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 is only reached by signals it has handlers for
     if namespaces:
+        kernel.set_dumpable(True)  # else the files the new user is written to belong to root
+        kernel.map_user(*user)
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
+        options = f"size={SAMPLE_TMP_MB}m,nr_inodes=10k,mode=0700"
+        kernel.mount("tmpfs", "/tmp", "tmpfs", flags | kernel.MS_NOATIME, options)
         kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC)
         with open("/proc/sys/user/max_user_namespaces", "w") as file:
             file.write("0")  # a sample needs none, and they are where the kernel's bugs are
         kernel.remount_read_only("/proc")
-        kernel.mount("tmpfs", "/tmp", "tmpfs", flags, f"size={SAMPLE_TMP_MB}m,nr_inodes=10k,mode=0700")
         kernel.drop_capabilities()
         if _FILTER:
             kernel.filter_system_calls(_FILTER)
         kernel.set_dumpable(False)
         directory = "/tmp"
+    _limit(resource.RLIMIT_FSIZE, SAMPLE_TMP_MB << 20)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _limit(resource.RLIMIT_STACK, STACK_BYTES)
+    _limit(resource.RLIMIT_CORE, 0)
     os.environ["TMPDIR"] = os.environ["HOME"] = directory
     os.chdir(directory)
-    for path, data in files.items():
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-    for step in steps:
-        if _step(step, namespaces, report) != 0:
-            break
+
+
+def _tmp() -> tuple:
+    """What changes with any change of the working directory: nobody can set the last of these times back.
+
+    Where the clock of files ticks slowly, a change right after the beginning may share its time; the rest shows it.
+    """
+    state = os.stat(".")
+    return state.st_mode, state.st_nlink, state.st_size, os.listxattr("."), state.st_mtime_ns, state.st_ctime_ns
+
+
+def _nobody_left() -> bool:
+    """No descendant of this process is left, running or ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return False
+    except ChildProcessError:
+        return True
+
+
+def _step(control, namespaces: bool, order: int, stdout: int, stderr: int, verdict: int) -> None:
+    """The child that runs one step. Never returns."""
+    try:
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        for file in (control.detach(), stdout, stderr):
+            os.close(file)
+        step, files = marshal.loads(_read(order, int.from_bytes(_read(order, 8), "big")))
+        for path, data in files.items():
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(data)
         for path in step.get("remove", ()):
             os.unlink(path)
-    os._exit(0)
+        _limit_step(step, namespaces)
+        if "python" in step:
+            kernel.set_dumpable(True)
+            python_sample.run(**step["python"], nonce_pipe=order, verdict_pipe=verdict)
+        os.dup2(order, 0)
+        os.execv(step["command"][0], step["command"])
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(127)
 
 
-def _step(step: dict, namespaces: bool, report: int) -> int:
-    """Run one step as a child and report it; for Python also its verdict, "passed" only with the nonce."""
-    nonce_read, nonce_write = os.pipe()
-    verdict_read, verdict_write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(report)
-            os.close(nonce_write)
-            os.close(verdict_read)
-            _limit(step, namespaces)
-            if "python" in step:
-                kernel.set_dumpable(True)
-                python_sample.run(**step["python"], nonce_pipe=nonce_read, verdict_pipe=verdict_write)
-            os.execv(step["command"][0], step["command"])
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            os._exit(127)
-    try:
-        os.close(verdict_write)
-        nonce = os.urandom(16).hex().encode()  # made after the fork: the child's memory does not hold it
-        os.write(nonce_write, nonce)
-        pid = status = 0
-        while pid != child:
-            pid, status = os.wait()
-        status = os.waitstatus_to_exitcode(status)
-        os.set_blocking(verdict_read, False)
-        try:
-            line = os.read(verdict_read, 65536).split(b"\n")[0]
-        except BlockingIOError:  # a grandchild holds the pipe open
-            line = b""
-        for file in (nonce_read, nonce_write, verdict_read):
-            os.close(file)
-        os.write(report, json.dumps({"status": status, "report": _said(line, nonce)}).encode() + b"\n")
-        return status
-    except BaseException:  # hostile code has run by now: what befalls this process is its doing, not the machine's
-        os._exit(0)
+def _read(file: int, length: int) -> bytes:
+    data = b""
+    while len(data) < length and (part := os.read(file, length - len(data))):
+        data += part
+    return data
 
 
-def _said(line: bytes, nonce: bytes) -> str | None:
+def _said(file: int, nonce: str) -> str | None:
     """The verdict a Python sample reports; the sample itself may have written the line."""
+    os.set_blocking(file, False)
+    try:
+        line = os.read(file, 65536).split(b"\n")[0]
+    except BlockingIOError:  # a process that is left holds the pipe open
+        return None
     if line.startswith(b"passed"):
-        return "passed" if line == b"passed " + nonce else "failed: said passed without the tests having returned"
+        said_nonce = line == b"passed " + nonce.encode()
+        return "passed" if said_nonce else "failed: said passed without the tests having returned"
     if line and line != b"out of memory" and not line.startswith((b"failed: ", b"compile error: ")):
         return "failed: wrote to the pipe of its verdict"
     return line.decode("utf-8", "replace") or None
 
 
-def _limit(step: dict, namespaces: bool) -> None:
-    memory = step["memory_mb"] * 1_000_000
-    seconds = int(step["timeout"]) + 1
-    limits = {
-        resource.RLIMIT_DATA: memory,
-        resource.RLIMIT_CPU: seconds,
-        resource.RLIMIT_FSIZE: SAMPLE_TMP_MB << 20,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_STACK: STACK_BYTES,
-        resource.RLIMIT_CORE: 0,
-    }
+def _limit_step(step: dict, namespaces: bool) -> None:
+    _limit(resource.RLIMIT_DATA, step["memory_mb"] * 1_000_000)
+    _limit(resource.RLIMIT_CPU, int(step["timeout"]) + 1, grace=1)  # SIGXCPU first, then SIGKILL
     if namespaces:
-        limits[resource.RLIMIT_NPROC] = PROCESSES if _COUNTED_IN_NAMESPACE else 4096
-    for limit, value in limits.items():
-        ceiling = resource.getrlimit(limit)[1]
-        value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-        grace = 1 if limit == resource.RLIMIT_CPU else 0  # SIGXCPU first, then SIGKILL
-        resource.setrlimit(limit, (value, value + grace if ceiling == resource.RLIM_INFINITY else value))
+        _limit(resource.RLIMIT_NPROC, PROCESSES if _COUNTED_IN_NAMESPACE else 4096)
+
+
+def _limit(limit: int, value: int, grace: int = 0) -> None:
+    ceiling = resource.getrlimit(limit)[1]
+    if ceiling == resource.RLIM_INFINITY:
+        resource.setrlimit(limit, (value, value + grace))
+    else:
+        resource.setrlimit(limit, (min(value, ceiling), min(value, ceiling)))
 
 
 if __name__ == "__main__":
@@ -332,7 +412,6 @@ if __name__ == "__main__":
     import bisect  # noqa: F401
     import collections  # noqa: F401
     import copy  # noqa: F401
-    import functools  # noqa: F401
     import heapq  # noqa: F401
     import itertools  # noqa: F401
     import math  # noqa: F401

@@ -3,7 +3,8 @@
 No solution of a programming problem makes the calls in `FORBIDDEN`: they look into other processes, change namespaces,
 mounts or the machine, or have a history of holes in the kernel. The kernel ends a process that makes one with SIGSYS,
 which gives the verdict "sandbox violation". Those in `ABSENT` fail as on a kernel that lacks them: runtimes try some of
-them at their start, and the others hold memory that no process owns, where no limit on processes would see it.
+them at their start, and the others make things that no process owns: no limit on processes would see them, and the next
+sample would find them. Those in `REFUSED` could slow down the sample's init, which the next sample inherits from.
 """
 
 import errno
@@ -59,6 +60,17 @@ ABSENT = {
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
     "vmsplice": (278, 75),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+}
+REFUSED = {
+    "setpriority": (141, 140),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
+    "ioprio_set": (251, 30),
 }
 PRLIMIT = {"prlimit64": (302, 261)}  # a process may limit itself, not the sample's init
 SECCOMP = {"seccomp": (317, 277)}
@@ -83,7 +95,11 @@ def program(machine: str) -> bytes:
         (_IF_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _KILL),
     ]
-    for table, answer in ((FORBIDDEN, _KILL), (ABSENT, _ERROR | errno.ENOSYS)):
+    for table, answer in (
+        (FORBIDDEN, _KILL),
+        (ABSENT, _ERROR | errno.ENOSYS),
+        (REFUSED, _ERROR | errno.EPERM),
+    ):
         for name in table:
             lines += [(_IF_EQUAL, 0, 1, number(table, name, machine)), (_RETURN, 0, 0, answer)]
     lines += [

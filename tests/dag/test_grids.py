@@ -1,0 +1,132 @@
+"""The grids that ship: each expands and is planned from a fresh clone, with nothing fetched."""
+
+import re
+
+import pytest
+import yaml
+from dag import ROOT, clone, planned, snakemake
+
+from submodels.calibration.registry import load_calibration_sets
+from submodels.config import read_grid
+from submodels.evaluation.benchmarks import benchmark_names
+from submodels.grid import Expansion
+
+GRIDS = ROOT / "resources/grids"
+PAPER = GRIDS / "paper.yaml"
+
+
+def expansion(path):
+    return Expansion(read_grid(path), str(path))
+
+
+@pytest.mark.parametrize("path", sorted(GRIDS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_grid_is_planned_with_nothing_fetched(path, tmp_path):
+    grid = expansion(path)
+    jobs = planned(tmp_path, "--configfile", str(path))
+    assert jobs["prune"] == sum(len(grid.submodels(model)) for model in grid.models)
+    assert jobs["generate"] == sum(len(grid.evaluated(model)) for model in grid.models)
+    assert jobs["score"] == len(grid.models) * len(grid.benchmarks)
+    assert sum(count for rule, count in jobs.items() if rule.startswith("fetch_")) == len(grid.fetched())
+    assert "export" not in jobs
+    assert "world" not in jobs
+
+
+def test_the_papers_grid():
+    grid = expansion(PAPER)
+    assert len(grid.models) == 4
+    sets = {cell.calibration for model in grid.models for cell in grid.submodels(model).values()}
+    assert len(sets) == 16
+    assert [len(grid.submodels(model)) for model in grid.models] == [16] * 4
+    assert {cell.sparsity for model in grid.models for cell in grid.submodels(model).values()} == {"0.50"}
+    own = {name for name in benchmark_names() if not name.startswith("tiny_") and not name.endswith("_paper")}
+    assert set(grid.benchmarks) == own
+    known = load_calibration_sets()
+    for cited in ("codesearchnet-java", "codesearchnet-javascript", "math_qa_amini", "croissant_aligned"):
+        assert cited in known
+        assert cited not in sets
+
+
+def test_the_papers_grid_as_run_differs_in_the_protocol_alone():
+    paper, as_run = expansion(PAPER), expansion(GRIDS / "paper_as_run.yaml")
+    assert as_run.grid.submodels == paper.grid.submodels
+    assert as_run.grid.calibration.model_copy(update={"protocol": "strict"}) == paper.grid.calibration
+    assert {name for name in benchmark_names() if name.endswith("_paper")} <= set(as_run.benchmarks)
+    assert {name.removesuffix("_paper") for name in as_run.benchmarks} <= set(paper.benchmarks)
+
+
+def test_the_sweep_of_sizes():
+    grid = expansion(GRIDS / "calibration_size.yaml")
+    for model in grid.models:
+        assert {cell.rows for cell in grid.submodels(model).values()} == {32, 64, 128, 256}
+
+
+def test_counts_of_the_papers_grid_stand_in_the_readme(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("Jobs of `resources/grids/paper.yaml`")[1].split("\n\n")[1]
+    stated = {rule: int(count) for rule, count in re.findall(r"`(\w+)` ([\d]+)", table)}
+    assert stated == planned(tmp_path, "--configfile", str(PAPER))
+    total = re.search(r"Jobs of `resources/grids/paper.yaml`: ([\d,]+)", readme)[1]
+    assert sum(stated.values()) == int(total.replace(",", ""))
+
+
+RESOURCES = """
+name: partitions
+base_models: [tiny-llama]
+submodels: [{{methods: [magnitude], sparsities: [0.30]}}]
+benchmarks: [tiny_csr]
+pruning: {{device: {pruning}}}
+evaluation: {{device: {evaluation}}}
+"""
+
+
+def gpus_asked(directory, profile, grid):
+    """How many GPUs each rule's jobs ask for, by a dry run with a profile, from the root of a clone."""
+    said = snakemake(directory, "--profile", profile, "--configfile", str(grid), "--dry-run", workflow=directory).stdout
+    jobs = re.findall(r"(?m)^(?:local)?rule (\w+):\n((?: .*\n)+)", said)
+    return {rule: int((re.search(r"\bgpu=(\d+)", body) or [0, 0])[1]) for rule, body in jobs}
+
+
+@pytest.mark.parametrize("profile", ["slurm", "profiles/slurm", "profiles/local-gpu"])
+def test_profiles_work_from_a_fresh_clone_and_only_gpu_rules_ask_for_gpus(profile, tmp_path, monkeypatch):
+    here = clone(tmp_path / "clone")
+    monkeypatch.chdir(here)
+    grid = here / "grid.yaml"
+    for pruning, evaluation in (("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cpu")):
+        grid.write_text(RESOURCES.format(pruning=pruning, evaluation=evaluation), encoding="utf-8")
+        asked = gpus_asked(here, profile, grid)
+        wanted = {"prune": int(pruning == "cuda"), "generate": int(evaluation == "cuda")}
+        assert asked.keys() >= {"prune", "generate", "score", "overlap"}
+        assert {rule: asked[rule] for rule in wanted} == wanted
+        assert not any(count for rule, count in asked.items() if rule not in wanted)
+
+
+class Job:
+    """What the Slurm executor looks at when it chooses a partition."""
+
+    threads = 1
+
+    def __init__(self, **resources):
+        self.resources = resources
+
+
+def test_partitions_of_the_slurm_profile():
+    """The executor's own choice: GPU jobs fit the partition with GPUs alone, and others the one without better."""
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
+
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    cpu, gpu = read_partition_file(ROOT / profile["slurm-partition-config"])
+    assert (cpu.name, gpu.name) == ("cpu", "gpu")
+    small = {"mem_mb": 2000, "runtime": 30}
+    assert cpu.score_job_fit(Job(gpu=1, **small)) is None
+    assert gpu.score_job_fit(Job(gpu=1, **small)) is not None
+    assert cpu.score_job_fit(Job(gpu=0, **small)) > gpu.score_job_fit(Job(gpu=0, **small))
+    assert cpu.score_job_fit(Job(gpu=0, gres="gpu:a100:1", **small)) is None
+
+
+def test_default_profile_beats_no_other():
+    """profiles/default replaces whole keys of --profile, so the two may share none."""
+    default, *others = (
+        yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
+        for name in ("default", "slurm", "local-gpu")
+    )
+    assert not any(default.keys() & other.keys() for other in others)

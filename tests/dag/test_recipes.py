@@ -1,0 +1,98 @@
+"""The README's recipes, followed to the letter in a fresh clone: the commands and files are those of its text."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from dag import ROOT, clone, planned
+from fake_hub import COMMIT, serving
+
+GRID = {
+    "name": "recipes",
+    "base_models": ["tiny-llama"],
+    "submodels": [{"calibration_sets": ["csr"], "sparsities": [0.5]}],
+    "benchmarks": ["tiny_csr"],
+}
+
+
+def recipe(name, following):
+    """The indented blocks of the README between the heads of two recipes."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.split(f"**{name}.**")[1].split(f"**{following}.**")[0]
+    return [textwrap.dedent(block) for block in re.findall(r"(?m)(?:^    .*\n)+", text)]
+
+
+@pytest.fixture
+def project(tmp_path):
+    return clone(tmp_path / "clone")
+
+
+def follow(project, commands, environment=os.environ):
+    """Run a block of commands as a user of the clone with its environment activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=project, capture_output=True, text=True,
+        env={**environment, "PATH": path, "PYTHONPATH": str(project / "workflow")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def plan(project, **changes):
+    grid = project / "grid.yaml"
+    grid.write_text(yaml.safe_dump(GRID | changes), encoding="utf-8")
+    return planned(project, "--configfile", str(grid), workflow=project)
+
+
+def test_a_base_model(project, tmp_path):
+    (commands,) = recipe("A base model", "A calibration set")
+    assert plan(project).get("fetch_base_model") is None
+    with serving(tmp_path / "cache") as environment:
+        commands = commands.replace("<owner/name>", "house/shaped").replace("<commit>", "1234567")
+        follow(project, commands, environment)
+    entry = yaml.safe_load((project / "resources/models.yaml").read_text(encoding="utf-8"))["my-model"]
+    assert (entry["hub"], entry["revision"]) == ("house/shaped", COMMIT)
+    jobs = plan(project, base_models=["my-model"])
+    assert (jobs["fetch_base_model"], jobs["prune"]) == (1, 1)
+    assert "train_base_model" not in jobs
+
+
+def test_a_calibration_set(project):
+    rows, entry, commands = recipe("A calibration set", "A benchmark")[:3]
+    (project / "my-qa.jsonl").write_text(rows, encoding="utf-8")
+    with open(project / "resources/calibration_sets.yaml", "a", encoding="utf-8") as registry:
+        registry.write(f"\n{entry}")
+    _make_model(project / "my-model")
+    follow(project, commands)
+    assert (project / "trial/my-qa-s0/windows.safetensors").is_file()
+    assert plan(project)["calibrate"] == 1
+    submodels = [{"calibration_sets": ["csr", "my-qa"], "sparsities": [0.5]}]
+    assert plan(project, submodels=submodels)["calibrate"] == 2
+
+
+def test_a_benchmark(project):
+    (commands,) = recipe("A benchmark", "A criterion")
+    said = follow(project, commands)
+    jobs = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", said)}
+    assert jobs["score"] == jobs["benchmark_settings"] == 2
+    assert "execute" not in jobs
+    jobs = plan(project, benchmarks=["tiny_csr", "my_math"])
+    assert jobs["score"] == 2
+
+
+def _make_model(directory):
+    """What `calibrate` reads of a model: a tokenizer and a configuration."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+    letters = {character: number for number, character in enumerate(["<s>", *pre_tokenizers.ByteLevel.alphabet()])}
+    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(directory)
+    LlamaConfig(vocab_size=len(letters)).save_pretrained(directory)

@@ -1,0 +1,221 @@
+"""Costs by hand, on round figures, and what must hold of them whatever the figures."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import save_model
+
+from submodels.config import ModelShape
+from submodels.planning import costs
+from submodels.planning.costs import Asked
+from submodels.planning.hardware import Hardware, read_hardware
+from submodels.planning.shapes import read_shape
+from submodels.pruning import memory
+from submodels.pruning.blocks import BlockStream
+from submodels.pruning.methods import METHODS
+from submodels.pruning.windows import Windows
+
+MACHINE = {
+    "flops": {"float32": 1000.0, "bfloat16": 2000.0, "float16": 2000.0},
+    "bandwidth": 500.0,
+    "block_seconds": 0.0,
+    "sorted": 100.0,
+    "columns": 10.0,
+    "start": 0.0,
+    "memory": 1e6,
+    "host_memory": 0.0,
+}
+SHAPE = ModelShape(parameters=1000, prunable=800, blocks=2, hidden=10, intermediate=20, vocabulary=10, dtype="float32")
+
+
+def figures(**changes) -> Hardware:
+    """Round figures: the CPU of MACHINE, a GPU twice as fast with a start of 3 s, no overheads."""
+    found = read_hardware().model_dump()
+    gpu = MACHINE | {"name": "GPU", "flops": {key: 2 * value for key, value in MACHINE["flops"].items()}, "start": 3.0}
+    found |= {"cpu": MACHINE | {"name": "core"}, "gpu": gpu, "network": 50.0, "disk": {"read": 400.0}}
+    found["process"] = {"light_start": 1.0, "torch_start": 5.0, "light_memory": 10.0, "torch_memory": 100.0}
+    found["evaluation"] |= {
+        "token_seconds": 0.0, "draw_seconds": 0.0, "request_seconds": 0.0, "hanging": 0.1, "sandbox_memory": 7.0,
+        "programs": {"python": 4.0}, "scored": {"accuracy": 10.0}, "resampled": 100.0, "vllm_speed": 4.0,
+    }  # fmt: skip
+    found["analysis"] |= {"compared": 100.0, "tokenised": 64.0}
+    found["files"] |= {
+        "token_bytes": 4, "line_bytes": 10, "compression": 2, "piece_bytes": 2.9, "manifest_bytes": 1, "matrices": 7,
+        "parameter_bytes": 2, "pair_bytes": 3, "item_score_bytes": 5, "score_bytes": 6,
+    }  # fmt: skip
+    return Hardware.model_validate(found | changes)
+
+
+HARDWARE = figures()
+
+
+def prune(**changes):
+    given = {
+        "windows": 4, "seqlen": 10, "filled": 1, "batch_size": 2, "kept": 0.5, "solves": False, "values": False,
+        "device": "cpu", "offload": False, "threads": 1,
+    }  # fmt: skip
+    return costs.prune(SHAPE, **given | changes, hardware=HARDWARE)
+
+
+def answer(asked, **changes):
+    given = {"batch_size": 2, "dtype": "float32", "device": "cpu", "backend": "hf", "threads": 1}
+    return costs.answer(SHAPE, asked, **given | changes, hardware=HARDWARE)
+
+
+def test_a_mask_by_hand():
+    """One bit a weight; a manifest; two bytes for each of 7 matrices in 2 blocks; kept values if they change."""
+    assert costs.mask_bytes(SHAPE, 0.5, values=False, hardware=HARDWARE) == 100 + 1 + 28
+    assert costs.mask_bytes(SHAPE, 0.5, values=True, hardware=HARDWARE) == 100 + 1 + 28 + 0.5 * 800 * 4
+
+
+def test_pruning_by_hand():
+    """Two passes of 40 tokens: each 2 x 800 weights and 4 x 10 (length) x 10 (hidden) x 2 (blocks) of attention."""
+    found = prune()
+    forward = 40 * (2 * 800 + 4 * 10 * 10 * 2) / 1000
+    assert found.start == 5
+    assert found.work == pytest.approx(2 * forward + 4000 / 400 + 800 / 100)
+    assert found.plain == 4030
+    assert (found.device_memory, found.temporary) == (0, 0)
+    assert prune(threads=2).work == pytest.approx(forward + 4000 / 400 + 800 / 200)
+    assert prune(windows=0).work == pytest.approx(4000 / 400 + 800 / 100)
+    assert prune(filled=0.5).work == pytest.approx(2 * 20 * (2 * 800 + 4 * 5 * 10 * 2) / 1000 + 10 + 8)
+
+
+def test_sparsegpt_by_hand():
+    """Gram matrices and inverses of six inputs of 10 and one of 20 in each block, and a walk over these 80 columns."""
+    grams = sum(2 * 40 * columns**2 + 2 * columns**3 for columns in [10] * 6 + [20])
+    more = (2 * grams + 2 * 800 * 10) / 1000 + 2 * 80 / 10
+    assert prune(solves=True).work - prune().work == pytest.approx(more)
+
+
+def test_memory_is_on_the_device_or_offloaded_to_the_host():
+    cpu, gpu, offloaded = prune(), prune(device="cuda"), prune(device="cuda", offload=True)
+    hidden = 4 * 10 * (10 * 4 + 10)
+    assert gpu.start == 8
+    assert gpu.device_memory == pytest.approx(cpu.memory - 100)
+    assert gpu.memory == 100 + 2 * 400 * 4  # two blocks on their way
+    assert offloaded.memory - gpu.memory == gpu.device_memory - offloaded.device_memory == hidden
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
+def test_pruning_agrees_with_what_the_stage_itself_estimates(method, tmp_path):
+    """The same fixed, batch and window terms; the stage alone knows norms and how long the windows really are."""
+    save_model(tmp_path, hidden_size=64, intermediate_size=176)
+    shape, stream, chosen = read_shape(tmp_path), BlockStream(tmp_path), METHODS[method]
+    windows = Windows(torch.ones(6, 16, dtype=torch.int64), torch.ones(6, 16, dtype=torch.bool))
+    read = windows if chosen.needs_calibration else None
+    (need,) = memory.estimate(stream, read, chosen.rule(), 4, offload=False)
+    planned = costs.prune(
+        shape, windows=6 if read else 0, seqlen=16, filled=1, batch_size=4, kept=0.5, solves=chosen.updates_weights,
+        values=False, device="cpu", offload=False, threads=1, hardware=HARDWARE,
+    )  # fmt: skip
+    assert planned.memory - 100 == pytest.approx(need.total(6 if read else 0, 4), rel=0.15)
+
+
+def test_generating_by_hand():
+    """3 items x 2 samples of 4 tokens in batches of 2, up to 5 new tokens: 3 batches of 5 steps."""
+    asked = Asked(items=3, samples=2, read=10, written=4, longest=5)
+    reading = 30 * (2 * 1000 + 4 * 10 * 10 * 2) / 1000
+    writing = 24 * (2 * 1000 + 4 * 15 * 10 * 2) / 1000
+    cache = 2 * 2 * 10 * 12 * 4
+    moved = (15 * 4000 + 24 * cache) / 500
+    assert answer(asked).work == pytest.approx(reading + writing + moved)
+    assert answer(asked, device="cuda", backend="vllm").work == pytest.approx((reading / 2 + writing / 2 + moved) / 4)
+    plain = 24 * 4 + 6 * 10
+    assert answer(asked).product == plain / 2 + 1
+    assert answer(asked).plain == plain + 1
+
+
+def test_choices_are_only_read():
+    asked = Asked(items=3, samples=1, read=10, written=0, longest=0)
+    assert answer(asked).work == pytest.approx(30 * (2 * 1000 + 4 * 10 * 10 * 2) / 1000)
+    assert answer(asked).product == 3 * 10 / 2 + 1
+
+
+def test_a_model_is_loaded_once_for_all_benchmarks():
+    one = answer(Asked(3, 2, 10, 4, 5))
+    given = {"dtype": "bfloat16", "device": "cpu", "backend": "hf", "masked": True, "hardware": HARDWARE}
+    found = costs.generate(SHAPE, [one, one], **given)
+    assert (found.start, found.work) == (5, pytest.approx(2 * one.work + 4030 / 400))
+    assert found.memory == 100 + 2000 + one.device_memory
+    assert (found.product, found.temporary) == (2 * one.product, one.temporary)
+    scratch = costs.generate(SHAPE, [one], **given | {"backend": "vllm", "device": "cuda"})
+    assert scratch.temporary - one.temporary == 4030
+    assert scratch.memory == 100 + 2000
+
+
+def test_the_light_stages_by_hand():
+    asked = Asked(items=3, samples=2, read=10, written=4, longest=5)
+    executed = costs.execute(asked, "python", timeout=20, memory=50, threads=2, hardware=HARDWARE)
+    assert (executed.start, executed.work) == (1, 6 * (1 / 4 + 0.1 * 20) / 2)
+    assert executed.memory == 10 + 7 + 2 * 50
+    scored = costs.score(Asked(3, 2, 1, 1, 1), "accuracy", submodels=4, resamples=100, metrics=2, hardware=HARDWARE)
+    assert scored.work == pytest.approx(4 * (6 / 10 + 2 * 100 * 3 / 100))
+    assert scored.product == 4 * (6 + 3 * 5)
+    shared = costs.overlap(SHAPE, 3, HARDWARE)
+    assert shared.work == pytest.approx((3 / 100 + 3 / 400) * 100)
+    assert shared.product == 3 * (1 + 2 + 7 + 14) * 3
+    drawn = costs.calibrate(4, 16, padded=True, hardware=HARDWARE)
+    assert (drawn.work, drawn.product) == (1, 4 * 16 * 8 * 2 + 1)
+    assert costs.fetch(100, hardware=HARDWARE).work == 2
+    assert costs.export(SHAPE, HARDWARE).product == 4030
+    trained = costs.train(SHAPE, 10, threads=1, hardware=HARDWARE)
+    operations = HARDWARE.training.operations * 1000 * 10
+    assert trained.work == pytest.approx(operations / (1000 * HARDWARE.training.efficiency))
+
+
+SIZES = st.integers(1, 64)
+
+
+@given(windows=SIZES, more=SIZES, seqlen=SIZES, solves=st.booleans(), device=st.sampled_from(["cpu", "cuda"]))
+def test_pruning_grows_with_tokens(windows, more, seqlen, solves, device):
+    less = prune(windows=windows, seqlen=seqlen, solves=solves, device=device)
+    for further in ({"windows": windows + more, "seqlen": seqlen}, {"windows": windows, "seqlen": seqlen + more}):
+        other = prune(**further, solves=solves, device=device)
+        assert other.work > less.work
+        assert other.memory + other.device_memory >= less.memory + less.device_memory
+        assert other.product == less.product
+
+
+@given(factor=st.integers(2, 50), device=st.sampled_from(["cpu", "cuda"]), items=SIZES, longest=st.integers(0, 64))
+def test_everything_grows_with_the_model(factor, device, items, longest):
+    sizes = SHAPE.model_dump()
+    grown = {key: sizes[key] * factor for key in ("parameters", "prunable", "hidden", "intermediate", "vocabulary")}
+    asked = Asked(items, 2, 10, min(longest, 4), longest)
+    given = {"dtype": "float32", "device": device, "backend": "hf"}
+    pruning = {
+        "windows": 4, "seqlen": 10, "filled": 1, "batch_size": 2, "kept": 0.5, "solves": True, "values": True,
+        "device": device, "offload": False, "threads": 1,
+    }  # fmt: skip
+
+    def all_costs(shape):
+        answered = costs.answer(shape, asked, **given, batch_size=2, threads=1, hardware=HARDWARE)
+        return [
+            costs.prune(shape, **pruning, hardware=HARDWARE),
+            costs.generate(shape, [answered], **given, masked=True, hardware=HARDWARE),
+            costs.export(shape, HARDWARE),
+            costs.overlap(shape, 3, HARDWARE),
+        ]
+
+    for small, large in zip(all_costs(SHAPE), all_costs(ModelShape(**sizes | grown)), strict=True):
+        assert large.work > small.work
+        assert large.memory + large.device_memory > small.memory + small.device_memory
+        assert large.product >= small.product
+
+
+@given(items=SIZES, samples=SIZES, written=SIZES, more=SIZES)
+def test_answers_grow_with_items_samples_and_tokens(items, samples, written, more):
+    asked = Asked(items, samples, 10, written, written)
+    less = answer(asked)
+    for further in (
+        replace(asked, items=items + more),
+        replace(asked, samples=samples + more),
+        replace(asked, written=written + more, longest=written + more),
+        replace(asked, read=10 + more),
+    ):
+        other = answer(further)
+        assert other.work > less.work
+        assert other.product >= less.product

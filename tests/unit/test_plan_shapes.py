@@ -1,0 +1,55 @@
+"""The shape of a base model, found without reading a weight."""
+
+import pytest
+import torch
+from tiny_models import save_model
+from transformers import AutoModelForCausalLM
+
+from submodels.config import BaseModelSpec
+from submodels.errors import SubmodelsError
+from submodels.planning.shapes import find_shape, read_shape, tiny_shape
+from submodels.pruning.blocks import BlockStream
+from submodels.world.train import ARCHITECTURES, build_model
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma", "qwen3", "gpt_neox", "opt", "bloom"])
+@pytest.mark.parametrize("shard_size", ["1GB", "4KB"], ids=["one file", "shards"])
+def test_a_directory_is_what_pruning_finds(family, shard_size, tmp_path):
+    save_model(tmp_path, family, blocks=3, dtype=torch.bfloat16, shard_size=shard_size)
+    found, stream = read_shape(tmp_path), BlockStream(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert found.prunable == sum(out * columns for out, columns in stream.shapes.values())
+    assert found.parameters == sum(weight.numel() for weight in model.parameters())
+    assert (found.blocks, found.dtype) == (3, "bfloat16")
+    assert (found.hidden, found.vocabulary) == (model.config.hidden_size, model.config.vocab_size)
+    assert found.intermediate == max(max(shape) for shape in stream.shapes.values())
+
+
+class Tokenizer:
+    bos_token_id, eos_token_id, pad_token_id = 1, 2, 0
+
+    def __len__(self):
+        return 1024
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_tiny_world_is_what_it_builds(architecture, tmp_path):
+    build_model(architecture, Tokenizer(), seed=0).save_pretrained(tmp_path)
+    assert read_shape(tmp_path) == tiny_shape(architecture)
+
+
+def test_a_hub_model_says_it_itself():
+    shape = tiny_shape("llama")
+    assert find_shape(BaseModelSpec(hub="a/b", revision="main", shape=shape)) == shape
+    assert find_shape(BaseModelSpec(tiny_world="gemma")) == tiny_shape("gemma")
+
+
+def test_a_directory_without_weights_is_an_error(tmp_path):
+    with pytest.raises(SubmodelsError, match=r"config\.json: no such file"):
+        read_shape(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(SubmodelsError, match="no safetensors weights of decoder blocks"):
+        read_shape(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0version ")
+    with pytest.raises(SubmodelsError, match=r"model\.safetensors: not a complete safetensors file"):
+        read_shape(tmp_path)

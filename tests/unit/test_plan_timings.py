@@ -1,0 +1,134 @@
+"""What finished jobs say of those to come: made-up times by hand, then whole plans."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submodels.config import check_grid
+from submodels.grid import Expansion
+from submodels.planning.costs import Cost
+from submodels.planning.jobs import find_jobs
+from submodels.planning.plan import make_plan
+from submodels.planning.timings import Timing, fit, read_timing
+from submodels.planning.work import Work
+
+HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+def timing_line(seconds, memory="100"):
+    return f"{seconds}\t0:00:01\t{memory}\t1\t1\t1\t1\t1\t1\t1\n"
+
+
+def jobs(*points, start=5.0):
+    return [(Cost(start=start, work=work), seconds) for work, seconds in points]
+
+
+def test_a_line_where_work_differs():
+    """2 s of start and 3 times the estimated work, with one job that took a nap."""
+    found = fit(jobs((10, 32), (20, 62), (30, 92), (40, 122), (25, 500)))
+    assert found == (2, 3, 5)
+    assert found.seconds(Cost(start=5, work=100)) == 302
+
+
+def test_one_ratio_where_it_does_not():
+    """Start and work cannot be told apart: 1.5 times the estimate, whatever it is made of."""
+    found = fit(jobs((1, 9), (1, 9), (1, 9), (1, 700)))
+    assert found == (7.5, 1.5, 4)
+    assert found.seconds(Cost(start=5, work=5)) == 15
+
+
+def test_one_job_is_enough():
+    assert fit(jobs((5, 20))) == (10, 2, 1)
+
+
+@pytest.mark.parametrize("points", [[(0, 100), (50, 50)], [(10, 5), (20, 25), (30, 45)]], ids=["falling", "no start"])
+def test_a_line_that_makes_no_sense_is_a_ratio(points):
+    """Time does not fall as work grows, and a start takes no less than nothing."""
+    found = fit(jobs(*points))
+    assert found.start >= 0
+    assert found.factor > 0
+    assert found.start / 5 == pytest.approx(found.factor)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0.01, 1e5)), min_size=1, max_size=30))
+def test_fits_are_never_negative(points):
+    found = fit(jobs(*points))
+    assert found.start >= 0
+    assert found.factor > 0
+
+
+def test_the_last_run_counts(tmp_path):
+    path = tmp_path / "job.tsv"
+    path.write_text(HEAD + timing_line(3) + timing_line(4.5, 2), encoding="utf-8")
+    assert read_timing(path) == Timing(4.5, 2 * 2**20)
+    path.write_text(HEAD + timing_line(0.2, "NA"), encoding="utf-8")
+    assert read_timing(path) == Timing(0.2, None)
+
+
+@pytest.mark.parametrize("text", ["", HEAD, HEAD + "NA\tNA\tNA\n", "not a table"])
+def test_what_cannot_be_read_counts_for_nothing(text, tmp_path):
+    assert read_timing(tmp_path / "none.tsv") is None
+    (tmp_path / "job.tsv").write_text(text, encoding="utf-8")
+    assert read_timing(tmp_path / "job.tsv") is None
+
+
+def hub_model(**sizes):
+    shape = {"parameters": 10**9, "prunable": 9 * 10**8, "blocks": 20, "hidden": 2000, "intermediate": 5000}
+    return {"hub": "a/b", "revision": "main", "shape": shape | {"vocabulary": 32000, "dtype": "bfloat16"} | sizes}
+
+
+GRID = {
+    "name": "two",
+    "base_models": ["small", "large"],
+    "models": {
+        "small": hub_model(),
+        "large": hub_model(parameters=4 * 10**9, prunable=36 * 10**8, blocks=30, hidden=4000, intermediate=9000),
+    },
+    "submodels": [
+        {"calibration_sets": ["py_alpaca", "math_qa", "c4"], "sparsities": [0.5, 0.6]},
+        {"methods": ["sparsegpt"], "calibration_sets": ["py_alpaca"], "sparsities": [0.5]},
+        {"methods": ["magnitude"], "sparsities": [0.5]},
+    ],
+    "benchmarks": ["humaneval", "multiple_java", "gsm8k", "hellaswag"],
+}
+
+
+def test_one_base_model_predicts_another(tmp_path, monkeypatch):
+    """A machine three times as slow as the figures, with starts of its own and noise: what the small model took there
+    gives the large one's hours, which the figures alone miss by far.
+    """
+    monkeypatch.chdir(tmp_path)
+    grid = Expansion(check_grid(GRID, "grid"), "grid")
+    work, noise, true = Work(grid), random.Random(0), 0.0
+    for job in find_jobs(grid):
+        cost, model = work.cost(job.rule, **dict(job.wildcards)), dict(job.wildcards).get("model")
+        took = (2 * cost.start + 3 * cost.work) * noise.uniform(0.9, 1.1)
+        if model == "small" and job.timing:
+            Path(job.timing).parent.mkdir(parents=True, exist_ok=True)
+            Path(job.timing).write_text(HEAD + timing_line(took, 1000), encoding="utf-8")
+        if model == "large" and job.timing:
+            true += took
+    large = Expansion(check_grid(GRID | {"base_models": ["large"]}, "grid"), "grid")
+    unaware = hours_of(make_plan(large))
+    predicted = hours_of(make_plan(grid)) - hours_of(
+        make_plan(Expansion(check_grid(GRID | {"base_models": ["small"]}, "grid"), "grid"))
+    )
+    assert predicted * 3600 == pytest.approx(true, rel=0.3)
+    assert unaware * 3600 < 0.6 * true
+    said = " ".join(make_plan(grid).assumptions)
+    assert "Updated from" in said
+    assert "Most memory measured: calibrate 1.0 GB" in said
+
+
+def hours_of(plan):
+    """Of the rules that Snakemake times."""
+    return sum(row.cpu_hours for row in plan.rows if row.rule in ("calibrate", "prune", "generate", "execute", "score"))
+
+
+def test_a_grid_without_times_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(Expansion(check_grid(GRID, "grid"), "grid"))
+    assert any("No finished job has been timed here yet" in sentence for sentence in plan.assumptions)

@@ -1,0 +1,272 @@
+"""What one job takes, from the sizes of its work and the figures of the hardware. Pure functions of plain numbers.
+
+Seconds, bytes, floating-point operations. Each model of a cost is as simple as the work allows: operations over a
+rate, bytes over a bandwidth, and a start.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from submodels.config import ModelShape
+from submodels.planning.hardware import Hardware
+from submodels.planning.shapes import DTYPE_BYTES
+from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
+
+LARGEST_SHARD = 5e9  # of a checkpoint: what is written at once
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`start` and `work`: seconds. `memory`: of the host. `product`: bytes that stay; `temporary`: further ones while
+    the job runs. `plain`: what the product would be as a full checkpoint, or uncompressed.
+    """
+
+    start: float = 0.0
+    work: float = 0.0
+    memory: float = 0.0
+    device_memory: float = 0.0
+    product: float = 0.0
+    temporary: float = 0.0
+    plain: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.start + self.work
+
+
+def checkpoint_bytes(shape: ModelShape, hardware: Hardware) -> float:
+    """A Hugging Face directory: weights, tokenizer, manifest."""
+    tokenizer = shape.vocabulary * hardware.files.piece_bytes
+    return shape.parameters * DTYPE_BYTES[shape.dtype] + tokenizer + hardware.files.manifest_bytes
+
+
+def mask_bytes(shape: ModelShape, kept: float, *, values: bool, hardware: Hardware) -> float:
+    """A sub-model: one bit a weight; with updated weights the `kept` share of them as well."""
+    described = shape.blocks * hardware.files.matrices * hardware.files.parameter_bytes + hardware.files.manifest_bytes
+    stored = kept * shape.prunable * DTYPE_BYTES[shape.dtype] if values else 0
+    return shape.prunable / 8 + stored + described
+
+
+def forward_operations(shape: ModelShape, weights: int, tokens: float, length: float) -> float:
+    """Of passing `tokens`, in sequences of `length`, through `weights` and the attention of every block."""
+    return tokens * (2 * weights + 4 * length * shape.hidden * shape.blocks)
+
+
+def light(hardware: Hardware, *, work: float = 0.0, product: float = 0.0, memory: float = 0.0) -> Cost:
+    """A stage without torch."""
+    process = hardware.process
+    return Cost(process.light_start, work, memory=process.light_memory + memory, product=product)
+
+
+def train(shape: ModelShape, tokens: int, *, threads: int, hardware: Hardware) -> Cost:
+    """Training a tiny base model on `tokens` tokens."""
+    rate = hardware.cpu.flops["float32"] * hardware.training.efficiency * threads
+    return Cost(
+        hardware.process.torch_start,
+        hardware.training.operations * shape.parameters * tokens / rate,
+        memory=hardware.process.torch_memory + 32 * shape.parameters,
+        product=checkpoint_bytes(shape, hardware),
+    )
+
+
+def fetch(size: float, *, kept: float | None = None, hardware: Hardware) -> Cost:
+    """A download of `size` bytes, of which `kept` stay (default: all)."""
+    return light(hardware, work=size / hardware.network, product=size if kept is None else kept)
+
+
+def calibrate(windows: int, seqlen: int, *, padded: bool, hardware: Hardware) -> Cost:
+    """Windows of int64 token ids and, if padded, an attention mask of the same size."""
+    size = windows * seqlen * 8 * (2 if padded else 1)
+    work = windows * seqlen / hardware.analysis.tokenised
+    return light(hardware, work=work, product=size + hardware.files.manifest_bytes, memory=4 * size)
+
+
+def prune(
+    shape: ModelShape,
+    *,
+    windows: int,
+    seqlen: int,
+    filled: float,
+    batch_size: int,
+    kept: float,
+    solves: bool,
+    values: bool,
+    device: str,
+    offload: bool,
+    threads: int,
+    hardware: Hardware,
+) -> Cost:
+    """Two forward passes over the windows, of which the share `filled` are tokens, reading, and sorting all scores.
+
+    windows: 0 for a method without data. solves: SparseGPT's Gram matrices, their inverses and its walk over columns.
+    """
+    machine, size = hardware.machine(device), DTYPE_BYTES[shape.dtype]
+    on_gpu = device != "cpu"
+    cores = 1 if on_gpu else threads
+    rate = machine.flops[shape.dtype] * cores
+    tokens = windows * seqlen * filled
+    batches = math.ceil(windows / batch_size)
+    block, matrix = shape.prunable // shape.blocks, shape.hidden * shape.intermediate
+    inputs = [*[shape.hidden] * 6, shape.intermediate]  # of a block's linear layers
+    work = 2 * forward_operations(shape, shape.prunable, tokens, seqlen * filled) / rate
+    work += 2 * batches * shape.blocks * machine.block_seconds
+    work += shape.parameters * size / hardware.disk.read + shape.prunable / (machine.sorted * cores)
+    fixed = fixed_bytes(size, embeddings=shape.vocabulary * shape.hidden, block=block, matrix=matrix)
+    if solves:
+        work += shape.blocks * sum(2 * tokens * columns**2 + 2 * columns**3 for columns in inputs) / rate
+        work += 2 * shape.prunable * shape.hidden / rate + shape.blocks * sum(inputs) / machine.columns
+        fixed += gram_bytes(inputs)
+    hidden = windows * seqlen * (shape.hidden * size + seqlen)
+    working = min(batch_size, windows) * working_bytes(size, seqlen, hidden=shape.hidden, widest=shape.intermediate)
+    host = hardware.process.torch_memory + machine.host_memory + (2 * block * size if on_gpu else fixed + working)
+    return Cost(
+        hardware.process.torch_start + machine.start,
+        work,
+        memory=host + (hidden if offload or not on_gpu else 0),
+        device_memory=fixed + working + (0 if offload else hidden) if on_gpu else 0,
+        product=mask_bytes(shape, kept, values=values, hardware=hardware),
+        temporary=shape.prunable / 8 if values else 0,
+        plain=checkpoint_bytes(shape, hardware),
+    )
+
+
+def export(shape: ModelShape, hardware: Hardware) -> Cost:
+    """A checkpoint read, masked and written."""
+    size = checkpoint_bytes(shape, hardware)
+    return Cost(
+        hardware.process.torch_start,
+        2 * size / hardware.disk.read,
+        memory=hardware.process.torch_memory + 2 * min(size, LARGEST_SHARD),
+        product=size,
+        plain=size,
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One benchmark as a model meets it: `items` (after `limit`), `samples` of each, tokens `read` for an item (its
+    prompt, or every choice with its question) and `written` for a sample; at most `longest` new tokens, 0 where nothing
+    is generated. `draws`: whether samples are drawn.
+    """
+
+    items: int
+    samples: int
+    read: float
+    written: float
+    longest: int
+    draws: bool = False
+
+    @property
+    def lines(self) -> int:
+        return self.items * self.samples
+
+    @property
+    def answers(self) -> float:
+        """Tokens of all samples."""
+        return self.lines * self.written
+
+
+def sequence_bytes(shape: ModelShape, length: float, size: int, *, scored: bool) -> float:
+    """Keys and values, as if every head had its own, and logits: at all positions if scored, else at one."""
+    return 2 * shape.blocks * shape.hidden * length * size + shape.vocabulary * (length * (size + 8) if scored else 64)
+
+
+def answer(
+    shape: ModelShape,
+    asked: Asked,
+    *,
+    batch_size: int,
+    dtype: str,
+    device: str,
+    backend: str,
+    threads: int,
+    hardware: Hardware,
+) -> Cost:
+    """One benchmark: prompts read once, then a step for each token of the longest answer of each batch.
+
+    A step multiplies by every weight for each row, reads weights and cache from memory, and draws. Only `work`,
+    `device_memory` (of the batch alone) and the files count here; `generate` adds the model.
+    """
+    machine, size, evaluation = hardware.machine(device), DTYPE_BYTES[dtype], hardware.evaluation
+    cores = threads if device == "cpu" else 1
+    rate, bandwidth = machine.flops[dtype] * cores, machine.bandwidth * cores
+    batches = math.ceil(asked.lines / batch_size)
+    length = asked.read + asked.longest
+    work = forward_operations(shape, shape.parameters, asked.items * asked.read, asked.read) / rate
+    work += batches * shape.blocks * machine.block_seconds + asked.lines * evaluation.request_seconds
+    if asked.longest:
+        steps = batches * asked.longest
+        cache = 2 * shape.blocks * shape.hidden * (asked.read + asked.written / 2) * size
+        reading = steps * shape.parameters * size + asked.answers * cache
+        work += steps * shape.blocks * machine.block_seconds + reading / bandwidth
+        work += forward_operations(shape, shape.parameters, asked.answers, length) / rate
+        work += asked.answers * (evaluation.token_seconds + (evaluation.draw_seconds if asked.draws else 0))
+        work /= evaluation.vllm_speed if backend == "vllm" else 1
+    batch = min(batch_size, asked.lines)
+    plain = asked.answers * hardware.files.token_bytes + asked.lines * hardware.files.line_bytes
+    return Cost(
+        work=work,
+        device_memory=batch * sequence_bytes(shape, length, size, scored=not asked.longest),
+        product=plain / hardware.files.compression + hardware.files.manifest_bytes,
+        temporary=plain,
+        plain=plain + hardware.files.manifest_bytes,
+    )
+
+
+def generate(
+    shape: ModelShape,
+    benchmarks: list[Cost],
+    *,
+    dtype: str,
+    device: str,
+    backend: str,
+    masked: bool,
+    hardware: Hardware,
+) -> Cost:
+    """A model loaded once for all benchmarks; `masked`: a sub-model, which backend vllm needs as a checkpoint."""
+    machine = hardware.machine(device)
+    weights, batch = shape.parameters * DTYPE_BYTES[dtype], max((one.device_memory for one in benchmarks), default=0)
+    on_gpu, stored = device != "cpu", checkpoint_bytes(shape, hardware)
+    scratch = stored if backend == "vllm" and masked else 0
+    return Cost(
+        hardware.process.torch_start + machine.start,
+        sum(one.work for one in benchmarks) + (stored + 2 * scratch) / hardware.disk.read,
+        memory=hardware.process.torch_memory + machine.host_memory + weights + (0 if on_gpu else batch),
+        device_memory=min(weights + batch, machine.memory) if on_gpu else 0,
+        product=sum(one.product for one in benchmarks),
+        temporary=max((one.temporary for one in benchmarks), default=0) + scratch,
+        plain=sum(one.plain for one in benchmarks),
+    )
+
+
+def execute(asked: Asked, language: str, *, timeout: float, memory: float, threads: int, hardware: Hardware) -> Cost:
+    """Programs run against their tests, some of which hang until the time limit."""
+    evaluation, written = hardware.evaluation, hardware.files
+    seconds = 1 / evaluation.programs[language] + evaluation.hanging * timeout
+    plain = asked.answers * written.token_bytes + 1.3 * asked.lines * written.line_bytes  # with their verdicts
+    found = light(
+        hardware,
+        work=asked.lines * seconds / threads,
+        product=plain / written.compression + written.manifest_bytes,
+        memory=evaluation.sandbox_memory + threads * memory,
+    )
+    return replace(found, plain=plain + written.manifest_bytes)
+
+
+def score(asked: Asked, scorer: str, *, submodels: int, resamples: int, metrics: int, hardware: Hardware) -> Cost:
+    """Samples of every sub-model, and the bootstrap over items."""
+    evaluation = hardware.evaluation
+    work = submodels * (
+        asked.lines / evaluation.scored[scorer] + metrics * resamples * asked.items / evaluation.resampled
+    )
+    size = submodels * (hardware.files.score_bytes + asked.items * hardware.files.item_score_bytes)
+    return light(hardware, work=work, product=size, memory=8 * resamples * asked.items)
+
+
+def overlap(shape: ModelShape, submodels: int, hardware: Hardware) -> Cost:
+    """Bits of every pair of masks compared; a row for the model, each block, each kind of matrix and each matrix."""
+    pairs = submodels * (submodels - 1) // 2
+    rows = 1 + shape.blocks + hardware.files.matrices * (1 + shape.blocks)
+    work = (pairs / hardware.analysis.compared + submodels / hardware.disk.read) * shape.prunable / 8
+    product = pairs * rows * hardware.files.pair_bytes
+    return light(hardware, work=work, product=product, memory=submodels * shape.hidden * shape.intermediate / 8)

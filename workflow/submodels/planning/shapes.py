@@ -1,0 +1,71 @@
+"""The shape of a base model, known before any of it is fetched or trained: sizes of jobs and files follow from it."""
+
+import json
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+from submodels import files
+from submodels.config import BaseModelSpec, ModelShape
+from submodels.errors import SubmodelsError
+from submodels.world.shape import EMBEDDINGS, PIECES, SHAPE
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_IN_BLOCK = re.compile(r"(?:^|\.)(\d+)\..*weight$")
+_WIDTHS = ("hidden_size", "n_embd", "d_model")
+
+
+def find_shape(spec: BaseModelSpec) -> ModelShape:
+    """What the registry says of a Hub model, what a local directory holds, or what the tiny world builds."""
+    if spec.shape is not None:
+        return spec.shape
+    return tiny_shape(spec.tiny_world) if spec.tiny_world else read_shape(spec.path)
+
+
+def tiny_shape(architecture: str) -> ModelShape:
+    """The shape of a tiny base model: four square matrices and three of the MLP in a block, two norms each."""
+    hidden, inner, blocks = (SHAPE[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    prunable = blocks * (4 * hidden**2 + 3 * hidden * inner)
+    others = EMBEDDINGS[architecture] * PIECES * hidden + (2 * blocks + 1) * hidden
+    return ModelShape(
+        parameters=prunable + others, prunable=prunable, blocks=blocks, hidden=hidden, intermediate=inner,
+        vocabulary=PIECES, dtype="float32",
+    )  # fmt: skip
+
+
+def read_shape(directory: Path) -> ModelShape:
+    """The shape of a Hugging Face directory, from its config.json and the headers of its safetensors files.
+
+    Prunable are the matrices in numbered blocks; `intermediate` is the widest side of any of them.
+    """
+    config = files.read_json(Path(directory) / "config.json")
+    config = config.get("text_config", config)
+    stored = dict(entry for path in sorted(Path(directory).glob("*.safetensors")) for entry in _tensors(path).items())
+    blocks = {name: _IN_BLOCK.search(name) for name, (_, shape) in stored.items() if len(shape) == 2}
+    matrices = {name: stored[name][1] for name, found in blocks.items() if found}
+    if not matrices:
+        raise SubmodelsError(f"{directory}: no safetensors weights of decoder blocks; download the model again")
+    dtypes = Counter(_STORED.get(stored[name][0]) for name in matrices)
+    widest = max(max(shape) for shape in matrices.values())
+    return ModelShape(
+        parameters=sum(math.prod(shape) for _, shape in stored.values()),
+        prunable=sum(math.prod(shape) for shape in matrices.values()),
+        blocks=len({blocks[name][1] for name in matrices}),
+        hidden=next((config[key] for key in _WIDTHS if key in config), widest),
+        intermediate=widest,
+        vocabulary=config.get("vocab_size") or max(shape[0] for _, shape in stored.values() if shape),
+        dtype=dtypes.most_common(1)[0][0] or "float32",
+    )
+
+
+def _tensors(path: Path) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of each tensor, from the JSON at the head of a safetensors file."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise SubmodelsError(f"{path}: not a complete safetensors file ({error}); download it again") from error
+    return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

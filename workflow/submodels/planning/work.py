@@ -1,0 +1,273 @@
+"""The cost of every job of a grid, by rule and wildcards: the one place that plans and the rules' requests share."""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from submodels import grid as layout
+from submodels.config import ModelShape
+from submodels.evaluation.benchmarks import Size
+from submodels.evaluation.metrics import SCORERS
+from submodels.planning import costs
+from submodels.planning.costs import Asked, Cost
+from submodels.planning.hardware import Hardware, read_hardware
+from submodels.planning.shapes import DTYPE_BYTES, find_shape
+from submodels.pruning import patterns
+from submodels.pruning.methods import METHODS
+from submodels.terms import DENSE
+from submodels.world import shape as tiny
+
+UNKNOWN_ITEMS = 1000  # of a benchmark that does not say how many it has
+UNKNOWN_SIZE = Size(items=UNKNOWN_ITEMS, read=250, written=100)
+FIXTURE_ITEMS = 6
+CPU_BATCH = 16  # of `batch_size: auto`, where there is no memory to fill
+
+
+class Work:
+    """The cost of the jobs of an expanded grid; nothing needs to be fetched."""
+
+    def __init__(self, grid: layout.Expansion, hardware: Hardware | None = None, threads: int = 1):
+        """threads: cores of a job."""
+        self.grid, self.hardware, self.threads = grid, hardware or read_hardware(), threads
+        self.cost = cache(self._cost)
+
+    def _cost(self, rule: str, **wildcards: str) -> Cost:
+        """Of one job of `rule`."""
+        return RULES[rule](self, **wildcards)
+
+    def memory_mb(self, rule: str, attempt: int = 1, **wildcards: str) -> int:
+        """What a job asks for, in MB: the estimate with a margin, and as much again for each attempt before."""
+        requests = self.hardware.requests
+        needed = max(requests.memory * self.cost(rule, **wildcards).memory, requests.least_memory)
+        return attempt * math.ceil(needed / 1e8) * 100
+
+    def minutes(self, rule: str, attempt: int = 1, **wildcards: str) -> int:
+        """The time a job asks for."""
+        requests = self.hardware.requests
+        needed = max(requests.runtime * self.cost(rule, **wildcards).seconds, requests.least_runtime)
+        return attempt * math.ceil(needed / 60)
+
+    def gpus(self, rule: str) -> int:
+        """How many GPUs a job asks for."""
+        devices = {"prune": self.grid.grid.pruning.device, "generate": self.grid.grid.evaluation.device}
+        return int(devices.get(rule, "cpu") != "cpu")
+
+    @cache  # noqa: B019 (one for each process)
+    def shape(self, model: str) -> ModelShape:
+        return find_shape(self.grid.spec(model))
+
+    def items(self, benchmark: str) -> int:
+        """How many items a benchmark has: what its file of rows holds, or what its task file says."""
+        task, local = self.grid.benchmarks[benchmark], self.grid.grid.sources.get(benchmark)
+        if local == "fixture":
+            return FIXTURE_ITEMS
+        file = self.grid.rows(benchmark) if local else self.grid.items(benchmark) if task.source.file else None
+        counted = _lines(Path(file)) if file else None
+        return counted or ((task.size or UNKNOWN_SIZE).items)
+
+    @cache  # noqa: B019
+    def asked(self, benchmark: str) -> Asked:
+        """A benchmark's size, with the limit of the grid."""
+        task, items, limit = self.grid.benchmarks[benchmark], self.items(benchmark), self.grid.grid.evaluation.limit
+        size, generation = task.size or UNKNOWN_SIZE, task.generation
+        longest = generation.max_gen_toks if generation else 0
+        written = min(self.hardware.evaluation.rambling * size.written, longest)
+        draws = bool(generation and generation.do_sample)
+        return Asked(min(items, limit or items), task.repeats, size.read, written, longest, draws)
+
+    @cache  # noqa: B019
+    def answer(self, model: str, benchmark: str) -> Cost:
+        evaluation = self.grid.grid.evaluation
+        batch = evaluation.batch_size
+        if batch == "auto":
+            batch = CPU_BATCH if evaluation.device == "cpu" else self._fitting(model, self.asked(benchmark))
+        return costs.answer(
+            self.shape(model),
+            self.asked(benchmark),
+            batch_size=batch,
+            dtype=evaluation.dtype,
+            device=evaluation.device,
+            backend=evaluation.backend,
+            threads=self.threads,
+            hardware=self.hardware,
+        )
+
+    def _fitting(self, model: str, asked: Asked) -> int:
+        """The power of two of sequences that fit into most of a GPU's memory beside the model."""
+        shape, size = self.shape(model), DTYPE_BYTES[self.grid.grid.evaluation.dtype]
+        free = 0.8 * max(self.hardware.gpu.memory - shape.parameters * size, 0)
+        one = costs.sequence_bytes(shape, asked.read + asked.longest, size, scored=not asked.longest)
+        return 1 << min(10, max(int(free // one), 1).bit_length() - 1)
+
+    def windows(self, submodel: layout.Submodel) -> int:
+        """Windows of its calibration draw, 0 for a method without data."""
+        size = self.grid.size(submodel)
+        if size is None:
+            return 0
+        return size.rows or math.ceil(size.tokens / self.grid.grid.calibration.seqlen)
+
+    def download(self, name: str, kind: str) -> float:
+        """Bytes of a data set by its name, or what those of its kind have."""
+        sizes = self.hardware.files.downloads
+        return sizes.get(name, sizes[kind])
+
+    def kept(self, submodel: layout.Submodel) -> float:
+        pattern = patterns.parse(submodel.sparsity)
+        return 1 - (pattern.ratio if isinstance(pattern, patterns.Unstructured) else pattern.n / pattern.m)
+
+
+def _world(work: Work) -> Cost:
+    return costs.light(work.hardware, product=work.hardware.files.world_bytes)
+
+
+def _train(work: Work, model: str) -> Cost:
+    tokens = tiny.STEPS * tiny.BATCH * tiny.WINDOW
+    return costs.train(work.shape(model), tokens, threads=work.threads, hardware=work.hardware)
+
+
+def _fetch_base_model(work: Work, model: str) -> Cost:
+    return costs.fetch(costs.checkpoint_bytes(work.shape(model), work.hardware), hardware=work.hardware)
+
+
+def _fetch_calibration_set(work: Work, set: str) -> Cost:
+    return costs.fetch(work.download(set, "calibration_set"), hardware=work.hardware)
+
+
+def _fetch_benchmark(work: Work, benchmark: str) -> Cost:
+    return costs.fetch(work.download(benchmark, "benchmark"), hardware=work.hardware)
+
+
+def _fetch_wordnet(work: Work) -> Cost:
+    return costs.fetch(work.download("wordnet", "wordnet"), hardware=work.hardware)
+
+
+def _calibrate(work: Work, model: str, calibration: str) -> Cost:
+    calibrating = work.grid.grid.calibration
+    windows = work.windows(work.grid.draws()[calibration])
+    padded = calibrating.windows == "rows"
+    return costs.calibrate(windows, calibrating.seqlen, padded=padded, hardware=work.hardware)
+
+
+def _prune(work: Work, model: str, submodel: str) -> Cost:
+    one, pruning, calibrating = work.grid.submodels(model)[submodel], work.grid.grid.pruning, work.grid.grid.calibration
+    updates = METHODS[one.method].updates_weights
+    return costs.prune(
+        work.shape(model),
+        windows=work.windows(one),
+        seqlen=calibrating.seqlen,
+        filled=work.hardware.analysis.filled if calibrating.windows == "rows" else 1,
+        batch_size=pruning.batch_size,
+        kept=work.kept(one),
+        solves=updates,
+        values=updates,
+        device=pruning.device,
+        offload=pruning.offload,
+        threads=work.threads,
+        hardware=work.hardware,
+    )
+
+
+def _export(work: Work, model: str, submodel: str) -> Cost:
+    return costs.export(work.shape(model), work.hardware)
+
+
+def _benchmark_items(work: Work, benchmark: str) -> Cost:
+    return costs.light(work.hardware, product=work.items(benchmark) * work.hardware.files.item_bytes)
+
+
+def _light(work: Work, **wildcards: str) -> Cost:
+    return costs.light(work.hardware, product=work.hardware.files.settings_bytes)
+
+
+def _contamination(work: Work, model: str) -> Cost:
+    rows = sum(work.windows(work.grid.draws()[draw]) for draw in work.grid.evaluated_draws(model))
+    items = sum(work.items(benchmark) for benchmark in work.grid.benchmarks)
+    seconds = (rows + items) / work.hardware.analysis.searched
+    return costs.light(work.hardware, work=seconds, product=work.hardware.files.manifest_bytes)
+
+
+def _generate(work: Work, model: str, submodel: str) -> Cost:
+    evaluation = work.grid.grid.evaluation
+    return costs.generate(
+        work.shape(model),
+        [work.answer(model, benchmark) for benchmark in work.grid.benchmarks],
+        dtype=evaluation.dtype,
+        device=evaluation.device,
+        backend=evaluation.backend,
+        masked=submodel != DENSE,
+        hardware=work.hardware,
+    )
+
+
+def _execute(work: Work, model: str, submodel: str, benchmark: str) -> Cost:
+    evaluation = work.grid.grid.evaluation
+    return costs.execute(
+        work.asked(benchmark),
+        work.grid.benchmarks[benchmark].language,
+        timeout=evaluation.timeout,
+        memory=evaluation.memory_mb * 1e6,
+        threads=work.threads,
+        hardware=work.hardware,
+    )
+
+
+def _score(work: Work, model: str, benchmark: str) -> Cost:
+    task = work.grid.benchmarks[benchmark]
+    return costs.score(
+        work.asked(benchmark),
+        task.scorer,
+        submodels=len(work.grid.evaluated(model)),
+        resamples=work.grid.grid.evaluation.resamples,
+        metrics=len(SCORERS[task.scorer].metrics(task.repeats)),
+        hardware=work.hardware,
+    )
+
+
+def _overlap(work: Work, model: str) -> Cost:
+    return costs.overlap(work.shape(model), len(work.grid.submodels(model)), work.hardware)
+
+
+def _page(rule: str) -> Callable[[Work], Cost]:
+    """Tables, figures or the report."""
+
+    def cost(work: Work) -> Cost:
+        models, page = work.grid.models, work.hardware.files.pages[rule]
+        cells = len(work.grid.benchmarks) * sum(len(work.grid.evaluated(model)) for model in models)
+        seconds = cells * work.hardware.analysis.cell_seconds
+        return costs.light(work.hardware, work=seconds, product=len(models) * page.model + cells * page.cell)
+
+    return cost
+
+
+RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show them
+    "fetch_base_model": _fetch_base_model,
+    "fetch_calibration_set": _fetch_calibration_set,
+    "fetch_benchmark": _fetch_benchmark,
+    "fetch_wordnet": _fetch_wordnet,
+    "world": _world,
+    "train_base_model": _train,
+    "calibrate": _calibrate,
+    "prune": _prune,
+    "export": _export,
+    "overlap": _overlap,
+    "benchmark_items": _benchmark_items,
+    "benchmark_settings": _light,
+    "questions": _light,
+    "contamination": _contamination,
+    "generate": _generate,
+    "execute": _execute,
+    "score": _score,
+    "describe": _light,
+    "tabulate": _page("tabulate"),
+    "figures": _page("figures"),
+    "report": _page("report"),
+}
+
+
+def _lines(path: Path) -> int | None:
+    """Lines of a JSONL file; None for another kind of file, or none."""
+    if path.suffix != ".jsonl" or not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return sum(1 for line in file if line.strip())
