@@ -61,6 +61,7 @@ STYLE = {
     "legend.frameon": False,
 }
 CELL_HEIGHT, PAGE_WIDTH, LABELS = 0.3, 11.4, 1.5  # inches; the last is what the labels of rows take
+_LINE_HEIGHT = 0.19  # of the title, inches
 RANDOM_MASKS = "random masks"
 
 
@@ -464,9 +465,11 @@ def _legend(figure: Figure, axes) -> None:
 
 
 def _title(figure: Figure, text: str, remarks: str = "") -> None:
+    """Above all panels; remarks stand below the title, and the figure grows by their lines."""
     width = int(figure.get_figwidth() * 11)
-    lines = [textwrap.fill(line, width) for line in (text, remarks) if line]
-    figure.suptitle("\n".join(lines), fontsize=11, x=0.01, ha="left")
+    noted = textwrap.wrap(remarks, width)
+    figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * len(noted))
+    figure.suptitle("\n".join([textwrap.fill(text, width), *noted]), fontsize=11, x=0.01, ha="left")
 
 
 def _remarks(frame: pd.DataFrame, column: str) -> str:
