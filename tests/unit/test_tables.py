@@ -247,6 +247,7 @@ def test_sub_models_pruned_only_to_compare_masks_have_no_scores():
     ids = ["wanda-java-0.50-s0", "wanda-java-0.70-s0"]
     made = study({"tiny_java": {id: accuracy([1.0], "pass@1") for id in ("dense", *ids)}})
     made.grid["models"]["m"]["evaluated"] = ["dense", ids[0]]
+    made = Study(made.grid, made.scores, made.overlaps)
     assert set(tables.scores(made)["submodel"]) == {"dense", ids[0]}
     assert set(tables.relative(made)["sparsity"]) == {"0.50"}
     assert set(tables.code_languages(made)["sparsity"]) == {"0.50"}
