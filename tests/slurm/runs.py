@@ -16,7 +16,8 @@ GRID = Path(__file__).with_name("grid.yaml")
 # What a user would write into the profile, so that rules which take a GPU on a cluster ask for one here, where none is.
 GPUS = "set-resources: {prune: {gpu: 1}, generate: {gpu: 1}}\n"
 # When and how long; nothing of what a job did.
-TIMES = {"started", "wall_seconds", "peak_memory_mb"}
+TIMES = {"started", "wall_seconds", "peak_memory_mb", "generate_seconds", "execute_seconds"}
+HASHES = {"sha256", "fingerprint"}
 
 
 def checkout(directory: Path) -> Path:
@@ -81,19 +82,23 @@ def _products(directory: Path, parts: tuple[str, ...]) -> dict[str, object]:
 
 
 def _content(path: Path) -> object:
-    """All that must be equal in a file; the methods' table and the page with it tell what runs cost."""
+    """All that must be equal in a file; where a table or the page tells what runs cost, its CSV stands for it."""
     if path.suffix == ".json":
         return _timeless(files.read_json(path))
-    if path.stem == "methods" and path.suffix == ".csv":
+    if path.suffix == ".csv":
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-    if path.stem == "methods" or path.name in ("index.html", ".snakemake_timestamp"):
+    if path.stem in ("methods", "scores") or path.name in ("index.html", ".snakemake_timestamp"):
         return None
     data = path.read_bytes()
     return gzip.decompress(data) if path.suffix == ".gz" else data
 
 
 def _timeless(value: object) -> object:
+    """Without times, and without the hashes of manifests and of what hashes manifests."""
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key not in TIMES}
+        path = str(value.get("path", ""))
+        timed = path.endswith("manifest.json") or "/contamination/" in path or value.get("stage") == "contamination"
+        dropped = TIMES | HASHES if timed else TIMES
+        return {key: _timeless(item) for key, item in value.items() if key not in dropped}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
