@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +50,7 @@ FIGURE_CAPTIONS = {
     "jaccard_layers": "Jaccard distance of kept weights by decoder block: mean over pairs of sub-models, bands from "
     "the nearest to the farthest pair.",
 }
+_SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # Matplotlib's; a pixel is 3/4 point
 _PROMPT_FIELDS = ("prompt", "question", "source", "query")
 
 
@@ -357,13 +359,17 @@ def _figures(study: Study, directory: Path, page: Path, links: Links) -> list[di
             if not stem.with_name(stem.name + ".svg").is_file():
                 raise SubmodelsError(f"{stem}.svg: no such file; run `submodels figures` first")
             picture = Path("figures") / f"{stem.name}.svg"
-            files.write_text(page.parent / picture, stem.with_name(picture.name).read_text(encoding="utf-8"))
+            drawn = stem.with_name(picture.name).read_text(encoding="utf-8")
+            files.write_text(page.parent / picture, drawn)
+            width, height = (round(float(points) * 4 / 3) for points in _SIZE.search(drawn).groups())
             shown.append(
                 {
                     "name": name,
                     "model": model,
                     "caption": caption,
                     "svg": quote(picture.as_posix()),
+                    "width": width,
+                    "height": height,
                     "csv": links.to(f"{stem}.csv"),
                 }
             )
