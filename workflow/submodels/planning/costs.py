@@ -259,7 +259,7 @@ def score(asked: Asked, scorer: str, *, submodels: int, resamples: int, metrics:
     work = submodels * (
         asked.lines / evaluation.scored[scorer] + metrics * resamples * asked.items / evaluation.resampled
     )
-    size = submodels * (hardware.files.score_bytes + asked.items * hardware.files.item_score_bytes)
+    size = submodels * (hardware.files.score_bytes + asked.items * (metrics + 1) * hardware.files.item_score_bytes)
     return light(hardware, work=work, product=size, memory=8 * resamples * asked.items)
 
 
