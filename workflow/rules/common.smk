@@ -46,9 +46,16 @@ def any_of(names):
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
+def any_submodel():
+    """A wildcard constraint, part by part: Snakemake reads it again for every file of every job, so it must be short."""
+    cells = [cell for model in GRID.models for cell in GRID.submodels(model).values()]
+    parts = zip(*((cell.method, cell.sized_calibration, cell.sparsity, f"s{cell.seed}") for cell in cells))
+    return "|".join([layout.DENSE, "-".join(f"(?:{any_of(set(part))})" for part in parts)])
+
+
 wildcard_constraints:
     model=any_of(GRID.models),
-    submodel=any_of({id for model in GRID.models for id in [*GRID.submodels(model), layout.DENSE]}),
+    submodel=any_submodel(),
     benchmark=any_of(GRID.benchmarks),
     calibration=any_of(DRAWS),
 
