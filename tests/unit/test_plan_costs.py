@@ -154,7 +154,7 @@ def test_the_light_stages_by_hand():
     assert executed.memory == 10 + 7 + 2 * 50
     scored = costs.score(Asked(3, 2, 1, 1, 1), "accuracy", submodels=4, resamples=100, metrics=2, hardware=HARDWARE)
     assert scored.work == pytest.approx(4 * (6 / 10 + 2 * 100 * 3 / 100))
-    assert scored.product == 4 * (6 + 3 * 5)
+    assert scored.product == 4 * (6 + 3 * (2 + 1) * 5)
     shared = costs.overlap(SHAPE, 3, HARDWARE)
     assert shared.work == pytest.approx((3 / 100 + 3 / 400) * 100)
     assert shared.product == 3 * (1 + 2 + 7 + 14) * 3

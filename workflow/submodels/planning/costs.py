@@ -13,6 +13,8 @@ from submodels.planning.shapes import DTYPE_BYTES
 from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 
 LARGEST_SHARD = 5e9  # of a checkpoint: what is written at once
+LINE_MEMORY = 2000  # bytes of a sample or an item, read
+VALUE_MEMORY = 300  # of an item's scores, read
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,11 @@ def fetch(size: float, *, kept: float | None = None, hardware: Hardware) -> Cost
     return light(hardware, work=size / hardware.network, product=size if kept is None else kept)
 
 
-def calibrate(windows: int, seqlen: int, *, padded: bool, hardware: Hardware) -> Cost:
-    """Windows of int64 token ids and, if padded, an attention mask of the same size."""
+def calibrate(windows: int, seqlen: int, *, padded: bool, rows: float = 0.0, hardware: Hardware) -> Cost:
+    """Windows of int64 token ids and, if padded, an attention mask of the same size; rows: bytes of the set's file."""
     size = windows * seqlen * 8 * (2 if padded else 1)
     work = windows * seqlen / hardware.analysis.tokenised
-    return light(hardware, work=work, product=size + hardware.files.manifest_bytes, memory=4 * size)
+    return light(hardware, work=work, product=size + hardware.files.manifest_bytes, memory=4 * size + 3 * rows)
 
 
 def prune(
@@ -259,8 +261,10 @@ def score(asked: Asked, scorer: str, *, submodels: int, resamples: int, metrics:
     work = submodels * (
         asked.lines / evaluation.scored[scorer] + metrics * resamples * asked.items / evaluation.resampled
     )
-    size = submodels * (hardware.files.score_bytes + asked.items * hardware.files.item_score_bytes)
-    return light(hardware, work=work, product=size, memory=8 * resamples * asked.items)
+    size = submodels * (hardware.files.score_bytes + asked.items * (metrics + 1) * hardware.files.item_score_bytes)
+    return light(
+        hardware, work=work, product=size, memory=8 * resamples * asked.items + submodels * asked.lines * LINE_MEMORY
+    )
 
 
 def overlap(shape: ModelShape, submodels: int, hardware: Hardware) -> Cost:

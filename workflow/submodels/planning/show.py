@@ -1,6 +1,7 @@
 """A plan as text for a terminal, as CSV, and as a page of its own."""
 
 import csv
+import textwrap
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def as_text(plan: Plan) -> str:
             disk_shares(plan.disk),
             "",
             "Assumed:",
-            *(f"- {sentence}" for sentence in plan.assumptions),
+            *(textwrap.fill(f"- {sentence}", 110, subsequent_indent="  ") for sentence in plan.assumptions),
         ]
     )
 

@@ -144,9 +144,10 @@ def _fetch_wordnet(work: Work) -> Cost:
 
 def _calibrate(work: Work, model: str, calibration: str) -> Cost:
     calibrating = work.grid.grid.calibration
-    windows = work.windows(work.grid.draws()[calibration])
+    draw = work.grid.draws()[calibration]
     padded = calibrating.windows == "rows"
-    return costs.calibrate(windows, calibrating.seqlen, padded=padded, hardware=work.hardware)
+    rows = sum(work.download(name, "calibration_set") for name in work.grid.calibration_sources(draw.calibration))
+    return costs.calibrate(work.windows(draw), calibrating.seqlen, padded=padded, rows=rows, hardware=work.hardware)
 
 
 def _prune(work: Work, model: str, submodel: str) -> Cost:
@@ -184,7 +185,8 @@ def _contamination(work: Work, model: str) -> Cost:
     rows = sum(work.windows(work.grid.draws()[draw]) for draw in work.grid.evaluated_draws(model))
     items = sum(work.items(benchmark) for benchmark in work.grid.benchmarks)
     seconds = (rows + items) / work.hardware.analysis.searched
-    return costs.light(work.hardware, work=seconds, product=work.hardware.files.manifest_bytes)
+    memory = 10 * costs.LINE_MEMORY * (rows + items)  # rows are long, and both are looked up by their words
+    return costs.light(work.hardware, work=seconds, product=work.hardware.files.manifest_bytes, memory=memory)
 
 
 def _generate(work: Work, model: str, submodel: str) -> Cost:
@@ -233,9 +235,15 @@ def _page(rule: str) -> Callable[[Work], Cost]:
 
     def cost(work: Work) -> Cost:
         models, page = work.grid.models, work.hardware.files.pages[rule]
-        cells = len(work.grid.benchmarks) * sum(len(work.grid.evaluated(model)) for model in models)
-        seconds = cells * work.hardware.analysis.cell_seconds
-        return costs.light(work.hardware, work=seconds, product=len(models) * page.model + cells * page.cell)
+        evaluated = sum(len(work.grid.evaluated(model)) for model in models)
+        cells = len(work.grid.benchmarks) * evaluated
+        values = evaluated * sum(work.asked(benchmark).items for benchmark in work.grid.benchmarks)
+        return costs.light(
+            work.hardware,
+            work=cells * work.hardware.analysis.cell_seconds,
+            product=len(models) * page.model + cells * page.cell,
+            memory=values * costs.VALUE_MEMORY,
+        )
 
     return cost
 
