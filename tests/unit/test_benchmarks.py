@@ -192,7 +192,9 @@ def test_faults_of_task_files_are_named(tmp_path, changes, message):
 
 
 def test_no_such_task_and_functions_in_yaml(tmp_path):
-    with pytest.raises(SubmodelsError, match="unknown benchmark 'tiny_rust'; known: arc_challenge, arc_easy"):
+    with pytest.raises(
+        SubmodelsError, match="unknown benchmark 'tiny_rust'; known: arc_challenge, arc_challenge_paper, arc_easy"
+    ):
         load_benchmark("tiny_rust")
     with pytest.raises(SubmodelsError, match="no such file"):
         load_benchmark(str(tmp_path / "none.yaml"))

@@ -3,6 +3,8 @@
 # ruff: noqa: F811 (an argument is called as the fixture that it is)
 
 import json
+import os
+import subprocess
 
 import pytest
 import torch
@@ -213,7 +215,11 @@ def test_the_stage_continues_discards_what_is_stale_and_cleans_up(model_dir, ite
         {"answers", "batch_size", "prompt_tokens", "generated_tokens", "seconds"}
     ] * 2
     assert not (tmp_path / "cut/tiny_python.jsonl.gz").exists()
-    (tmp_path / "cut/.123.tiny_python.jsonl.gz").write_bytes(b"left by a killed job")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    leftover = files.temporary_path(tmp_path / "cut/tiny_python.jsonl.gz")
+    leftover = leftover.with_name(leftover.name.replace(str(os.getpid()), str(ended.pid)))
+    leftover.write_bytes(b"left by a killed job")
     assert go("cut") == [8, 6]
     samples = [(tmp_path / out / "tiny_python.jsonl.gz").read_bytes() for out in ("whole", "cut")]
     assert samples[0] == samples[1]

@@ -126,7 +126,7 @@ class Engine:
         ]
         totals = [0.0] * len(requests)
         scored = self._loglikelihood_tokens([(None, *window) for _, window in windows], disable_tqdm)
-        for (number, _), (loglikelihood, *_) in zip(windows, scored, strict=True):
+        for (number, _), (loglikelihood, _) in zip(windows, scored, strict=True):
             totals[number] += loglikelihood
         return totals
 
@@ -134,16 +134,15 @@ class Engine:
         """What is left of token ids where there is room for so many."""
         return keep_end(ids, room, self.tokenizer.bos_token_id)
 
-    def _loglikelihood_tokens(self, requests: list, *arguments, **options) -> list[tuple[float, bool, int]]:
-        """lm-eval's answers, and how many tokens each context lost; the last token scored is not read."""
-        fitting, lost = [], []
+    def _loglikelihood_tokens(self, requests: list, *arguments, **options) -> list[tuple[float, bool]]:
+        """lm-eval's answers to what fits; `lost`: how many tokens each context lost. The last token is not read."""
+        fitting, self.lost = [], []
         for key, context, continuation in requests:
             kept = self.fit(context, self.window + 1 - len(continuation))
             fitting.append((key, kept, continuation))
-            lost.append(len(context) - len(kept))
+            self.lost.append(len(context) - len(kept))
             self.prompt_tokens += len(kept) + len(continuation)
-        scored = super()._loglikelihood_tokens(fitting, *arguments, **options)
-        return [(*answer, tokens) for answer, tokens in zip(scored, lost, strict=True)]
+        return super()._loglikelihood_tokens(fitting, *arguments, **options)
 
 
 class EngineLM(Engine, HFLM):
@@ -425,7 +424,9 @@ def _truncated(lost: int) -> dict[str, int]:
 
 
 def _score_choices(lm: Engine, requests: list[Request]) -> list[tuple[float, bool, int]]:
-    return lm.loglikelihood([request.instance for request in requests], disable_tqdm=True)
+    """Log-likelihood, whether greedy decoding says the same, and how many tokens the query lost."""
+    scored = lm.loglikelihood([request.instance for request in requests], disable_tqdm=True)
+    return [(*answer, lost) for answer, lost in zip(scored, lm.lost, strict=True)]
 
 
 def _score_texts(lm: Engine, requests: list[Request]) -> list[float]:

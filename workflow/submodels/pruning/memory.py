@@ -17,6 +17,7 @@ from submodels.pruning.statistics import InputGram
 from submodels.pruning.windows import Windows
 
 _GB = 1e9
+_ADVISED = 0.9  # of what is free now; a little less may be free at the next start, and holes between buffers count
 
 
 def keep_freed_memory() -> None:
@@ -104,8 +105,9 @@ def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: 
         free = free_host_memory() if need.place == "cpu" else torch.cuda.mem_get_info(stream.device)[0]
         if need.total(count, batch_size) <= free:
             continue
-        fitting = [size for size in range(1, batch_size) if count and need.total(count, size) <= free]
-        fewer = (free - need.fixed - need.per_batched) // max(need.per_window, 1)
+        safe = int(_ADVISED * free)
+        fitting = [size for size in range(1, batch_size) if count and need.total(count, size) <= safe]
+        fewer = (safe - need.fixed - need.per_batched) // max(need.per_window, 1)
         if fitting:
             advice = f"a batch size of {fitting[-1]} would fit"
         elif count and fewer > 0:
