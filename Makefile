@@ -14,7 +14,7 @@ test: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest -m "not slow and not real_data and not slurm"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not real_data and not slurm"
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m "slow or real_data" --durations=5
