@@ -33,12 +33,15 @@ BOOTSTRAP = {"resamples": 1000, "seed": 0, "level": 0.95}
 KEPT = {"code": 0.55, "math": 0.45, "csr": 0.9, "translation": 0.7}  # share that a stranger's data set keeps at 0.50
 FIRST = {"code": 0.6, "math": 0.4, "csr": 0.6, "translation": 0.55}  # of dense
 
+SHAPE = {"parameters": 7_000_000_000, "prunable": 6_500_000_000, "blocks": 32, "hidden": 4096, "intermediate": 11008}
+HUB = {"revision": "0" * 40, "shape": SHAPE | {"vocabulary": 32000, "dtype": "bfloat16"}}
+
 
 def grid_of(models=MODELS, sets=SETS, sparsities=(0.3, 0.5, 0.7), seeds=range(5), benchmarks=tuple(N_ITEMS)) -> dict:
     return {
         "name": "made-up",
         "base_models": list(models),
-        "models": {name: {"path": f"models/{name}", "description": "made up"} for name in models},
+        "models": {name: {"description": "made up", "hub": f"made-up/{name}"} | HUB for name in models},
         "submodels": [
             {"calibration_sets": list(sets), "sparsities": list(sparsities), "seeds": list(seeds)},
         ],
@@ -77,8 +80,6 @@ def write_results(root: Path, content: dict, most_items: int | None = None, bloc
     """Write grid.yaml and everything that analysis reads under `root`, with real file sizes unless `most_items` says
     less; samples are empty files."""
     rng = np.random.default_rng(0)
-    for model in content["base_models"]:
-        _write(root / f"models/{model}/config.json", "{}\n")
     _write(root / "grid.yaml", yaml.safe_dump(content))
     with contextlib.chdir(root):
         expansion = grid.Expansion(read_grid(Path("grid.yaml")), "grid.yaml")
@@ -96,7 +97,7 @@ def write_results(root: Path, content: dict, most_items: int | None = None, bloc
                     grid.SCORES.format(model=model, benchmark=name),
                     {"model": model, "benchmark": name, "domain": task.domain, "language": task.language}
                     | {"primary": task.primary, "higher_is_better": task.higher_is_better, "protocol": "strict"}
-                    | {"quirks": [], "partial": None, "fixture": False, "contamination": LOOKED}
+                    | {"quirks": [], "partial": None, "truncated": None, "fixture": False, "contamination": LOOKED}
                     | {"bootstrap": BOOTSTRAP, "task_ids": [f"{name}/{i}" for i in range(n)]}
                     | {"submodels": {id: _score(task, entries[id], n, samples[id], rng) for id in entries}},
                     key="submodels",
