@@ -99,18 +99,18 @@ def command(language: str, directory: Path) -> list[list[str]]:
     }[language]
 
 
-def plain(item: dict, completion: str, language: str) -> str:
+def plain(item: dict, completion: str, language: str, limit: float) -> str:
     """passed, failed or timed out."""
     call = f"\ncheck({item['entry_point']})\n" if language == "python" else "\n"
     with tempfile.TemporaryDirectory() as directory:
         (name,), *commands = command(language, Path(directory))
         Path(directory, name).write_text(f"{program_start(item)}{completion}\n{item['test']}{call}", encoding="utf-8")
         for number, arguments in enumerate(commands, start=1):
-            seconds = SECONDS if number == len(commands) else 10 * SECONDS
-            limit = _limit_memory if language in ("python", "cpp") else None
+            seconds = limit if number == len(commands) else 10 * limit
+            memory = _limit_memory if language in ("python", "cpp") else None
             settings = {"cwd": directory, "env": os.environ | {"PYTHONHASHSEED": "0"}, "capture_output": True}
             try:
-                done = subprocess.run(arguments, timeout=seconds, preexec_fn=limit, check=False, **settings)
+                done = subprocess.run(arguments, timeout=seconds, preexec_fn=memory, check=False, **settings)
             except subprocess.TimeoutExpired:
                 return "timed out"
             if done.returncode != 0 or (language == "javascript" and done.stderr):
@@ -130,16 +130,23 @@ def test_verdicts_are_those_of_a_plain_run(shared, language):
     need_sandbox("unshare")
     rows = read_jsonl(shared / f"data/humaneval-x/humaneval_{FILES[language]}.jsonl.gz")
     drawn = draw(ADAPTERS[f"humaneval_x_{language}"](rows), language)
-    with ThreadPoolExecutor(2) as pool:
-        expected = list(pool.map(lambda pair: plain(*pair, language), drawn))
-    items = list({item["task_id"]: item for item, _ in drawn}.values())
-    pairs = [(item["task_id"], text) for item, text in drawn]
-    results = run(items, pairs, language, "unshare", USERS[0], timeout=SECONDS, workers=2)
-    stopped = ("timed out", "out of memory")
-    wrong = [
-        (task_id, text, result, should)
-        for (task_id, text), result, should in zip(pairs, results, expected, strict=True)
-        if (result == "passed") != (should == "passed") or (should == "timed out" and result not in stopped)
-    ]
+    expected, wrong = compare(language, drawn, SECONDS, workers=2)
+    if wrong:  # a busy machine may meet the limit of time in one run and not in the other: these alone, with more
+        _, wrong = compare(language, [drawn[number] for number in wrong], 8 * SECONDS, workers=1)
     assert not wrong
     assert {"passed", "failed"} <= set(expected)  # some bugs are never tested; most are found
+
+
+def compare(language: str, drawn: list[tuple[dict, str]], limit: float, workers: int) -> tuple[list[str], dict]:
+    """The plain runs' verdicts, and where those of the stage differ: number -> both, and the program."""
+    with ThreadPoolExecutor(workers) as pool:
+        expected = list(pool.map(lambda pair: plain(*pair, language, limit), drawn))
+    items = list({item["task_id"]: item for item, _ in drawn}.values())
+    pairs = [(item["task_id"], text) for item, text in drawn]
+    results = run(items, pairs, language, "unshare", USERS[0], timeout=limit, workers=workers)
+    stopped = ("timed out", "out of memory")
+    return expected, {
+        number: (result, should, *pairs[number])
+        for number, (result, should) in enumerate(zip(results, expected, strict=True))
+        if (result == "passed") != (should == "passed") or (should == "timed out" and result not in stopped)
+    }

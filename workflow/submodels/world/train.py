@@ -16,6 +16,7 @@ from submodels import files, versions
 from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError, unknown
 from submodels.provenance import Manifest
+from submodels.world.muon import Muon
 from submodels.world.shape import BATCH, PIECES, SHAPE, STEPS, WINDOW
 from submodels.world.tokenizer import train_tokenizer
 
@@ -98,7 +99,7 @@ def build_optimizers(model: PreTrainedModel, muon_rate: float, adam_rate: float)
     matrices = {name: p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name}
     others = [p for name, p in model.named_parameters() if name not in matrices]
     return [
-        torch.optim.Muon(matrices.values(), lr=muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices.values(), lr=muon_rate, dtype=fast_dtype()),
         torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
 
