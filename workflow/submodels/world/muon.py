@@ -36,7 +36,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """About U V^T of a matrix U S V^T (singular value decomposition), by Newton-Schulz steps; [rows, columns] of `dtype`.
+    """About U V^T of a matrix U S V^T, its singular value decomposition, by Newton-Schulz steps; in `dtype`.
 
     The singular values end between 0.7 and 1.2, which trains as well as 1.
     """
