@@ -154,10 +154,10 @@ def test_the_light_stages_by_hand():
     assert executed.memory == 10 + 7 + 2 * 50
     scored = costs.score(Asked(3, 2, 1, 1, 1), "accuracy", submodels=4, resamples=100, metrics=2, hardware=HARDWARE)
     assert scored.work == pytest.approx(4 * (6 / 10 + 2 * 100 * 3 / 100))
-    assert scored.product == 4 * (6 + 3 * (2 + 1) * 5)
-    shared = costs.overlap(SHAPE, 3, HARDWARE)
+    assert scored.product == 4 * (6 + 3 * 2 * 5)
+    shared = costs.overlap(SHAPE, 3, 2, HARDWARE)
     assert shared.work == pytest.approx((3 / 100 + 3 / 400) * 100)
-    assert shared.product == 3 * (1 + 2 + 7 + 14) * 3
+    assert shared.product == (3 + 2 * (2 + 7)) * 3
     drawn = costs.calibrate(4, 16, padded=True, hardware=HARDWARE)
     assert (drawn.work, drawn.product) == (1, 4 * 16 * 8 * 2 + 1)
     assert costs.fetch(100, hardware=HARDWARE).work == 2
@@ -197,7 +197,7 @@ def test_everything_grows_with_the_model(factor, device, items, longest):
             costs.prune(shape, **pruning, hardware=HARDWARE),
             costs.generate(shape, [answered], **given, masked=True, hardware=HARDWARE),
             costs.export(shape, HARDWARE),
-            costs.overlap(shape, 3, HARDWARE),
+            costs.overlap(shape, 3, 3, HARDWARE),
         ]
 
     for small, large in zip(all_costs(SHAPE), all_costs(ModelShape(**sizes | grown)), strict=True):

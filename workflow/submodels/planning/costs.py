@@ -261,16 +261,17 @@ def score(asked: Asked, scorer: str, *, submodels: int, resamples: int, metrics:
     work = submodels * (
         asked.lines / evaluation.scored[scorer] + metrics * resamples * asked.items / evaluation.resampled
     )
-    size = submodels * (hardware.files.score_bytes + asked.items * (metrics + 1) * hardware.files.item_score_bytes)
+    size = submodels * (hardware.files.score_bytes + asked.items * metrics * hardware.files.item_score_bytes)
     return light(
         hardware, work=work, product=size, memory=8 * resamples * asked.items + submodels * asked.lines * LINE_MEMORY
     )
 
 
-def overlap(shape: ModelShape, submodels: int, hardware: Hardware) -> Cost:
-    """Bits of every pair of masks compared; a row for the model, each block, each kind of matrix and each matrix."""
+def overlap(shape: ModelShape, submodels: int, alike: int, hardware: Hardware) -> Cost:
+    """Bits of every pair of masks compared; a row for each, and for the `alike` pairs, of one method and sparsity, one
+    more for each block and each kind of matrix."""
     pairs = submodels * (submodels - 1) // 2
-    rows = 1 + shape.blocks + hardware.files.matrices * (1 + shape.blocks)
+    rows = pairs + alike * (shape.blocks + hardware.files.matrices)
     work = (pairs / hardware.analysis.compared + submodels / hardware.disk.read) * shape.prunable / 8
-    product = pairs * rows * hardware.files.pair_bytes
+    product = rows * hardware.files.pair_bytes
     return light(hardware, work=work, product=product, memory=submodels * shape.hidden * shape.intermediate / 8)

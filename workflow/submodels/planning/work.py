@@ -1,6 +1,7 @@
 """The cost of every job of a grid, by rule and wildcards: the one place that plans and the rules' requests share."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -227,7 +228,10 @@ def _score(work: Work, model: str, benchmark: str) -> Cost:
 
 
 def _overlap(work: Work, model: str) -> Cost:
-    return costs.overlap(work.shape(model), len(work.grid.submodels(model)), work.hardware)
+    submodels = work.grid.submodels(model).values()
+    groups = Counter((submodel.method, submodel.sparsity) for submodel in submodels)
+    alike = sum(math.comb(size, 2) for size in groups.values())
+    return costs.overlap(work.shape(model), len(submodels), alike, work.hardware)
 
 
 def _page(rule: str) -> Callable[[Work], Cost]:
