@@ -97,18 +97,21 @@ def call_as(home: Path, user: str, function: str, arguments: dict) -> None:
 def attack_each(language: str, sandbox: str, attacks: list[dict], honest: dict, mark: str, out: str) -> None:
     """One worker runs each attack ({"item", "code", "seconds"}), and `honest` after it; JSON lines of what was seen.
 
-    "left": command lines of processes that run below this one and did not before; "written": files outside whose name
-    has the mark in it, and any change in the home directory; "honest": the verdict on the honest sample.
+    "left": command lines of processes that run below this one and did not before, and how many rooms there are if more
+    than the one for the next sample; "written": files outside whose name has the mark in it, and any change in the home
+    directory; "honest": the verdict on the honest sample.
     """
     runner, tools = language_runner(language), find_tools(language)
     java_home = java.java_of(tools[runner.JAVA]) if runner.JAVA else None
     home, seen = Path.home(), []
     with start_worker(sandbox, list(tools.values()), java_home) as worker:
         _judge(worker, runner, tools, honest)
-        process, running, listing = worker._process.pid, _running(), _listing(home)
+        process, listing = worker._process.pid, _listing(home)
+        running, _ = _running()
         for attack in attacks:
             row = {"verdict": _judge(worker, runner, tools, attack), "left": [], "written": []}
-            row["left"] = list((_running() - running).elements())
+            now, namespaces = _running()
+            row["left"] = [*(now - running).elements(), *([f"{namespaces - 1} rooms"] if namespaces > 2 else [])]
             row["written"] = [f"{place}/{name}" for place in _OUTSIDE for name in os.listdir(place) if mark in name]
             row["written"] += sorted(map(str, _listing(home) ^ listing))
             seen.append(row | {"honest": _judge(worker, runner, tools, honest)})
@@ -123,19 +126,25 @@ def _judge(worker, runner, tools: dict[str, Path], sample: dict) -> str:
     return runner.verdict(worker.run(job) | {"expected_steps": len(job["steps"])}, nonce)
 
 
-def _running() -> Counter:
-    """The command lines of all processes below this one."""
-    parents, commands = {}, {}
+def _running() -> tuple[Counter, int]:
+    """The command lines of all processes below this one, and of how many pid namespaces one is the first process.
+
+    Those first processes are counted apart: the sandbox's own is always there, and that of the room for the next sample
+    comes a moment after the verdict on the last one.
+    """
+    parents, commands, firsts = {}, {}, set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it may just have ended
-            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                parents[process.name] = parent
+            status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+            if not status["State"].startswith("Z"):
+                parents[process.name] = status["PPid"]
                 commands[process.name] = (process / "cmdline").read_text()
-    below, level = [], {str(os.getpid())}
+                if status["NSpid"].split()[-1] == "1":
+                    firsts.add(process.name)
+    below, level = set(), {str(os.getpid())}
     while level := {number for number, parent in parents.items() if parent in level}:
-        below += level
-    return Counter(commands.get(number, "") for number in below)
+        below |= level
+    return Counter(commands.get(number, "") for number in below - firsts), len(below & firsts)
 
 
 def _listing(home: Path) -> set[tuple]:
