@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from submodels.config import read_grid  # noqa: E402
 from submodels.grid import DENSE, Expansion  # noqa: E402
 
-# About ten thousand jobs: the paper's models and sets, three sparsities, four draws, thirteen benchmarks.
+# Ten thousand jobs: the paper's models and sets, two methods, five sparsities, five draws, thirteen benchmarks.
 LARGE = {
-    "submodels": {"sparsities": [0.5, 0.6, 0.7], "seeds": [0, 1, 2, 3]},
+    "submodels": {"methods": ["wanda", "ria"], "sparsities": [0.4, 0.5, 0.6, 0.7, "2of4"], "seeds": [0, 1, 2, 3, 4]},
     "benchmarks": [
         *("humaneval", "mbpp", "humanevalx_python", "humanevalx_java", "humanevalx_cpp", "humanevalx_javascript"),
         *("multiple_java", "multiple_cpp", "multiple_javascript", "python_to_java", "java_to_python"),
@@ -35,7 +35,7 @@ BARE = """
 import json
 
 GRID = json.load(open({grid!r}))
-MODELS, CODE = GRID["models"], set(GRID["code"])
+MODELS, CODE = GRID["models"], GRID["code"]
 
 def mask(w):
     return f"model/{{w.model}}" if w.submodel == "dense" else f"mask/{{w.model}}/{{w.submodel}}"
@@ -49,11 +49,11 @@ def windows(w):
 def all_windows(w):
     return [f"windows/{{w.model}}/{{draw}}" for draw in sorted(set(MODELS[w.model].values()) - {{None}})]
 
-def samples(w):
-    ids = MODELS[w.model]
-    if w.benchmark in CODE:
-        return [f"executed/{{w.model}}/{{id}}/{{w.benchmark}}" for id in ids]
-    return [f"generated/{{w.model}}/{{id}}" for id in ids] + masks(w)
+def each(pattern):
+    return lambda w: [pattern.format(model=w.model, submodel=id) for id in MODELS[w.model]]
+
+def settings(w):
+    return [f"settings/{{w.model}}/{{w.benchmark}}", *([f"execution/{{w.benchmark}}"] if w.benchmark in CODE else [])]
 
 BENCHMARKS = GRID["benchmarks"]
 
@@ -80,11 +80,21 @@ rule items:
 rule settings:
     output: "settings/{{model}}/{{benchmark}}"
     shell: "touch {{output}}"
+rule execution_settings:
+    output: "execution/{{benchmark}}"
+    shell: "touch {{output}}"
 rule questions:
     input:
         expand("items/{{benchmark}}", benchmark=BENCHMARKS),
         expand("settings/{{{{model}}}}/{{benchmark}}", benchmark=BENCHMARKS),
     output: "questions/{{model}}"
+    shell: "touch {{output}}"
+rule programs:
+    input:
+        expand("items/{{benchmark}}", benchmark=CODE),
+        expand("settings/{{{{model}}}}/{{benchmark}}", benchmark=CODE),
+        expand("execution/{{benchmark}}", benchmark=CODE),
+    output: "programs/{{model}}"
     shell: "touch {{output}}"
 rule calibrate:
     input: "model/{{model}}", lambda w: "set/" + GRID["draws"][w.draw]
@@ -103,11 +113,25 @@ rule generate:
     output: "generated/{{model}}/{{submodel}}"
     shell: "touch {{output}}"
 rule execute:
-    input: "generated/{{model}}/{{submodel}}", mask, "items/{{benchmark}}", "settings/{{model}}/{{benchmark}}"
-    output: "executed/{{model}}/{{submodel}}/{{benchmark}}"
+    input: "generated/{{model}}/{{submodel}}", mask, "programs/{{model}}"
+    output: "executed/{{model}}/{{submodel}}"
+    shell: "touch {{output}}"
+rule weights:
+    input: "model/{{model}}", masks
+    output: "weights/{{model}}"
+    shell: "touch {{output}}"
+rule all_generated:
+    input: each("generated/{{model}}/{{submodel}}")
+    output: "all_generated/{{model}}"
+    shell: "touch {{output}}"
+rule all_executed:
+    input: each("executed/{{model}}/{{submodel}}")
+    output: "all_executed/{{model}}"
     shell: "touch {{output}}"
 rule score:
-    input: samples, "contamination/{{model}}", "items/{{benchmark}}", "settings/{{model}}/{{benchmark}}"
+    input:
+        lambda w: f"all_executed/{{w.model}}" if w.benchmark in CODE else f"all_generated/{{w.model}}",
+        "weights/{{model}}", "contamination/{{model}}", "items/{{benchmark}}", settings,
     output: "score/{{model}}/{{benchmark}}"
     shell: "touch {{output}}"
 rule overlap:
@@ -147,7 +171,7 @@ def bare(grid: Expansion, directory: Path) -> Path:
         "models": models,
         "draws": {draw: cell.calibration for draw, cell in grid.draws().items()},
         "benchmarks": list(grid.benchmarks),
-        "code": [name for name, task in grid.benchmarks.items() if task.is_code],
+        "code": grid.code,
     }
     (directory / "grid.json").write_text(json.dumps(described), encoding="utf-8")
     path = directory / "Snakefile"

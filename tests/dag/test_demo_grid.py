@@ -19,7 +19,6 @@ benchmarks: [tiny_csr]
 def test_counts_follow_from_the_grid(root, tmp_path):
     grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
     evaluated = sum(len(grid.evaluated(model)) for model in grid.models)
-    code = [name for name, task in grid.benchmarks.items() if task.is_code]
     draws = {(model, cell.draw) for model in grid.models for cell in grid.submodels(model).values() if cell.draw}
     assert planned(tmp_path) == {
         "all": 1,
@@ -30,9 +29,11 @@ def test_counts_follow_from_the_grid(root, tmp_path):
         "export": len(grid.kept),
         "contamination": len(grid.models),
         "benchmark_settings": len(grid.models) * len(grid.benchmarks),
+        "execution_settings": len(grid.code),
         "questions": len(grid.models),
         "generate": evaluated,
-        "execute": evaluated * len(code),
+        "execute": evaluated,
+        **dict.fromkeys(["programs", "weights", "generated", "executed"], len(grid.models)),
         "score": len(grid.models) * len(grid.benchmarks),
         "overlap": len(grid.models),
         "describe": 1,

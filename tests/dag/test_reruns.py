@@ -28,6 +28,8 @@ GRID = {
     },
 }
 ALWAYS = {"all": 1, "tabulate": 1, "figures": 1, "report": 1}
+NEW_SAMPLES = ALWAYS | {"generated": 2, "executed": 2}
+NEW_WEIGHTS = NEW_SAMPLES | {"weights": 2}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def test_editing_a_calibration_file_reruns_its_branch(project):
     """The set's own windows for both base models, and those of the mix that it is part of."""
     time.sleep(0.01)
     (project / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
     }  # fmt: skip
 
@@ -72,7 +74,7 @@ def test_editing_a_pool_of_the_tiny_world_reruns_its_branch(project):
     pool = project / "results/world/calibration/csr.jsonl"
     time.sleep(0.01)
     pool.write_text(pool.read_text(encoding="utf-8") + '{"text": "z"}\n', encoding="utf-8")
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
     }  # fmt: skip
 
@@ -91,6 +93,7 @@ def test_editing_a_file_that_only_a_mix_reads_reruns_the_mix(finished, tmp_path)
     time.sleep(0.01)
     (tmp_path / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
     branch = {"calibrate": 2, "prune": 2, "contamination": 2, "generate": 2, "score": 2, "overlap": 2}
+    branch |= {"weights": 2, "generated": 2}
     assert plan(tmp_path) == ALWAYS | branch
     shutil.copy(finished / "mine.jsonl", tmp_path)
     grid["calibration_sets"]["both"]["source"]["mix"]["mine"] = 3
@@ -102,7 +105,7 @@ def test_adding_a_size_reruns_no_other(project):
     grid = changed()
     grid["submodels"].append({"calibration_sets": ["csr"], "sparsities": [0.5], "rows": [32, 64]})
     write_grid(project, grid)
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "describe": 1, "calibrate": 4, "prune": 4, "contamination": 2, "generate": 4, "execute": 4, "score": 4,
         "overlap": 2,
     }  # fmt: skip
@@ -118,7 +121,7 @@ def test_adding_a_calibration_set_reruns_no_other(project):
     grid = changed()
     grid["submodels"][0]["calibration_sets"].append("math")
     write_grid(project, grid)
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "describe": 1, "calibrate": 2, "prune": 4, "contamination": 2, "generate": 4, "execute": 4, "score": 4,
         "overlap": 2,
     }  # fmt: skip
@@ -128,7 +131,36 @@ def test_adding_a_benchmark_scores_no_other(project):
     """Generation runs once for each sub-model, for the new benchmark alone: finished samples are kept."""
     write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_math"]))
     assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 2, "contamination": 2, "questions": 2, "generate": 16, "score": 2,
+        "describe": 1, "benchmark_settings": 2, "contamination": 2, "questions": 2, "generate": 16, "generated": 2,
+        "score": 2,
+    }  # fmt: skip
+
+
+def test_adding_a_code_benchmark_scores_no_other(project):
+    """So does execution."""
+    write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_javascript"]))
+    assert plan(project) == NEW_SAMPLES | {
+        "describe": 1, "benchmark_settings": 2, "execution_settings": 1, "contamination": 2, "questions": 2,
+        "programs": 2, "generate": 16, "execute": 16, "score": 2,
+    }  # fmt: skip
+
+
+def test_another_time_limit_runs_the_programs_again(project):
+    write_grid(project, changed(evaluation={"synonyms": "none", "timeout": 3}))
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "execution_settings": 1, "programs": 2, "execute": 16, "executed": 2, "score": 2,
+    }  # fmt: skip
+
+
+def test_a_toolchain_that_appears_runs_the_programs_that_lacked_it(project, tmp_path):
+    """The workflow on a machine where Python programs cannot run, as it would look there."""
+    rules = clone(tmp_path / "copy") / "workflow/rules/common.smk"
+    text = rules.read_text(encoding="utf-8")
+    found = "for name, hint in missing_toolchains().items()"
+    assert text.count(found) == 1
+    rules.write_text(text.replace(found, 'for name, hint in {"python": "no python"}.items()'), encoding="utf-8")
+    assert planned(project, "--configfile", str(project / "grid.yaml"), workflow=tmp_path / "copy") == ALWAYS | {
+        "execution_settings": 1, "programs": 2, "execute": 16, "executed": 2, "score": 2,
     }  # fmt: skip
 
 
@@ -136,7 +168,7 @@ def test_adding_a_sparsity_reruns_no_other(project):
     grid = changed()
     grid["submodels"][1]["sparsities"].append(0.6)
     write_grid(project, grid)
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "describe": 1, "prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2,
     }  # fmt: skip
 
@@ -153,7 +185,9 @@ def plan_of_another_version(project, copy, file, old, new):
 def test_raising_a_version_renews_what_it_made(project, tmp_path):
     """Another GENERATE: every sample is made, run and scored again, and no mask."""
     plan = plan_of_another_version(project, tmp_path / "copy", "versions.py", "\nGENERATE = ", "\nGENERATE = 1000 + ")
-    assert plan == ALWAYS | {"benchmark_settings": 4, "questions": 2, "generate": 16, "execute": 16, "score": 4}
+    assert plan == NEW_SAMPLES | {
+        "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16, "score": 4,
+    }  # fmt: skip
 
 
 def test_another_way_to_draw_a_figure_draws_figures_and_the_report(project, tmp_path):
@@ -166,15 +200,16 @@ def test_another_version_of_a_method_renews_its_sub_models(project, tmp_path):
     plan = plan_of_another_version(
         project, tmp_path / "copy", "pruning/methods.py", '"magnitude": Method(1,', '"magnitude": Method(1001,'
     )
-    assert plan == ALWAYS | {"prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2}
+    assert plan == NEW_WEIGHTS | {"prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2}
 
 
 def test_adding_a_base_model_reruns_no_other(project):
     grid = changed(base_models=["tiny-llama", "tiny-gemma", "third"], models={"third": {"tiny_world": "llama"}})
     write_grid(project, grid)
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "describe": 1, "train_base_model": 1, "calibrate": 3, "prune": 7, "contamination": 1, "benchmark_settings": 2,
-        "questions": 1, "generate": 8, "execute": 8, "score": 2, "overlap": 1,
+        "questions": 1, "programs": 1, "generate": 8, "execute": 8, "score": 2, "overlap": 1, "weights": 1,
+        "generated": 1, "executed": 1,
     }  # fmt: skip
 
 
@@ -189,7 +224,7 @@ def test_another_revision_of_a_hub_set_reruns_its_branch(finished, tmp_path):
     assert plan(tmp_path) == {}
     grid["calibration_sets"]["one"]["source"]["revision"] = "b" * 40
     write_grid(tmp_path, grid)
-    assert plan(tmp_path) == ALWAYS | {
+    assert plan(tmp_path) == NEW_WEIGHTS | {
         "describe": 1, "fetch_calibration_set": 1, "calibrate": 2, "prune": 4, "contamination": 2, "generate": 4,
         "execute": 4, "score": 4, "overlap": 2,
     }  # fmt: skip
@@ -197,8 +232,9 @@ def test_another_revision_of_a_hub_set_reruns_its_branch(finished, tmp_path):
 
 def test_a_pilot_makes_every_sample_again(project):
     write_grid(project, changed(evaluation={"synonyms": "none", "limit": 5}))
-    assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 4, "questions": 2, "generate": 16, "execute": 16, "score": 4,
+    assert plan(project) == NEW_SAMPLES | {
+        "describe": 1, "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16,
+        "score": 4,
     }  # fmt: skip
 
 
@@ -211,7 +247,7 @@ def test_a_template_reruns_its_set(project):
     grid = changed()
     grid["calibration_sets"]["mine"]["template"] = "# {text}"
     write_grid(project, grid)
-    assert plan(project) == ALWAYS | {
+    assert plan(project) == NEW_WEIGHTS | {
         "describe": 1, "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4,
         "overlap": 2,
     }  # fmt: skip
@@ -229,7 +265,7 @@ def test_a_models_prompt_format_reruns_its_instructions(finished, tmp_path):
     grid["models"]["tuned"]["prompt"] = "llama2"
     write_grid(tmp_path, grid)
     assert plan(tmp_path) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 1, "questions": 1, "generate": 2, "score": 1,
+        "describe": 1, "benchmark_settings": 1, "questions": 1, "generate": 2, "generated": 1, "score": 1,
     }  # fmt: skip
 
 
@@ -244,5 +280,6 @@ def test_a_models_prompt_format_reruns_its_calibration_sets_of_instructions(fini
     grid["models"]["tuned"]["prompt"] = "llama2"
     write_grid(tmp_path, grid)
     assert plan(tmp_path) == ALWAYS | {
-        "describe": 1, "calibrate": 1, "prune": 1, "contamination": 1, "generate": 1, "score": 1, "overlap": 1,
+        "describe": 1, "calibrate": 1, "prune": 1, "contamination": 1, "generate": 1, "weights": 1, "generated": 1,
+        "score": 1, "overlap": 1,
     }  # fmt: skip

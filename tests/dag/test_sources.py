@@ -74,14 +74,15 @@ def test_editing_a_local_source_scores_no_other_benchmark(project):
     time.sleep(0.01)
     (project / "gsm8k.jsonl").write_text('{"question": "?"}\n', encoding="utf-8")
     assert plan(project) == ALWAYS | {
-        "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "score": 1,
+        "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "generated": 1, "score": 1,
     }  # fmt: skip
 
 
 def test_another_source_of_one_benchmark_scores_no_other(project):
     write_grid(project, GRID | {"sources": GRID["sources"] | {"arc_easy": "fixture"}})
     assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "score": 1,
+        "describe": 1, "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "generated": 1,
+        "score": 1,
     }  # fmt: skip
 
 
@@ -95,5 +96,5 @@ def test_another_revision_of_a_hub_benchmark_scores_no_other(project, tmp_path):
     jobs = planned(project, "--configfile", str(project / "grid.yaml"), workflow=tmp_path / "copy")
     assert jobs == ALWAYS | {
         "fetch_benchmark": 1, "benchmark_items": 1, "benchmark_settings": 1, "contamination": 1, "questions": 1,
-        "generate": 2, "score": 1,
+        "generate": 2, "generated": 1, "score": 1,
     }  # fmt: skip

@@ -46,6 +46,10 @@ def test_errors_for_users_are_one_line_and_exit_status_1(tmp_path):
     [
         (["generate", "--model", "m", "--benchmark", "tiny_csr", "--out", "o"], "'tiny_csr': expected NAME=FILE"),
         (["execute", "--benchmark", "tiny_csr", "--samples", "s", "--out", "o"], "tiny_csr: not a code benchmark"),
+        (
+            ["execute", "--benchmark", "tiny_cpp=c", "--benchmark", "tiny_java=j", "--samples", "s", "--out", "o"],
+            "s: not a directory, so it holds the samples of one benchmark; 2 are given",
+        ),
         (["execute", "--benchmark", "tinny", "--samples", "s", "--out", "o"], "unknown benchmark 'tinny'"),
         (
             ["execute", "--benchmark", "tiny_java", "--samples", "s", "--out", "o"],

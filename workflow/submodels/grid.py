@@ -28,16 +28,23 @@ WORLD_ITEMS = f"{WORLD}/benchmarks/{{benchmark}}.jsonl"
 ITEMS = "results/benchmarks/{benchmark}.jsonl"
 SETTINGS = "results/benchmarks/{model}/{benchmark}.settings.json"
 QUESTIONS = "results/benchmarks/{model}/questions.sha256"
+EXECUTION_SETTINGS = "results/benchmarks/{benchmark}.execution.json"
+PROGRAMS = "results/benchmarks/{model}/programs.sha256"
 TRAINED_MODEL = "results/base_models/{model}"
 WINDOWS = "results/calibration/{model}/{calibration}"
 SUBMODELS = "results/submodels"
 SUBMODEL = f"{SUBMODELS}/{{model}}/{{submodel}}"
 MASK = f"{SUBMODEL}/submodel.safetensors"
+WEIGHTS = f"{SUBMODELS}/{{model}}/evaluated.txt"
 CHECKPOINT = "results/checkpoints/{model}/{submodel}"
 GENERATIONS = "results/generations/{model}/{submodel}"
 GENERATED = f"{GENERATIONS}/done.json"
 SAMPLES = f"{GENERATIONS}/{{benchmark}}.jsonl.gz"
-EXECUTIONS = "results/executions/{model}/{submodel}/{benchmark}.jsonl.gz"
+ALL_GENERATED = "results/generations/{model}/done.txt"
+EXECUTIONS = "results/executions/{model}/{submodel}"
+EXECUTED = f"{EXECUTIONS}/done.json"
+VERDICTS = f"{EXECUTIONS}/{{benchmark}}.jsonl.gz"
+ALL_EXECUTED = "results/executions/{model}/done.txt"
 CONTAMINATION = "results/contamination/{model}.json"
 SCORES = "results/scores/{model}/{benchmark}.json"
 OVERLAP = "results/overlap/{model}.csv"
@@ -67,7 +74,7 @@ TIMINGS = {  # what finished jobs took, by rule
     "export": "results/timings/export/{model}/{submodel}.tsv",
     "contamination": "results/timings/contamination/{model}.tsv",
     "generate": "results/timings/generation/{model}/{submodel}.tsv",
-    "execute": "results/timings/execution/{model}/{submodel}/{benchmark}.tsv",
+    "execute": "results/timings/execution/{model}/{submodel}.tsv",
     "score": "results/timings/scores/{model}/{benchmark}.tsv",
     "overlap": "results/timings/overlap/{model}.tsv",
     "tabulate": "results/timings/tables.tsv",
@@ -263,7 +270,7 @@ class Expansion:
 
     def samples(self, model: str, submodel: str, benchmark: str) -> str:
         """The file whose lines are scored: executed samples for code, generations for everything else."""
-        pattern = EXECUTIONS if self.benchmarks[benchmark].is_code else SAMPLES
+        pattern = VERDICTS if self.benchmarks[benchmark].is_code else SAMPLES
         return pattern.format(model=model, submodel=submodel, benchmark=benchmark)
 
     def generation_settings(self, model: str, benchmark: str) -> dict:
@@ -276,6 +283,17 @@ class Expansion:
             "backend": self.grid.evaluation.backend,
             "limit": self.grid.evaluation.limit,
         }
+
+    @property
+    def code(self) -> list[str]:
+        """The benchmarks whose samples are programs."""
+        return [name for name, task in self.benchmarks.items() if task.is_code]
+
+    def execution_settings(self) -> dict:
+        """What decides the verdicts on the programs of a language besides samples and items."""
+        evaluation = self.grid.evaluation
+        limits = {"timeout": evaluation.timeout, "memory_mb": evaluation.memory_mb}
+        return {"version": versions.EXECUTE, "sandbox": evaluation.sandbox} | limits
 
     def describe(self) -> dict:
         """The grid as plain data, for tables, figures and the report."""
@@ -326,7 +344,7 @@ def find_items(benchmark: Benchmark) -> Path:
     path = _items_file(benchmark)
     if not path.exists():
         command = f"world --out {WORLD}" if benchmark.source.tiny_world else f"items --benchmark {benchmark.name}"
-        raise SubmodelsError(f"{path}: no such file; run `submodels {command}`, or give --items")
+        raise SubmodelsError(f"{path}: no such file; run `submodels {command}`, or name the file of its items")
     return path
 
 

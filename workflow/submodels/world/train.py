@@ -1,4 +1,4 @@
-"""Train a tiny base model on a world: a real Hugging Face directory, made in a minute or two on one CPU core.
+"""Train a tiny base model on a world: a real Hugging Face directory, made in a few minutes on one CPU core.
 
 Training is made cheap by four choices: Muon for the matrices of the blocks, documents that do not see each other
 though packed into one window, a loss that is mostly about completions, and bfloat16 where the CPU multiplies it fast.
