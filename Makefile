@@ -17,11 +17,11 @@ test: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not real_data and not slurm"
 
 test-slow: .venv/installed
-	$(BIN)/pytest -m "slow or real_data" --durations=5
+	$(BIN)/pytest -m "slow or real_data" --durations=25
 
 # Through a Slurm of its own, as root: apt-get install slurmctld slurmd slurm-client munge
 test-slurm: .venv/installed
-	$(BIN)/pytest -m slurm --durations=5
+	$(BIN)/pytest -m slurm --durations=25
 
 .venv/installed: envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -8,9 +8,6 @@ import pytest
 import runs
 from cluster import Cluster, obstacle
 
-from submodels import grid as layout
-from submodels.world.train import train
-
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
@@ -26,16 +23,8 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def local(cluster, tmp_path_factory):
-    """A fresh copy in which the reduced demo has run without Slurm and undisturbed.
-
-    Its base model is trained in a few steps, for time: what is compared are runs, not what a model can do.
-    """
+    """A fresh copy in which the reduced demo has run without Slurm and undisturbed."""
     directory = runs.checkout(tmp_path_factory.mktemp("local"))
-    status, said = runs.snakemake(directory, "--cores", "2", f"{layout.WORLD}/manifest.json")
-    assert status == 0, said[-5000:]
-    train(
-        directory / layout.WORLD_TRAIN, "llama", directory / layout.TRAINED_MODEL.format(model="tiny-llama"), steps=30
-    )
     status, said = runs.snakemake(directory, "--cores", "2")
     assert status == 0, said[-5000:]
     return directory
