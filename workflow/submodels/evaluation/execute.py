@@ -127,9 +127,10 @@ def _standing(out: Path, manifest: Manifest) -> dict[str, int] | None:
     if not (out.is_file() and manifest_path(out).is_file()):
         return None
     known = files.read_json(manifest_path(out))
-    counts, hashed = known["results"]["counts"], known["results"]["executions_sha256"]
-    same = known["fingerprint"] == manifest.fingerprint and hashed == files.sha256_file(out)
-    return counts if same and NOT_RUN not in counts else None
+    results = known["results"]
+    if known["fingerprint"] != manifest.fingerprint or results["executions_sha256"] != files.sha256_file(out):
+        return None
+    return None if NOT_RUN in results["counts"] else results["counts"]
 
 
 def _ask_versions(tools: dict[str, Path]) -> dict[str, subprocess.Popen]:
