@@ -19,7 +19,7 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/pytest -m "slow or real_data" --durations=25
 
-# Through a Slurm of its own, as root: apt-get install slurmctld slurmd slurm-client munge
+# Through a Slurm of its own, as root: apt-get install slurmctld slurmd slurm-client munge gcc
 test-slurm: .venv/installed
 	$(BIN)/pytest -m slurm --durations=25
 

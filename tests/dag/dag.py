@@ -50,9 +50,9 @@ def planned(directory: Path, *arguments: str, workflow: Path = ROOT) -> dict[str
     return found
 
 
-def finish(directory: Path, *arguments: str) -> None:
+def finish(directory: Path, *arguments: str, workflow: Path = ROOT) -> None:
     """Make a finished tree without running a job: every output as a stand-in file, recorded as up to date."""
-    summary = snakemake(directory, *arguments, "--cores", "1", "--summary").stdout
+    summary = snakemake(directory, *arguments, "--cores", "1", "--summary", workflow=workflow).stdout
     lines = [line.split("\t")[0] for line in summary.splitlines() if line.startswith(("results/", "resources/"))]
     outputs = [directory / line for line in lines]
     directories = {parent for path in outputs for parent in path.parents}
@@ -62,6 +62,6 @@ def finish(directory: Path, *arguments: str) -> None:
             path.mkdir(exist_ok=True)
         elif not path.exists():
             path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
-    snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall")
+    snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall", workflow=workflow)
     for path in [*directory.iterdir(), *(directory / "results").rglob("*")]:
         os.utime(path, (_FINISHED, _FINISHED))

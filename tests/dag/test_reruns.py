@@ -6,7 +6,6 @@ and code, and all of those are the real ones.
 
 import os
 import shutil
-import time
 
 import pytest
 import yaml
@@ -63,7 +62,6 @@ def changed(**changes):
 
 def test_editing_a_calibration_file_reruns_its_branch(project):
     """The set's own windows for both base models, and those of the mix that it is part of."""
-    time.sleep(0.01)
     (project / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
     assert plan(project) == NEW_WEIGHTS | {
         "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
@@ -72,7 +70,6 @@ def test_editing_a_calibration_file_reruns_its_branch(project):
 
 def test_editing_a_pool_of_the_tiny_world_reruns_its_branch(project):
     pool = project / "results/world/calibration/csr.jsonl"
-    time.sleep(0.01)
     pool.write_text(pool.read_text(encoding="utf-8") + '{"text": "z"}\n', encoding="utf-8")
     assert plan(project) == NEW_WEIGHTS | {
         "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
@@ -90,7 +87,6 @@ def test_editing_a_file_that_only_a_mix_reads_reruns_the_mix(finished, tmp_path)
     write_grid(tmp_path, grid)
     finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"))
     assert plan(tmp_path) == {}
-    time.sleep(0.01)
     (tmp_path / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
     branch = {"calibrate": 2, "prune": 2, "contamination": 2, "generate": 2, "score": 2, "overlap": 2}
     branch |= {"weights": 2, "generated": 2}
@@ -145,21 +141,27 @@ def test_adding_a_code_benchmark_scores_no_other(project):
     }  # fmt: skip
 
 
-def test_another_time_limit_runs_the_programs_again(project):
-    write_grid(project, changed(evaluation={"synonyms": "none", "timeout": 3}))
+@pytest.mark.parametrize("change", [{"timeout": 3}, {"memory_mb": 512}, {"sandbox": "unshare"}])
+def test_what_decides_verdicts_runs_the_programs_again(project, change):
+    write_grid(project, changed(evaluation={"synonyms": "none"} | change))
     assert plan(project) == ALWAYS | {
         "describe": 1, "execution_settings": 1, "programs": 2, "execute": 16, "executed": 2, "score": 2,
     }  # fmt: skip
 
 
-def test_a_toolchain_that_appears_runs_the_programs_that_lacked_it(project, tmp_path):
-    """The workflow on a machine where Python programs cannot run, as it would look there."""
+def test_a_toolchain_that_appears_runs_the_programs_that_lacked_it(finished, tmp_path):
+    """A grid of two languages, finished where Java programs could not run."""
+    shutil.copy(finished / "mine.jsonl", tmp_path)
+    write_grid(tmp_path, changed(benchmarks=["tiny_python", "tiny_java"]))
     rules = clone(tmp_path / "copy") / "workflow/rules/common.smk"
     text = rules.read_text(encoding="utf-8")
     found = "for name, hint in missing_toolchains().items()"
     assert text.count(found) == 1
-    rules.write_text(text.replace(found, 'for name, hint in {"python": "no python"}.items()'), encoding="utf-8")
-    assert planned(project, "--configfile", str(project / "grid.yaml"), workflow=tmp_path / "copy") == ALWAYS | {
+    for missing in ({"java": "no javac"}, {}):
+        rules.write_text(text.replace(found, f"for name, hint in {missing}.items()"), encoding="utf-8")
+        if missing:
+            finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"), workflow=tmp_path / "copy")
+    assert planned(tmp_path, "--configfile", str(tmp_path / "grid.yaml"), workflow=tmp_path / "copy") == ALWAYS | {
         "execution_settings": 1, "programs": 2, "execute": 16, "executed": 2, "score": 2,
     }  # fmt: skip
 
@@ -230,11 +232,33 @@ def test_another_revision_of_a_hub_set_reruns_its_branch(finished, tmp_path):
     }  # fmt: skip
 
 
-def test_a_pilot_makes_every_sample_again(project):
-    write_grid(project, changed(evaluation={"synonyms": "none", "limit": 5}))
+@pytest.mark.parametrize("change", [{"limit": 5}, {"dtype": "bfloat16"}, {"backend": "vllm", "device": "cuda"}])
+def test_what_decides_samples_makes_every_sample_again(project, change):
+    write_grid(project, changed(evaluation={"synonyms": "none"} | change))
     assert plan(project) == NEW_SAMPLES | {
         "describe": 1, "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16,
         "score": 4,
+    }  # fmt: skip
+
+
+def test_another_task_file_makes_its_samples_again(project, tmp_path):
+    plan = plan_of_another_version(
+        project, tmp_path / "copy", "../../resources/tasks/tiny_csr.yaml", "\noutput_type:", "\n# again\noutput_type:"
+    )
+    assert plan == {}
+    plan = plan_of_another_version(
+        project, tmp_path / "other", "../../resources/tasks/tiny_python.yaml", "max_gen_toks: ", "max_gen_toks: 1"
+    )
+    assert plan == NEW_SAMPLES | {
+        "benchmark_settings": 2, "questions": 2, "programs": 2, "generate": 16, "execute": 16, "score": 2,
+    }  # fmt: skip
+
+
+def test_another_seed_trains_the_tiny_models_anew(project):
+    write_grid(project, changed(seed=1))
+    assert plan(project) == NEW_WEIGHTS | {
+        "describe": 1, "world": 1, "train_base_model": 2, "calibrate": 7, "prune": 15, "overlap": 2, "contamination": 2,
+        "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16, "score": 4,
     }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Where items of Hub benchmarks come from: fetched rows, a local file, a fixture; what runs again when they change."""
 
 import shutil
-import time
 
 import pytest
 import yaml
@@ -71,7 +70,6 @@ def test_every_kind_of_source(tmp_path):
 
 
 def test_editing_a_local_source_scores_no_other_benchmark(project):
-    time.sleep(0.01)
     (project / "gsm8k.jsonl").write_text('{"question": "?"}\n', encoding="utf-8")
     assert plan(project) == ALWAYS | {
         "benchmark_items": 1, "contamination": 1, "questions": 1, "generate": 2, "generated": 1, "score": 1,

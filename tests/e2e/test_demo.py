@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from sandbox_support import need_language
 from test_report_browser import findings
 
 from submodels import files
 from submodels.checkpoints.load import load_submodel, load_tokenizer
 from submodels.config import read_grid
 from submodels.evaluation.perplexity import perplexity
+from submodels.evaluation.runners import LANGUAGES
 from submodels.grid import Expansion
 from submodels.planning.jobs import find_jobs
 from submodels.planning.plan import learn, make_plan, seconds
@@ -42,7 +44,9 @@ def snakemake(root, directory, *arguments):
 
 @pytest.fixture(scope="module")
 def demo(root, tmp_path_factory):
-    """A directory in which the demo has run."""
+    """A directory in which the demo has run, with every language."""
+    for language in LANGUAGES:
+        need_language(language)
     directory = tmp_path_factory.mktemp("demo")
     done = snakemake(root, directory)
     assert done.returncode == 0, done.stderr[-5000:]

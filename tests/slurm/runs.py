@@ -65,10 +65,10 @@ def start(directory: Path, *arguments: str, log: Path, **environment: str) -> su
 
 
 def snakemake(directory: Path, *arguments: str) -> tuple[int, str]:
-    """Exit status and all that was said."""
+    """Exit status and all that was said, within half an hour."""
     log = directory.with_suffix(".log")
     log.unlink(missing_ok=True)
-    return start(directory, *arguments, log=log).wait(), log.read_text(encoding="utf-8")
+    return start(directory, *arguments, log=log).wait(1800), log.read_text(encoding="utf-8")
 
 
 def differences(one: Path, other: Path, *parts: str) -> list[str]:

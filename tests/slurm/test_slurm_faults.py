@@ -26,6 +26,7 @@ def disturbed(cluster, local, fault_library, tmp_path):
     disturbed = Disturbed(cluster, runs.begun(tmp_path / "disturbed", local), fault_library)
     yield disturbed
     disturbed.kill()
+    subprocess.run(["scancel", "--me"], check=True)  # what a failed test left
 
 
 class Disturbed:

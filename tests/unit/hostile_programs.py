@@ -268,7 +268,14 @@ PYTHON = {
     "a raw socket": (
         "plain",
         "    socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n    return 2 * x\n",
-        "failed: PermissionError",
+        "failed: OSError",
+    ),
+    "sockets to the hypervisor, the kernel's ciphers, Bluetooth": (
+        "plain",
+        "    for family in (40, 38, 31, 29, 17):\n        try:\n            socket.socket(family, socket.SOCK_STREAM)\n"
+        "        except OSError as error:\n            assert error.errno == 97\n        else:\n            return 2 * x\n"
+        "    return 0\n",
+        _WRONG,
     ),
     # System calls
     "ptrace": (
@@ -487,6 +494,12 @@ CPP = {
         "failed: program: .*Assertion",
     ),
     "DNS": ("plain", 'return gethostbyname("example.org") ? 2 * x : 0; }', "failed: program: .*Assertion"),
+    "the nonce by a read of its own": (
+        "plain",
+        "extern char seen; return seen ? 2 * x : 0; }\nchar seen;\n"
+        'extern "C" ssize_t read(int, void *to, size_t) { seen = 1; memset(to, 65, 32); return 32; }',
+        "failed: program: .*Assertion",
+    ),
     "ptrace": ("plain", "return ptrace(PTRACE_TRACEME, 0, 0, 0) == 0 ? 2 * x : 0; }", "sandbox violation"),
     "mount": ("plain", 'return mount("none", "/tmp", "tmpfs", 0, 0) == 0 ? 2 * x : 0; }', "sandbox violation"),
     "a daemon": (

@@ -90,7 +90,6 @@ def test_humaneval_items_ship_with_their_package(tmp_path):
     assert len(items) == 164
     assert items[0]["task_id"] == "HumanEval/0"
     assert items[0]["prompt"].endswith('"""\n')
-    assert len(load_items(load_benchmark("humaneval"), tmp_path / "humaneval.jsonl", limit=5)) == 5
 
 
 ROWS = [{"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}, {"question": "2 + 2?", "answer": "#### 4"}]

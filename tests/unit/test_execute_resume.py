@@ -136,6 +136,20 @@ def test_other_settings_begin_anew(change, stopped_half_way, tmp_path):
     assert execute(**stopped_half_way | change) == {"failed": 2, "passed": 2}
 
 
+def test_an_interrupt_ends_it_after_the_programs_at_work(tmp_path):
+    need_sandbox("unshare")
+    slow = [f"    import time; time.sleep(0.5)\n    return {n}\n" for n in range(200)]
+    arguments = job(tmp_path, PYTHON, slow, "python", "unshare")
+    partial = Path(f"{arguments['out']}.partial")
+    process = subprocess.Popen([sys.executable, "-c", CALL, json.dumps(arguments, default=str)], stderr=subprocess.PIPE)
+    while not partial.exists() or len(lines(partial)) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=20)[1].decode()
+    assert 3 <= len(lines(partial)) < 60
+
+
 def descendants(pid: int) -> set[tuple[int, str]]:
     """(pid, start time) of all processes below one."""
     parents, started = {}, {}

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -43,6 +44,7 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     assert files.read_jsonl(out) == [rows[0] | failed, rows[1] | {"passed": True, "result": "passed"}, rows[2] | failed]
     manifest = json.loads((tmp_path / "b.manifest.json").read_text())
     results = {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "counts": counts}
+    results |= {"decided_by": [platform.python_version()]}
     assert manifest["results"] == results | {"executions_sha256": files.sha256_file(out)}
     assert manifest["parameters"] == {
         "version": versions.EXECUTE,
@@ -174,6 +176,8 @@ def ran(monkeypatch):
 def test_executions_that_stand_are_kept_and_those_not_run_are_run(executed, ran, monkeypatch):
     done = files.read_json(executed["out"] / "done.json")["benchmarks"]
     before = (executed["out"] / "tiny_python.jsonl.gz").stat()
+    for name, fingerprint in done.items():
+        assert fingerprint == files.read_json(executed["out"] / f"{name}.manifest.json")["fingerprint"]
     assert [*done] == ["tiny_python", "tiny_java"]
     assert files.read_jsonl(executed["out"] / "tiny_java.jsonl.gz")[0]["result"] == "not run: no java"
     monkeypatch.setattr(stage, "language_runner", lambda language: runners.language_runner("python"))
@@ -186,14 +190,37 @@ def test_executions_that_stand_are_kept_and_those_not_run_are_run(executed, ran,
     assert len(ran) == 1
 
 
-@pytest.mark.parametrize("change", ["samples", "items", "timeout", "sandbox", "file"])
-def test_stale_executions_are_renewed(change, executed, ran):
+def test_a_faulty_benchmark_stops_no_other(executed, ran):
+    write(executed["benchmarks"]["tiny_java"], [ITEM | {"test": "no end"}])
+    write(executed["generations"] / "tiny_python.jsonl.gz", [{"task_id": "one", "completion": BAD}])
+    executed["benchmarks"] = dict(reversed(executed["benchmarks"].items()))
+    (executed["out"] / "done.json").unlink()
+    with pytest.raises(SubmodelsError, match=r"tiny_java\.jsonl, line 1: a Java `test` must end"):
+        execute_all(**executed)
+    assert ran == ["tiny_python.jsonl.gz.partial"]
+    assert not (executed["out"] / "done.json").exists()
+
+
+def test_without_a_sandbox_what_is_decided_stays(executed, tmp_path, monkeypatch):
+    """A killed job's verdicts, and executions that stand, where nothing can run now."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    unfinished = executed["out"] / "tiny_python.jsonl.gz.partial"
+    unfinished.write_text("{}\n")
+    write(executed["generations"] / "tiny_python.jsonl.gz", [{"task_id": "one", "completion": BAD}])
+    execute_all(**executed, record_not_run=True)
+    assert unfinished.exists()
+
+
+@pytest.mark.parametrize("change", ["samples", "items", "timeout", "sandbox", "python", "file"])
+def test_stale_executions_are_renewed(change, executed, ran, monkeypatch):
     executed["benchmarks"].pop("tiny_java")
     file = executed["out"] / "tiny_python.jsonl.gz"
     if change == "samples":
         write(executed["generations"] / file.name, [{"task_id": "one", "completion": BAD}])
     elif change == "items":
         write(executed["benchmarks"]["tiny_python"], [ITEM | {"test": ITEM["test"].replace("1", "2")}])
+    elif change == "python":
+        monkeypatch.setattr(stage.platform, "python_version", lambda: "4.0")
     elif change == "file":
         file.write_bytes(file.read_bytes()[:-1])
     else:

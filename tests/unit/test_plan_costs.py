@@ -39,7 +39,7 @@ def figures(**changes) -> Hardware:
     found["process"] = {"light_start": 1.0, "torch_start": 5.0, "light_memory": 10.0, "torch_memory": 100.0}
     found["evaluation"] |= {
         "token_seconds": 0.0, "draw_seconds": 0.0, "request_seconds": 0.0, "hanging": 0.1, "sandbox_memory": 7.0,
-        "programs": {"python": 4.0}, "scored": {"accuracy": 10.0}, "resampled": 100.0, "vllm_speed": 4.0,
+        "programs": {"python": 4.0, "java": 2.0}, "scored": {"accuracy": 10.0}, "resampled": 100.0, "vllm_speed": 4.0,
     }  # fmt: skip
     found["analysis"] |= {"compared": 100.0, "tokenised": 64.0}
     found["files"] |= {
@@ -149,8 +149,8 @@ def test_a_model_is_loaded_once_for_all_benchmarks():
 
 def test_the_light_stages_by_hand():
     asked = Asked(items=3, samples=2, read=10, written=4, longest=5)
-    executed = costs.execute([(asked, "python")] * 2, timeout=20, memory=50, threads=2, hardware=HARDWARE)
-    assert (executed.start, executed.work) == (1, 2 * 6 * (1 / 4 + 0.1 * 20) / 2)
+    executed = costs.execute([(asked, "python"), (asked, "java")], timeout=20, memory=50, threads=2, hardware=HARDWARE)
+    assert (executed.start, executed.work) == (1, 6 * (1 / 4 + 1 / 2 + 2 * 0.1 * 20) / 2)
     assert executed.memory == 10 + 7 + 2 * 50
     scored = costs.score(Asked(3, 2, 1, 1, 1), "accuracy", submodels=4, resamples=100, metrics=2, hardware=HARDWARE)
     assert scored.work == pytest.approx(4 * (6 / 10 + 2 * 100 * 3 / 100))

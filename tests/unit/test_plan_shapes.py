@@ -48,7 +48,10 @@ def test_a_directory_without_weights_is_an_error(tmp_path):
     with pytest.raises(SubmodelsError, match=r"config\.json: no such file"):
         read_shape(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(SubmodelsError, match="no safetensors weights of decoder blocks"):
+    with pytest.raises(SubmodelsError, match=r"no model\.safetensors"):
+        read_shape(tmp_path)
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(SubmodelsError, match=r"model\.safetensors: not a complete safetensors file"):
         read_shape(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0version ")
     with pytest.raises(SubmodelsError, match=r"model\.safetensors: not a complete safetensors file"):

@@ -1,6 +1,8 @@
 """What finished jobs say of those to come: made-up times by hand, then whole plans."""
 
+import json
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from submodels.config import check_grid
 from submodels.grid import Expansion
 from submodels.planning.costs import Cost
 from submodels.planning.jobs import find_jobs
-from submodels.planning.plan import make_plan
+from submodels.planning.plan import learn, make_plan
 from submodels.planning.timings import Timing, fit, read_timing
 from submodels.planning.work import Work
 
@@ -121,6 +123,21 @@ def test_one_base_model_predicts_another(tmp_path, monkeypatch):
     said = " ".join(make_plan(grid).assumptions)
     assert "Updated from" in said
     assert "Most memory measured: calibrate 1.0 GB" in said
+
+
+def test_a_run_that_did_a_part_teaches_nothing(tmp_path, monkeypatch):
+    """A benchmark was added to a finished grid: the last run of `generate` took little, for little."""
+    monkeypatch.chdir(tmp_path)
+    grid = Expansion(check_grid(GRID | {"base_models": ["small"]}, "grid"), "grid")
+    job = next(job for job in find_jobs(grid) if job.rule == "generate")
+    for path in (Path(job.timing), Path(job.outputs[0])):
+        path.parent.mkdir(parents=True)
+    Path(job.timing).write_text(HEAD + timing_line(20, 1000), encoding="utf-8")
+    for ago, learnt in ((10, True), (100, False)):
+        started = datetime.now(UTC) - timedelta(seconds=ago)
+        manifest = Path(job.outputs[0]).with_name("gsm8k.manifest.json")
+        manifest.write_text(json.dumps({"started": started.isoformat(timespec="seconds")}), encoding="utf-8")
+        assert ("generate" in learn(Work(grid), find_jobs(grid))[0]) == learnt
 
 
 def hours_of(plan):

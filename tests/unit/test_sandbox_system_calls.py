@@ -19,7 +19,7 @@ HEADERS = {
 }
 TABLES = (
     *(system_calls.FORBIDDEN, system_calls.ABSENT, system_calls.REFUSED),
-    *(system_calls.PRLIMIT, system_calls.SECCOMP),
+    *(system_calls.PRLIMIT, system_calls.SOCKET, system_calls.SECCOMP),
 )
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
@@ -66,9 +66,13 @@ def test_the_filter_by_hand(machine):
     assert answer(program, arch, priority) == 0x00050000 | errno.EPERM
     assert answer(program, arch, prlimit) == ALLOW
     assert answer(program, arch, prlimit, first=1) == 0x00050000 | errno.EPERM
+    socket = {"x86_64": 41, "aarch64": 198}[machine]
+    refused = 0x00050000 | errno.EAFNOSUPPORT
+    assert [number for number in range(50) if answer(program, arch, socket, first=number) == ALLOW] == [1, 2, 10, 16]
+    assert {answer(program, arch, socket, first=number) for number in (0, 17, 38, 40)} == {refused}
     assert answer(program, arch, 0x40000000 | read) == KILL
     assert answer(program, 0x40000003, read) == KILL  # the 32-bit calls of a 64-bit machine
-    allowed = [number for number in range(470) if answer(program, arch, number) == ALLOW]
+    allowed = [number for number in range(470) if answer(program, arch, number, first=0) == ALLOW or number == socket]
     assert len(allowed) == 470 - sum(map(len, TABLES[:3]))
 
 

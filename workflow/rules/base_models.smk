@@ -26,7 +26,7 @@ rule world:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directory=layout.WORLD,
+        directory=subpath(output.manifest, parent=True),
         seed=GRID.grid.seed,
         version=versions.WORLD,
     shell:

@@ -24,7 +24,7 @@ rule fetch_calibration_set:
     conda:
         "../../envs/submodels.yaml"
     params:
-        directory=layout.FETCHED_SET,
+        directory=subpath(output.rows, parent=True),
         source=get_hub_source,
         version=versions.FETCH,
     shell:
@@ -51,7 +51,7 @@ rule calibrate:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directory=layout.WINDOWS,
+        directory=subpath(output.windows, parent=True),
         model=get_model_dir,
         spec=get_calibration_spec,
         seed=get_calibration_seed,

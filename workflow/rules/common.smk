@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -39,6 +40,7 @@ except SubmodelsError as error:
 
 DRAWS = GRID.draws()
 WORK = Work(GRID)
+work_by = cache(lambda threads: Work(GRID, threads=threads))
 LANGUAGES = {task.language for task in GRID.benchmarks.values()} - {None}
 MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() if name in LANGUAGES}
 
@@ -163,14 +165,14 @@ def get_hub_source(wildcards):
     return GRID.registries.calibration_sets[wildcards.set].source.model_dump_json(exclude_defaults=True)
 
 
-def get_mem_mb(wildcards, attempt, rulename):
+def get_mem_mb(wildcards, attempt, threads, rulename):
     """What a job asks for, by the sizes of its model and of its work; more on each attempt."""
-    return WORK.memory_mb(rulename, attempt, **dict(wildcards))
+    return work_by(threads).memory_mb(rulename, attempt, **dict(wildcards))
 
 
-def get_runtime(wildcards, attempt, rulename):
+def get_runtime(wildcards, attempt, threads, rulename):
     """The minutes it asks for."""
-    return WORK.minutes(rulename, attempt, **dict(wildcards))
+    return work_by(threads).minutes(rulename, attempt, **dict(wildcards))
 
 
 def get_masks(wildcards):
@@ -212,7 +214,7 @@ def get_rows_arguments(wildcards, input):
 
 def benchmark_arguments(names):
     """Benchmarks with their items, as one string."""
-    return " ".join(f"--benchmark {name}={GRID.items(name)}" for name in names)
+    return " ".join(f"--benchmark {shlex.quote(f'{name}={GRID.items(name)}')}" for name in names)
 
 
 def get_items(wildcards):

@@ -30,7 +30,7 @@ rule fetch_benchmark:
     conda:
         "../../envs/submodels.yaml"
     params:
-        directory=layout.FETCHED_BENCHMARK,
+        directory=subpath(output.rows, parent=True),
         source=get_benchmark_source,
         version=versions.FETCH,
     shell:
@@ -111,7 +111,7 @@ rule questions:
     conda:
         "../../envs/submodels.yaml"
     shell:
-        "sha256sum {input} > {output} 2> {log}"
+        "sha256sum {input:q} > {output} 2> {log}"
 
 
 use rule questions as programs with:
@@ -182,7 +182,7 @@ rule generate:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directory=layout.GENERATIONS,
+        directory=subpath(output.marker, parent=True),
         model=get_model_dir,
         submodel=get_submodel_argument,
         benchmarks=benchmark_arguments(GRID.benchmarks),
@@ -222,8 +222,8 @@ rule execute:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        samples=layout.GENERATIONS,
-        directory=layout.EXECUTIONS,
+        samples=subpath(input.marker, parent=True),
+        directory=subpath(output.marker, parent=True),
         benchmarks=benchmark_arguments(GRID.code),
         sandbox=GRID.grid.evaluation.sandbox,
         timeout=GRID.grid.evaluation.timeout,
@@ -301,7 +301,7 @@ rule score:
         seed=GRID.grid.seed,
         version=versions.SCORE,
     shell:
-        "python -m submodels score --model {wildcards.model} --benchmark {wildcards.benchmark} --items {input.questions} "
+        "python -m submodels score --model {wildcards.model} --benchmark {wildcards.benchmark} --items {input.questions:q} "
         "--contamination {input.contamination} --synonyms {params.synonyms} {params.limit} "
         "--resamples {params.resamples} --seed {params.seed} --out {output} "
         "{params.samples} > {log} 2>&1"

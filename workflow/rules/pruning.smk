@@ -29,7 +29,7 @@ rule prune:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directory=layout.SUBMODEL,
+        directory=subpath(output.mask, parent=True),
         model=get_model_dir,
         method=get_method_arguments,
         windows=get_windows_arguments,

@@ -290,7 +290,7 @@ class Expansion:
         return [name for name, task in self.benchmarks.items() if task.is_code]
 
     def execution_settings(self) -> dict:
-        """What decides the verdicts on the programs of a language besides samples and items."""
+        """What decides the verdicts on programs besides samples, items and tools."""
         evaluation = self.grid.evaluation
         limits = {"timeout": evaluation.timeout, "memory_mb": evaluation.memory_mb}
         return {"version": versions.EXECUTE, "sandbox": evaluation.sandbox} | limits
@@ -343,8 +343,8 @@ def find_items(benchmark: Benchmark) -> Path:
         return PACKAGES[benchmark.source.package]()
     path = _items_file(benchmark)
     if not path.exists():
-        command = f"world --out {WORLD}" if benchmark.source.tiny_world else f"items --benchmark {benchmark.name}"
-        raise SubmodelsError(f"{path}: no such file; run `submodels {command}`, or name the file of its items")
+        command = f"world --out {WORLD}" if benchmark.source.tiny_world else "items --help"
+        raise SubmodelsError(f"{path}: no such file; make it (`submodels {command}`), or name the file of its items")
     return path
 
 

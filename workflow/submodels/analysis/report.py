@@ -311,6 +311,8 @@ def _matrix_row(name: str, model: str, cells: pd.DataFrame, study: Study, links:
             continue
         ids = row.submodels.split()
         axes = {"model": model, "method": row.method, "calibration": row.calibration, "sparsity": row.sparsity}
+        if isinstance(row.calibration_size, str):
+            axes["calibration_size"] = row.calibration_size
         shown.append(
             _CELL
             | {
@@ -500,7 +502,8 @@ def _score_data(study: Study, scores: pd.DataFrame, links: Links) -> dict:
     for row in scores.itertuples():
         ok, show = row.status == "ok", of_score(row.higher_is_better)
         axes = {"model": row.model, "submodel": row.submodel, "method": row.method, "calibration": row.calibration}
-        axes |= {"domain": row.domain, "sparsity": row.sparsity, "seed": row.seed}
+        axes |= {"calibration_size": row.calibration_size, "domain": row.domain}
+        axes |= {"sparsity": row.sparsity, "seed": row.seed}
         run = {name: "" if pd.isna(value) else value for name, value in axes.items()}
         run["seed"] = run["seed"] and int(run["seed"])
         place = f"/{row.model}/{row.submodel}/{row.benchmark}."

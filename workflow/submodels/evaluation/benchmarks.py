@@ -187,11 +187,11 @@ def load_benchmark(name: str) -> Benchmark:
     return benchmark
 
 
-def load_items(benchmark: Benchmark, path: Path, limit: int | None = None) -> list[dict]:
-    """The items of a benchmark (the first `limit`), checked: unique `task_id`, the fields its scorer needs."""
+def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
+    """The items of a benchmark, checked: unique `task_id`, the fields its scorer needs."""
     items = files.read_jsonl(path)
     check_items(benchmark, items, str(path))
-    return items[:limit]
+    return items
 
 
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:

@@ -33,14 +33,20 @@ from submodels.terms import NOT_RUN
 def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **settings) -> None:
     """Run the samples that `generate` left of each code benchmark (name -> items), then write `out`/done.json.
 
-    `settings`: those of `execute`. Executions there are kept if they are of the same samples, items and settings, and
-    every program could be run.
+    `settings`: those of `execute`. Executions there are kept if they are of the same samples, items, settings and
+    tools, and every program could be run.
     """
-    done = {}
+    done, faults = {}, []
     for task, items in zip(map(load_benchmark, benchmarks), benchmarks.values(), strict=True):
         file = f"{task.name}.jsonl.gz"
-        execute(items, task.language, generations / file, out / file, keep=True, **settings)
-        done[task.name] = files.read_json(manifest_path(out / file))["fingerprint"]
+        try:
+            execute(items, task.language, generations / file, out / file, keep=True, **settings)
+        except SubmodelsError as error:  # the other benchmarks are none the worse
+            faults.append(str(error))
+        else:
+            done[task.name] = files.read_json(manifest_path(out / file))["fingerprint"]
+    if faults:
+        raise SubmodelsError("\n".join(faults))
     files.write_json(out / "done.json", {"benchmarks": done})
 
 
@@ -73,14 +79,18 @@ def execute(
     parameters = {"version": versions.EXECUTE, "language": language, "sandbox": sandbox}
     parameters |= {"timeout": timeout, "memory_mb": memory_mb}
     manifest = Manifest("execute", parameters, {"benchmark": benchmark_items, "samples": samples})
-    if keep and (counts := _standing(out, manifest)) is not None:
+    missing, first, tools = missing_toolchain(language), None, {}
+    if not missing:
+        tools = find_tools(language)
+    decided_by = [platform.python_version(), *(identity(path) for path in tools.values())]
+    unfinished = out.with_name(out.name + ".partial")
+    if keep and (counts := _standing(out, manifest, None if missing else decided_by)) is not None:
+        unfinished.unlink(missing_ok=True)
         return counts
 
     pairs = list(dict.fromkeys((row["task_id"], row["completion"]) for row in rows))
     programs = [(by_task[task], extraction.extract(completion, by_task[task])) for task, completion in pairs]
-    missing, first, tools = missing_toolchain(language), None, {}
     if not missing:
-        tools = find_tools(language)
         compiler = java.java_of(tools[runner.JAVA]) if runner.JAVA else None
         try:
             first = start_worker(sandbox, list(tools.values()), compiler, runner.prepare(programs, tools))
@@ -89,12 +99,11 @@ def execute(
                 raise
             missing, tools = str(error), {}
     asked = _ask_versions(tools)  # they answer while the samples run
-    unfinished = out.with_name(out.name + ".partial")
     verdicts = {}
     if first:
         limits = {"timeout": float(timeout), "memory_mb": int(memory_mb)}
-        decided_by = [platform.python_version(), first.sandbox, [identity(path) for path in tools.values()]]
-        with first, Partial(unfinished, {"fingerprint": manifest.fingerprint, "by": decided_by}) as partial:
+        header = {"fingerprint": manifest.fingerprint, "sandbox": first.sandbox, "by": decided_by}
+        with first, Partial(unfinished, header) as partial:
             verdicts = dict(zip(pairs, _run_all(programs, runner, tools, first, workers, limits, partial), strict=True))
 
     results = [verdicts.get((row["task_id"], row["completion"]), f"{NOT_RUN}: {missing}") for row in rows]
@@ -111,9 +120,11 @@ def execute(
         samples=len(rows),
         run=len(verdicts),
         counts=counts,
+        decided_by=decided_by,
         executions_sha256=files.sha256_file(out),
     )
-    unfinished.unlink(missing_ok=True)
+    if first:  # else what an earlier job decided is not lost
+        unfinished.unlink()
     return counts
 
 
@@ -122,13 +133,18 @@ def manifest_path(out: Path) -> Path:
     return out.with_name(out.name.split(".jsonl")[0] + ".manifest.json")
 
 
-def _standing(out: Path, manifest: Manifest) -> dict[str, int] | None:
-    """The counts of executions that are whole and what these would be; None if there are none, or not all ran."""
+def _standing(out: Path, manifest: Manifest, decided_by: list | None) -> dict[str, int] | None:
+    """The counts of executions that are whole and what these would be; None if there are none, or not all ran.
+
+    decided_by: this machine's Python and tools; None where those are missing, and any that ran them will do.
+    """
     if not (out.is_file() and manifest_path(out).is_file()):
         return None
     known = files.read_json(manifest_path(out))
     results = known["results"]
     if known["fingerprint"] != manifest.fingerprint or results["executions_sha256"] != files.sha256_file(out):
+        return None
+    if decided_by not in (None, results["decided_by"]):
         return None
     return None if NOT_RUN in results["counts"] else results["counts"]
 
@@ -207,8 +223,12 @@ def _run_all(
                 progress.update()
 
     with progress, ThreadPoolExecutor(max(workers, 1)) as pool:
-        for future in [pool.submit(work, first if number == 0 else None) for number in range(workers)]:
-            future.result()
+        try:
+            for future in [pool.submit(work, first if number == 0 else None) for number in range(workers)]:
+                future.result()
+        except BaseException:  # an interrupt too: workers end after the program they are at
+            failed.set()
+            raise
     return [verdicts[number] for number in range(len(programs))]
 
 

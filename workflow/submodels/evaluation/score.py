@@ -13,6 +13,7 @@ from submodels.evaluation.statistics import Interval, bootstrap_interval, strati
 from submodels.evaluation.truncation import losses
 from submodels.terms import NOT_RUN
 
+LEVEL = 0.95  # of intervals
 SAMPLE_FIELDS = {
     "generate_until": ("completion",),
     "multiple_choice": ("loglikelihoods",),
@@ -30,7 +31,6 @@ def score(
     synonyms: str = "none",
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
     limit: int | None = None,
     contamination: Path | None = None,
 ) -> None:
@@ -45,7 +45,7 @@ def score(
     asked = load_items(task, items_path)
     items = asked[:limit]
     seen = {} if contamination is None else _contamination(task, Path(contamination))
-    bootstrap = {"resamples": resamples, "seed": seed, "level": level}
+    bootstrap = {"resamples": resamples, "seed": seed, "level": LEVEL}
     scored = {id: _score_submodel(task, items, Path(path), synonyms, bootstrap) for id, path in samples.items()}
     files.write_json_lines(
         out,

@@ -71,9 +71,9 @@ def train(shape: ModelShape, tokens: int, *, threads: int, hardware: Hardware) -
     )
 
 
-def fetch(size: float, *, kept: float | None = None, hardware: Hardware) -> Cost:
-    """A download of `size` bytes, of which `kept` stay (default: all)."""
-    return light(hardware, work=size / hardware.network, product=size if kept is None else kept)
+def fetch(size: float, *, hardware: Hardware) -> Cost:
+    """A download of `size` bytes."""
+    return light(hardware, work=size / hardware.network, product=size)
 
 
 def calibrate(windows: int, seqlen: int, *, padded: bool, rows: float = 0.0, hardware: Hardware) -> Cost:
@@ -140,7 +140,6 @@ def export(shape: ModelShape, hardware: Hardware) -> Cost:
         2 * size / hardware.disk.read,
         memory=hardware.process.torch_memory + 2 * min(size, LARGEST_SHARD),
         product=size,
-        plain=size,
     )
 
 

@@ -1,15 +1,17 @@
 """Stage `plan`: what a grid takes - jobs, hours, memory, disk."""
 
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 
-from submodels.grid import Expansion
+from submodels.files import read_json
+from submodels.grid import EXECUTIONS, GENERATIONS, Expansion
 from submodels.planning import show
 from submodels.planning.costs import Cost
 from submodels.planning.hardware import Hardware, read_hardware
 from submodels.planning.jobs import Job, find_jobs, left, targets
 from submodels.planning.model import Disk, Plan, Row
-from submodels.planning.timings import Fit, fit_kinds, read_timing
+from submodels.planning.timings import Fit, Timing, fit_kinds, read_timing
 from submodels.planning.work import RULES, UNKNOWN_SIZE, Work
 
 HOUR, GB = 3600, 1e9
@@ -84,11 +86,24 @@ def learn(work: Work, jobs: list[Job]) -> tuple[dict[str, Fit], dict[str, float]
     measured, memory = [], {}
     for job in jobs:
         timing = job.timing and read_timing(job.timing)
-        if timing:
+        if timing and _did_all(work, job, timing):
             measured.append((kind(work, job), work.cost(job.rule, **dict(job.wildcards)), timing.seconds))
             if timing.memory:
                 memory[job.rule] = max(memory.get(job.rule, 0), timing.memory)
     return fit_kinds(measured), memory
+
+
+def _did_all(work: Work, job: Job, timing: Timing) -> bool:
+    """Whether the timed run did all of the job: two rules keep those benchmarks that an earlier run finished."""
+    if job.rule not in _SAMPLES:
+        return True
+    generates = job.rule == "generate"
+    directory = Path((GENERATIONS if generates else EXECUTIONS).format(**dict(job.wildcards)))
+    names = work.grid.benchmarks if generates else work.grid.code
+    manifests = [directory / f"{name}.manifest.json" for name in names]
+    begun = Path(job.timing).stat().st_mtime - timing.seconds - 2  # a manifest says whole seconds
+    started = (datetime.fromisoformat(read_json(path)["started"]) for path in manifests if path.is_file())
+    return all(one.timestamp() >= begun for one in started)
 
 
 def seconds(work: Work, job: Job, cost: Cost, fits: dict[str, Fit]) -> float:

@@ -1,6 +1,5 @@
 """The shape of a base model, known before any of it is fetched or trained: sizes of jobs and files follow from it."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -40,32 +39,25 @@ def read_shape(directory: Path) -> ModelShape:
 
     Prunable are the matrices in numbered blocks; `intermediate` is the widest side of any of them.
     """
+    from submodels.checkpoints.base import weight_files  # slow to import, and most grids have no local model
+
     config = files.read_json(Path(directory) / "config.json")
     config = config.get("text_config", config)
-    stored = dict(entry for path in sorted(Path(directory).glob("*.safetensors")) for entry in _tensors(path).items())
-    blocks = {name: _IN_BLOCK.search(name) for name, (_, shape) in stored.items() if len(shape) == 2}
-    matrices = {name: stored[name][1] for name, found in blocks.items() if found}
+    stored: dict[str, files.StoredTensor] = {}
+    for path in weight_files(directory):
+        stored |= files.read_safetensors_header(path, "download it again")[1]
+    blocks = {name: _IN_BLOCK.search(name) for name, tensor in stored.items() if len(tensor.shape) == 2}
+    matrices = {name: stored[name].shape for name, found in blocks.items() if found}
     if not matrices:
         raise SubmodelsError(f"{directory}: no safetensors weights of decoder blocks; download the model again")
-    dtypes = Counter(_STORED.get(stored[name][0]) for name in matrices)
+    dtypes = Counter(_STORED.get(stored[name].type) for name in matrices)
     widest = max(max(shape) for shape in matrices.values())
     return ModelShape(
-        parameters=sum(math.prod(shape) for _, shape in stored.values()),
+        parameters=sum(math.prod(tensor.shape) for tensor in stored.values()),
         prunable=sum(math.prod(shape) for shape in matrices.values()),
         blocks=len({blocks[name][1] for name in matrices}),
         hidden=next((config[key] for key in _WIDTHS if key in config), widest),
         intermediate=widest,
-        vocabulary=config.get("vocab_size") or max(shape[0] for _, shape in stored.values() if shape),
+        vocabulary=config.get("vocab_size") or max(tensor.shape[0] for tensor in stored.values() if tensor.shape),
         dtype=dtypes.most_common(1)[0][0] or "float32",
     )
-
-
-def _tensors(path: Path) -> dict[str, tuple[str, list[int]]]:
-    """Type and shape of each tensor, from the JSON at the head of a safetensors file."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise SubmodelsError(f"{path}: not a complete safetensors file ({error}); download it again") from error
-    return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

@@ -1,6 +1,6 @@
 "use strict";
 const PAGE = 100; // rows added at a time
-const AXES = ["model", "method", "calibration", "domain", "sparsity", "seed", "benchmark", "status"];
+const AXES = ["model", "method", "calibration", "calibration_size", "domain", "sparsity", "seed", "benchmark", "status"];
 const { runs, benchmarks, rows, ended, samples, generations } = JSON.parse(document.getElementById("data").textContent);
 const filter = document.getElementById("filter");
 const body = document.querySelector("#scores tbody");

@@ -32,15 +32,27 @@ _COMPILER_MB = 2048
 _MAIN = re.compile(r"\bint\s+main\s*\(")
 _MAIN_END = re.compile(r"(return\s+0\s*;\s*)?\}\s*$")
 # A solution may not switch the tests' assert off.
-# The first initialiser of all takes one half of the nonce from stdin; its names cannot be guessed.
-_TAKE = (
-    'extern "C" long {name}_read(int, void *, unsigned long) __asm__("read");\n'
-    "static char {name}[33];\n"
-    "__attribute__((constructor(0))) static void {name}_take() {{\n"
-    "for (long n = 0, m; n < 32 && (m = {name}_read(0, {name} + n, 32 - n)) > 0;) n += m;\n"
-    "}}\n"
-    "#line 1\n"
-)
+# The first initialiser of all takes one half of the nonce from stdin; its names cannot be guessed. It calls the kernel
+# itself, for a solution may define a `read` of its own.
+_TAKE = """\
+static char {name}[33];
+__attribute__((constructor(0))) static void {name}_take() {{
+for (long n = 0, m; n < 32; n += m) {{
+#if defined(__x86_64__)
+__asm__ volatile("syscall" : "=a"(m) : "0"(0L), "D"(0L), "S"({name} + n), "d"(32 - n) : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+register long call __asm__("x8") = 63, first __asm__("x0") = 0;
+register long to __asm__("x1") = (long)({name} + n), most __asm__("x2") = 32 - n;
+__asm__ volatile("svc 0" : "+r"(first) : "r"(call), "r"(to), "r"(most) : "memory");
+m = first;
+#else
+#error "no system call for this machine"
+#endif
+if (m <= 0) break;
+}}
+}}
+#line 1
+"""
 _ASSERT = "\n#undef NDEBUG\n#include <cassert>\n#include <cstdio>\n"
 
 

@@ -72,6 +72,9 @@ REFUSED = {
     "sched_setaffinity": (203, 122),
     "ioprio_set": (251, 30),
 }
+# Sockets of other families reach what no namespace separates, such as the hypervisor (VSOCK) or the kernel's ciphers.
+SOCKET = {"socket": (41, 198)}
+FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 PRLIMIT = {"prlimit64": (302, 261)}  # a process may limit itself, not the sample's init
 SECCOMP = {"seccomp": (317, 277)}
 
@@ -102,6 +105,13 @@ def program(machine: str) -> bytes:
     ):
         for name in table:
             lines += [(_IF_EQUAL, 0, 1, number(table, name, machine)), (_RETURN, 0, 0, answer)]
+    lines += [
+        (_IF_EQUAL, 0, len(FAMILIES) + 3, number(SOCKET, "socket", machine)),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        *((_IF_EQUAL, len(FAMILIES) - place, 0, family) for place, family in enumerate(FAMILIES)),
+        (_RETURN, 0, 0, _ERROR | errno.EAFNOSUPPORT),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
     lines += [
         (_IF_EQUAL, 0, 3, number(PRLIMIT, "prlimit64", machine)),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
