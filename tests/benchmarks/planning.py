@@ -44,7 +44,8 @@ def masks(w):
     return [f"mask/{{w.model}}/{{id}}" for id in MODELS[w.model] if id != "dense"]
 
 def windows(w):
-    return f"windows/{{w.model}}/{{MODELS[w.model][w.submodel]}}"
+    draw = MODELS[w.model][w.submodel]
+    return f"windows/{{w.model}}/{{draw}}" if draw else []
 
 def all_windows(w):
     return [f"windows/{{w.model}}/{{draw}}" for draw in sorted(set(MODELS[w.model].values()) - {{None}})]
