@@ -17,7 +17,7 @@ test: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not real_data and not slurm"
 
 test-slow: .venv/installed
-	$(BIN)/pytest -m "slow or real_data" --durations=25
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "slow or real_data" --durations=25
 
 # Through a Slurm of its own, as root: apt-get install slurmctld slurmd slurm-client munge gcc
 test-slurm: .venv/installed

@@ -458,7 +458,7 @@ def test_killed_ten_times_at_random_moments(tmp_path, long_run, start):
 # A disk that fills up, in a mount namespace of its own. Prints one JSON line for each directory.
 _ON_SMALL_DISKS = """
 import contextlib, io, json, os, sys
-sys.path.insert(0, json.loads(sys.argv[1]))
+sys.path[:0] = json.loads(sys.argv[1])
 import test_pruning_robustness as tests
 _, outs, inputs = map(json.loads, sys.argv[1:])
 for out in outs:
@@ -477,7 +477,7 @@ def test_disk_full_in_the_middle_of_a_write(tmp_path):
     for place in map(Path, places):
         place.mkdir()
         mounts += ["--size", place.name, "--tmpfs", str(place)]
-    arguments = map(json.dumps, (str(Path(__file__).parent), places, [str(model), str(windows)]))
+    arguments = map(json.dumps, (list(map(str, Path(__file__).parents[:2])), places, [str(model), str(windows)]))
     done = subprocess.run(
         ["bwrap", "--dev-bind", "/", "/", *mounts, sys.executable, "-c", _ON_SMALL_DISKS, *arguments],
         capture_output=True,
