@@ -39,8 +39,8 @@ except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
 
 DRAWS = GRID.draws()
-WORK = Work(GRID)
 work_by = cache(lambda threads: Work(GRID, threads=threads))
+WORK = work_by(1)
 LANGUAGES = {task.language for task in GRID.benchmarks.values()} - {None}
 MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() if name in LANGUAGES}
 

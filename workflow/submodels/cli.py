@@ -55,11 +55,10 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
     return pairs
 
 
-def _found_items(benchmark: str) -> Path:
-    from submodels.evaluation.benchmarks import load_benchmark
-    from submodels.grid import find_items
+def _found_items(task) -> Path:
+    from submodels.grid import find_items  # slow to import, and the workflow names the items
 
-    return find_items(load_benchmark(benchmark))
+    return find_items(task)
 
 
 def _expand(grid: str):
@@ -268,7 +267,10 @@ def execute(
     for task in tasks:
         if not task.is_code:
             raise SubmodelsError(f"{task.name}: not a code benchmark, there is nothing to execute")
-    items = _pairs([value if "=" in value else f"{value}={_found_items(value)}" for value in benchmark], "NAME")
+    named = [
+        value if "=" in value else f"{value}={_found_items(task)}" for value, task in zip(benchmark, tasks, strict=True)
+    ]
+    items = _pairs(named, "NAME")
     settings = {"sandbox": sandbox, "timeout": timeout, "memory_mb": memory_mb}
     settings |= {"workers": workers, "record_not_run": record_not_run}
     if samples.is_dir():
