@@ -16,8 +16,9 @@ from transformers import Gemma2Config, LlamaConfig
 from submodels import files
 from submodels.errors import SubmodelsError
 from submodels.evaluation import engine as engine_module
+from submodels.evaluation.batches import CPU_BATCH, largest_batch
 from submodels.evaluation.benchmarks import load_benchmark
-from submodels.evaluation.engine import CPU_BATCH, EngineLM, first_batch, run, sample_seed, sequence_bytes
+from submodels.evaluation.engine import EngineLM, run, sample_seed, text_bytes
 from submodels.evaluation.generate import generate
 from submodels.evaluation.partial import Partial
 from submodels.evaluation.shards import Shards
@@ -66,8 +67,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_interrupted_run_ends_as_an_undisturbed_one_and_asks_nothing_twice(case, lm, tmp_path):
+def test_an_interrupted_run_ends_as_an_undisturbed_one_and_asks_nothing_twice(case, lm, tmp_path, monkeypatch):
     benchmark, rows, batch_size = CASES[case]
+    if (answer := engine_module.ANSWERS[benchmark.output_type]).shard:
+        monkeypatch.setitem(engine_module.ANSWERS, benchmark.output_type, answer._replace(shard=2))
     whole = Counting(lm, batch_size)
     wanted = run(whole, benchmark, rows, seed=0)
     assert len(whole.asked) >= 3
@@ -160,30 +163,54 @@ def test_out_of_memory_is_one_clear_error(batch_size, holds, message, lm):
         run(engine, *CASES["sampled"][:2], seed=0)
 
 
+class SmallForScores(EngineLM):
+    """An engine whose memory holds few of the tokens that are scored."""
+
+    holds = 100
+
+    def score(self, requests):
+        if self._scored_tokens > self.holds:
+            raise torch.OutOfMemoryError("no room")
+        return super().score(requests)
+
+
+@pytest.mark.parametrize("case", ["choices", "texts"])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_scored_batches_halve_when_memory_runs_out_whatever_the_batch_size(case, batch_size, lm):
+    benchmark, rows = CASES[case][:2]
+    wanted, engine = run(lm, benchmark, rows, seed=0), SmallForScores(lm.model, lm.tokenizer, batch_size)
+    found = run(engine, benchmark, rows, seed=0)
+    assert 50 < engine._scored_tokens <= 100
+    for name in {"loglikelihoods", "loglikelihood"} & wanted[0].keys():
+        assert [line[name] for line in found] == [pytest.approx(line[name], abs=1e-4) for line in wanted]
+    engine.holds = 0
+    with pytest.raises(SubmodelsError, match="out of memory with one sequence at a time"):
+        run(engine, benchmark, rows, seed=0)
+
+
 def test_the_first_batch_fills_the_memory():
-    assert [first_batch(free, 10) for free in (0, 9, 10, 19, 20, 79, 80, 10**9)] == [1, 1, 1, 1, 2, 4, 8, 1024]
+    assert [largest_batch(free, 10) for free in (0, 9, 10, 19, 20, 79, 80, 10**9)] == [1, 1, 1, 1, 2, 4, 8, 1024]
     config = LlamaConfig(
         vocab_size=100, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
     )
     # keys and values: 3 layers of 2 heads of 8 numbers in 2 bytes for each of 50 tokens
     cache = 2 * 3 * 2 * 8 * 2 * 50
-    assert sequence_bytes(config, 50, 2, scored=False) == cache + 100 * 64
-    assert sequence_bytes(config, 50, 2, scored=True) == cache + 100 * 50 * (2 + 4 + 4)
+    assert text_bytes(config, 50, 2) == cache + 100 * 64
     config = Gemma2Config(vocab_size=100, num_hidden_layers=3, head_dim=16, num_key_value_heads=1)
-    assert sequence_bytes(config, 50, 4, scored=False) == 2 * 3 * 16 * 4 * 50 + 100 * 64
+    assert text_bytes(config, 50, 4) == 2 * 3 * 16 * 4 * 50 + 100 * 64
 
 
 def test_a_small_gpu_begins_with_smaller_batches(lm, monkeypatch):
     """The estimate reads the device's free memory; a device that says it has little stands in for one."""
     engine = EngineLM(lm.model, lm.tokenizer, None)
-    needed = sequence_bytes(lm.model.config, 100, 4, scored=True)
+    needed = text_bytes(lm.model.config, 100, 4)
     monkeypatch.setattr(EngineLM, "device", torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (needed * 30, needed * 40))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: needed * 20)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: needed * 5)
-    engine.begin("multiple_choice", 100, None)
+    engine.begin(100, None)
     assert engine.batch_size == 32  # 0.8 * (30 + 20 - 5) = 36
-    engine.begin("multiple_choice", 100, 8)
+    engine.begin(100, 8)
     assert engine.batch_size == 8
 
 

@@ -21,6 +21,7 @@ from submodels.pruning.windows import Windows
 MACHINE = {
     "flops": {"float32": 1000.0, "bfloat16": 2000.0, "float16": 2000.0},
     "bandwidth": 500.0,
+    "thin": 0.5,
     "block_seconds": 0.0,
     "sorted": 100.0,
     "columns": 10.0,
@@ -38,7 +39,7 @@ def figures(**changes) -> Hardware:
     found |= {"cpu": MACHINE | {"name": "core"}, "gpu": gpu, "network": 50.0, "disk": {"read": 400.0}}
     found["process"] = {"light_start": 1.0, "torch_start": 5.0, "light_memory": 10.0, "torch_memory": 100.0}
     found["evaluation"] |= {
-        "token_seconds": 0.0, "draw_seconds": 0.0, "request_seconds": 0.0, "hanging": 0.1, "sandbox_memory": 7.0,
+        "token_seconds": 0.0, "request_seconds": 0.0, "chosen": 0.5, "hanging": 0.1, "sandbox_memory": 7.0,
         "programs": {"python": 4.0, "java": 2.0}, "scored": {"accuracy": 10.0}, "resampled": 100.0, "vllm_speed": 4.0,
     }  # fmt: skip
     found["analysis"] |= {"compared": 100.0, "tokenised": 64.0}
@@ -116,23 +117,43 @@ def test_pruning_agrees_with_what_the_stage_itself_estimates(method, tmp_path):
 
 
 def test_generating_by_hand():
-    """3 items x 2 samples of 4 tokens in batches of 2, up to 5 new tokens: 3 batches of 5 steps."""
+    """3 items x 2 samples of 4 tokens in batches of 2, up to 5 new tokens: 3 batches of 5 steps.
+
+    Prompts pass the 800 weights of the blocks, answers also the 10 x 10 of the head, at half the rate.
+    """
     asked = Asked(items=3, samples=2, read=10, written=4, longest=5)
-    reading = 30 * (2 * 1000 + 4 * 10 * 10 * 2) / 1000
-    writing = 24 * (2 * 1000 + 4 * 15 * 10 * 2) / 1000
+    reading = 30 * (2 * 800 + 4 * 10 * 10 * 2) / 1000
+    writing = 24 * (2 * 900 + 4 * 15 * 10 * 2) / 500
     cache = 2 * 2 * 10 * 12 * 4
-    moved = (15 * 4000 + 24 * cache) / 500
+    moved = (15 * 3600 + 24 * cache) / 500
     assert answer(asked).work == pytest.approx(reading + writing + moved)
+    drawing = 24 * 10 / 100  # tokens, and entries of the vocabulary sorted for each
+    assert answer(replace(asked, draws=True)).work == pytest.approx(reading + writing + moved + drawing)
+    grouped = SHAPE.model_copy(update={"keys": 2})
+    assert costs.written_bytes(SHAPE, 15, 4) == 2 * 2 * 10 * 15 * 4 + 64 * 10
+    assert costs.written_bytes(grouped, 15, 4) == 2 * 2 * 2 * 15 * 4 + 64 * 10
+    assert answer(asked).device_memory == 2 * costs.written_bytes(SHAPE, 15, 4)
     assert answer(asked, device="cuda", backend="vllm").work == pytest.approx((reading / 2 + writing / 2 + moved) / 4)
     plain = 24 * 4 + 6 * 10
     assert answer(asked).product == plain / 2 + 1
     assert answer(asked).plain == plain + 1
 
 
-def test_choices_are_only_read():
-    asked = Asked(items=3, samples=1, read=10, written=0, longest=0)
-    assert answer(asked).work == pytest.approx(30 * (2 * 1000 + 4 * 10 * 10 * 2) / 1000)
+def test_choices_are_only_read_and_meet_the_head_where_they_are_scored():
+    asked = Asked(items=3, samples=1, read=10, written=0, longest=0, scored=0.5)
+    assert answer(asked).work == pytest.approx((30 * (2 * 800 + 4 * 10 * 10 * 2) + 15 * 2 * 100) / 1000)
     assert answer(asked).product == 3 * 10 / 2 + 1
+
+
+def test_memory_of_scoring_follows_the_texts_alone():
+    """A block's work on 1,024 tokens, 32 MB of logits twice, and the longest text; on a GPU more at once."""
+    working = 1024 * (12 * 10 + 5 * 20) * 4
+    assert costs.scored_bytes(SHAPE, 50, 4, on_cpu=True) == working + 2 * 2**25 + 50 * (20 + 20) * 4
+    many_words = SHAPE.model_copy(update={"vocabulary": 262_144})
+    assert costs.scored_bytes(many_words, 50, 4, on_cpu=True) == costs.scored_bytes(SHAPE, 50, 4, on_cpu=True)
+    assert costs.scored_bytes(SHAPE, 0, 2, on_cpu=False) == 4 * working + 2 * 2**28
+    scored = Asked(items=3, samples=1, read=50, written=0, longest=0, scored=1)
+    assert answer(scored, batch_size=64).device_memory == costs.scored_bytes(SHAPE, 50, 4, on_cpu=True)
 
 
 def test_a_model_is_loaded_once_for_all_benchmarks():

@@ -22,6 +22,9 @@ def test_a_directory_is_what_pruning_finds(family, shard_size, tmp_path):
     assert found.parameters == sum(weight.numel() for weight in model.parameters())
     assert (found.blocks, found.dtype) == (3, "bfloat16")
     assert (found.hidden, found.vocabulary) == (model.config.hidden_size, model.config.vocab_size)
+    text = model.config
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    assert found.keys == heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     assert found.intermediate == max(max(shape) for shape in stream.shapes.values())
 
 

@@ -39,6 +39,8 @@ def _sparsity(value) -> str:
         raise ValueError(str(error)) from error
 
 
+WIDTHS = ("hidden_size", "n_embd", "d_model")  # what config.json calls the width of the hidden states
+_HEADS = ("num_attention_heads", "n_head", "n_heads")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sparsity = Annotated[str, BeforeValidator(_sparsity)]
 Unique = AfterValidator(_refuse_repeats)
@@ -52,6 +54,7 @@ class ModelShape(Strict):
     blocks: int = Field(ge=1, description="decoder blocks")
     hidden: int = Field(ge=1, description="width of the hidden states")
     intermediate: int = Field(ge=1, description="inner width of a block's MLP")
+    keys: int | None = Field(None, ge=1, description="width of a block's keys, all heads together (default: `hidden`)")
     vocabulary: int = Field(ge=1, description="rows of the embedding")
     dtype: Literal[DTYPES] = Field(description="of the checkpoint")
 
@@ -60,6 +63,15 @@ class ModelShape(Strict):
         if self.prunable > self.parameters:
             raise ValueError(f"prunable ({self.prunable}) is more than parameters ({self.parameters})")
         return self
+
+
+def key_width(config: dict) -> int | None:
+    """Width of a block's keys, all heads together, as config.json has it; None where it says nothing."""
+    heads = next((config[key] for key in _HEADS if config.get(key)), None)
+    hidden = next((config[key] for key in WIDTHS if config.get(key)), None)
+    if not heads or not hidden:
+        return None
+    return (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
 
 
 class BaseModelSpec(Strict):

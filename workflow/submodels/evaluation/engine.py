@@ -1,9 +1,11 @@
-"""lm-eval as the engine: it builds a benchmark's requests and scores choices; texts are generated here.
+"""lm-eval as the engine: it builds a benchmark's requests; texts are generated here, and given ones scored.
 
 lm-eval's own `generate_until` stops a batch only once every row has met one and the same stop string, and it decodes a
 continuation without its prompt, which costs SentencePiece models (Llama 2, Mistral) the first space of the answer and
 so the indentation of Python code. `EngineLM.generate` takes its place. It also reads a prompt once for all its samples
 and drops a row that has ended: most of the work when samples are many and short.
+
+lm-eval scores a text by the logits of a whole context, most of which nobody needs: `likelihoods` takes its place.
 
 `loglikelihood_rolling` is replaced as well: where a tokenizer begins a text with BOS, lm-eval gives the model BOS twice
 and counts how likely it finds the second one. Here BOS is context alone, as in lm-eval with `add_bos_token=False`.
@@ -27,14 +29,23 @@ from tqdm import tqdm
 from transformers import DynamicCache
 
 from submodels import files
+from submodels.checkpoints.decoder import Decoder
+from submodels.config import key_width
 from submodels.errors import SubmodelsError
+from submodels.evaluation.batches import (
+    CPU_BATCH,
+    CPU_HEAD,
+    CPU_TOKENS,
+    GPU_HEAD,
+    GPU_TOKENS,
+    largest_batch,
+    written_bytes,
+)
 from submodels.evaluation.benchmarks import Benchmark, Generation
+from submodels.evaluation.likelihoods import score_tokens
 from submodels.evaluation.prompts import format_of, wrap
 from submodels.evaluation.shards import Shards
 from submodels.evaluation.truncation import keep_end, prompt_room
-
-CPU_BATCH = 16  # an automatic batch where there is no memory to fill
-LARGEST_BATCH = 1024
 
 
 def sample_seed(seed: int, benchmark: str, task_id: str, sample: int) -> int:
@@ -92,11 +103,15 @@ class Engine:
     prompt_tokens = 0
     generated_tokens = 0
 
-    def begin(self, output_type: str, length: int, resumed: int | None) -> None:
-        """Before a benchmark whose longest request takes `length` tokens; resumed: the last batch size of before."""
+    def begin(self, length: int, resumed: int | None) -> None:
+        """Before texts are generated, the longest of `length` tokens; resumed: the last batch size of before."""
 
     def halve_batch(self) -> bool:
         """Go on with smaller batches after memory ran out; False where the batch size is not this engine's choice."""
+        return False
+
+    def halve_scored(self) -> bool:
+        """The same for texts that are scored."""
         return False
 
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
@@ -135,14 +150,18 @@ class Engine:
         return keep_end(ids, room, self.tokenizer.bos_token_id)
 
     def _loglikelihood_tokens(self, requests: list, *arguments, **options) -> list[tuple[float, bool]]:
-        """lm-eval's answers to what fits; `lost`: how many tokens each context lost. The last token is not read."""
+        """Answers to what fits; `lost`: how many tokens each context lost. The last token is not read."""
         fitting, self.lost = [], []
         for key, context, continuation in requests:
             kept = self.fit(context, self.window + 1 - len(continuation))
             fitting.append((key, kept, continuation))
             self.lost.append(len(context) - len(kept))
             self.prompt_tokens += len(kept) + len(continuation)
-        return super()._loglikelihood_tokens(fitting, *arguments, **options)
+        return self.score(fitting)
+
+    def score(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
+        """(key, context, continuation) -> log-likelihood of the continuation, and whether greedy decoding says it."""
+        return super()._loglikelihood_tokens(requests, disable_tqdm=True)
 
 
 class EngineLM(Engine, HFLM):
@@ -158,14 +177,16 @@ class EngineLM(Engine, HFLM):
                 softmax_dtype="float32",
             )
         self._automatic = batch_size is None
+        self._decoder, on_cpu = Decoder(model), self.device.type == "cpu"
+        self._scored_tokens, self._head_bytes = (CPU_TOKENS, CPU_HEAD) if on_cpu else (GPU_TOKENS, GPU_HEAD)
 
     @property
     def window(self) -> int:
         return self.max_length
 
-    def begin(self, output_type: str, length: int, resumed: int | None) -> None:
+    def begin(self, length: int, resumed: int | None) -> None:
         if self._automatic:
-            self.batch_size_per_gpu = resumed or self._first_batch(output_type, length)
+            self.batch_size_per_gpu = resumed or self._first_batch(length)
 
     def halve_batch(self) -> bool:
         if not self._automatic or self.batch_size == 1:
@@ -173,14 +194,20 @@ class EngineLM(Engine, HFLM):
         self.batch_size_per_gpu = self.batch_size // 2
         return True
 
-    def _first_batch(self, output_type: str, length: int) -> int:
+    def halve_scored(self) -> bool:
+        self._scored_tokens //= 2
+        return self._scored_tokens > 0
+
+    def score(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
+        pairs = [(context, continuation) for _, context, continuation in requests]
+        return score_tokens(self._decoder, pairs, most=self._scored_tokens, head_bytes=self._head_bytes)
+
+    def _first_batch(self, length: int) -> int:
         if self.device.type != "cuda":
             return CPU_BATCH
         free, _ = torch.cuda.mem_get_info(self.device)
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        scored = output_type != "generate_until"
-        needed = sequence_bytes(self.model.config, length, self.model.dtype.itemsize, scored=scored)
-        return first_batch(int(0.8 * free), needed)
+        return largest_batch(0.8 * free, text_bytes(self.model.config, length, self.model.dtype.itemsize))
 
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
@@ -237,22 +264,11 @@ def _left_padded(prompts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Te
     return ids, mask
 
 
-def sequence_bytes(config, length: int, itemsize: int, *, scored: bool) -> int:
-    """About how much memory one sequence of `length` tokens takes beside the weights, in bytes.
-
-    The keys and values of every layer, and logits: scored at all positions as they are and as two float32 copies, or
-    at one position with what `draw` makes of it.
-    """
+def text_bytes(config, length: int, itemsize: int) -> float:
+    """`written_bytes` of a model's configuration."""
     config = config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    cache = 2 * config.num_hidden_layers * heads * size * length * itemsize
-    return cache + config.vocab_size * (length * (itemsize + 8) if scored else 64)
-
-
-def first_batch(free: int, needed: int) -> int:
-    """The largest power of two, at most LARGEST_BATCH and at least 1, of sequences that fit into `free` bytes."""
-    return min(LARGEST_BATCH, 1 << (max(1, free // needed).bit_length() - 1))
+    keys, blocks = key_width(config.to_dict()) or config.hidden_size, config.num_hidden_layers
+    return written_bytes(itemsize, length, blocks=blocks, keys=keys, vocabulary=config.vocab_size)
 
 
 class Ending:
@@ -318,12 +334,11 @@ def run(
         requests.append(Request(instance, sample_seed(seed, benchmark.name, task_id, counts[task_id])))
         counts[task_id] += 1
     answer = ANSWERS[benchmark.output_type]
-    lengths, longest = answer.measure(lm, requests)
-    lm.begin(benchmark.output_type, longest, shards.batch_size)
+    lengths = answer.prepare(lm, requests, shards.batch_size)
     todo = [i for i in sorted(range(len(requests)), key=lambda i: -lengths[i]) if i not in shards.answers]
     with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=benchmark.name) as bar:
         while todo:
-            batch = todo[: lm.batch_size * answer.batches]
+            batch = todo[: answer.shard or lm.batch_size]
             if _answer(lm, answer, {i: requests[i] for i in batch}, shards):
                 todo = todo[len(batch) :]
                 bar.update(len(batch))
@@ -349,10 +364,10 @@ def _answer(lm: Engine, answer: "Answer", requests: dict[int, Request], shards: 
     if responses is None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not lm.halve_batch():
+        if not answer.halve(lm):
             raise SubmodelsError(
                 f"out of memory with batches of {lm.batch_size}; choose fewer, or `batch_size: auto`"
-                if lm.batch_size > 1
+                if answer.shard is None and lm.batch_size > 1
                 else "out of memory with one sequence at a time; use a device with more memory"
             )
         return False
@@ -366,12 +381,13 @@ def _answer(lm: Engine, answer: "Answer", requests: dict[int, Request], shards: 
     return True
 
 
-def _measure_prompts(lm: Engine, requests: list[Request]) -> tuple[list[int], int]:
-    """Tokens of each prompt as far as it fits, and of the longest with its answer."""
+def _prepare_prompts(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
+    """Tokens of each prompt as far as it fits; the engine is told how long the longest may become."""
     count = cache(lambda text: len(lm.tok_encode(text)))
     room, max_new = _rooms(lm, requests)
     lengths = [min(room, count(request.instance.args[0])) for request in requests]
-    return lengths, min(lm.max_length, max(lengths) + max_new)
+    lm.begin(min(lm.max_length, max(lengths) + max_new), resumed)
+    return lengths
 
 
 def _rooms(lm: Engine, requests: list[Request]) -> tuple[int, int]:
@@ -380,14 +396,12 @@ def _rooms(lm: Engine, requests: list[Request]) -> tuple[int, int]:
     return prompt_room(lm.max_length, max_new), max_new
 
 
-def _measure_texts(lm: Engine, requests: list[Request]) -> tuple[list[int], int]:
-    """Characters of each first text (choices of one query stay together), and tokens of the longest request."""
-    longest = max(("".join(request.instance.args) for request in requests), key=len)
-    lengths = [len(request.instance.args[0]) for request in requests]
-    return lengths, min(lm.max_length, len(lm.tok_encode(longest)))
+def _prepare_texts(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
+    """Characters of each first text: choices of one query stay together."""
+    return [len(request.instance.args[0]) for request in requests]
 
 
-def _measure_choices(lm: Engine, requests: list[Request]) -> tuple[list[int], int]:
+def _prepare_choices(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
     """As texts; an error where a choice fills the context, so that nothing would be left of its query."""
     for instance, _ in requests:
         query, choice = instance.args
@@ -397,7 +411,7 @@ def _measure_choices(lm: Engine, requests: list[Request]) -> tuple[list[int], in
                 f"item {instance.doc['task_id']}: a choice has {length} tokens and leaves no room for its query in the "
                 f"model's context of {lm.max_length}; choose another model, or leave the benchmark out"
             )
-    return _measure_texts(lm, requests)
+    return _prepare_texts(lm, requests, resumed)
 
 
 def _generate(lm: Engine, requests: list[Request]) -> list[dict]:
@@ -452,18 +466,23 @@ def _document_lines(lm: Engine, answers: Answers) -> list[dict]:
 
 
 class Answer(NamedTuple):
-    """How requests of one output type are answered; `batches`: those of a shard, more where each takes little time."""
+    """How requests of one output type are answered.
 
-    measure: Callable[[Engine, list[Request]], tuple[list[int], int]]
+    prepare: (engine, requests, batch size of a resumed run) -> a length of each, the longest are answered first.
+    shard: how many requests are kept together on disk; None = those of a batch. halve: after memory ran out.
+    """
+
+    prepare: Callable[[Engine, list[Request], int | None], list[int]]
     ask: Callable[[Engine, list[Request]], list]
     lines: Callable[[Engine, Answers], list[dict]]
-    batches: int
+    shard: int | None
+    halve: Callable[[Engine], bool]
 
 
 ANSWERS = {
-    "generate_until": Answer(_measure_prompts, _generate, _completion_lines, 1),
-    "multiple_choice": Answer(_measure_choices, _score_choices, _choice_lines, 8),
-    "loglikelihood_rolling": Answer(_measure_texts, _score_texts, _document_lines, 1),
+    "generate_until": Answer(_prepare_prompts, _generate, _completion_lines, None, lambda lm: lm.halve_batch()),
+    "multiple_choice": Answer(_prepare_choices, _score_choices, _choice_lines, 256, lambda lm: lm.halve_scored()),
+    "loglikelihood_rolling": Answer(_prepare_texts, _score_texts, _document_lines, 4, lambda lm: lm.halve_scored()),
 }
 
 

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, replace
 
 from submodels.config import ModelShape
+from submodels.evaluation import batches
+from submodels.evaluation.batches import CPU_TOKENS, GPU_TOKENS
 from submodels.planning.hardware import Hardware
 from submodels.planning.shapes import DTYPE_BYTES
 from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
@@ -147,7 +149,7 @@ def export(shape: ModelShape, hardware: Hardware) -> Cost:
 class Asked:
     """One benchmark as a model meets it: `items` (after `limit`), `samples` of each, tokens `read` for an item (its
     prompt, or every choice with its question) and `written` for a sample; at most `longest` new tokens, 0 where nothing
-    is generated. `draws`: whether samples are drawn.
+    is generated. `draws`: whether samples are drawn. `scored`: the share of the tokens read that is scored.
     """
 
     items: int
@@ -156,6 +158,7 @@ class Asked:
     written: float
     longest: int
     draws: bool = False
+    scored: float = 0
 
     @property
     def lines(self) -> int:
@@ -167,9 +170,16 @@ class Asked:
         return self.lines * self.written
 
 
-def sequence_bytes(shape: ModelShape, length: float, size: int, *, scored: bool) -> float:
-    """Keys and values, as if every head had its own, and logits: at all positions if scored, else at one."""
-    return 2 * shape.blocks * shape.hidden * length * size + shape.vocabulary * (length * (size + 8) if scored else 64)
+def written_bytes(shape: ModelShape, length: float, size: int) -> float:
+    """Of one text while it is written (evaluation/batches.py)."""
+    keys = shape.keys or shape.hidden
+    return batches.written_bytes(size, length, blocks=shape.blocks, keys=keys, vocabulary=shape.vocabulary)
+
+
+def scored_bytes(shape: ModelShape, length: float, size: int, *, on_cpu: bool) -> float:
+    """Of scoring texts, the longest of `length` tokens (evaluation/batches.py)."""
+    keys = shape.keys or shape.hidden
+    return batches.scored_bytes(size, length, on_cpu=on_cpu, hidden=shape.hidden, keys=keys, widest=shape.intermediate)
 
 
 def answer(
@@ -185,29 +195,36 @@ def answer(
 ) -> Cost:
     """One benchmark: prompts read once, then a step for each token of the longest answer of each batch.
 
-    A step multiplies by every weight for each row, reads weights and cache from memory, and draws. Only `work`,
-    `device_memory` (of the batch alone) and the files count here; `generate` adds the model.
+    A step multiplies by every weight for each row, reads weights and cache from memory, and draws. Texts that are
+    scored go through the head by `asked.scored` of their tokens. Only `work`, `device_memory` (of the batch alone) and
+    the files count here; `generate` adds the model.
     """
     machine, size, evaluation = hardware.machine(device), DTYPE_BYTES[dtype], hardware.evaluation
-    cores = threads if device == "cpu" else 1
+    on_cpu, head = device == "cpu", shape.vocabulary * shape.hidden
+    cores = threads if on_cpu else 1
     rate, bandwidth = machine.flops[dtype] * cores, machine.bandwidth * cores
-    batches = math.ceil(asked.lines / batch_size)
-    length = asked.read + asked.longest
-    work = forward_operations(shape, shape.parameters, asked.items * asked.read, asked.read) / rate
-    work += batches * shape.blocks * machine.block_seconds + asked.lines * evaluation.request_seconds
+    tokens, length = asked.items * asked.read, asked.read + asked.longest
+    work = forward_operations(shape, shape.prunable, tokens, asked.read) / rate
+    work += asked.lines * evaluation.request_seconds
     if asked.longest:
-        steps = batches * asked.longest
-        cache = 2 * shape.blocks * shape.hidden * (asked.read + asked.written / 2) * size
-        reading = steps * shape.parameters * size + asked.answers * cache
-        work += steps * shape.blocks * machine.block_seconds + reading / bandwidth
-        work += forward_operations(shape, shape.parameters, asked.answers, length) / rate
-        work += asked.answers * (evaluation.token_seconds + (evaluation.draw_seconds if asked.draws else 0))
+        count = math.ceil(asked.lines / batch_size)
+        steps = count * asked.longest
+        cache = 2 * shape.blocks * (shape.keys or shape.hidden) * (asked.read + asked.written / 2) * size
+        reading = steps * (shape.prunable + head) * size + asked.answers * cache
+        work += (count + steps) * shape.blocks * machine.block_seconds + reading / bandwidth
+        work += forward_operations(shape, shape.prunable + head, asked.answers, length) / (rate * machine.thin)
+        drawing = shape.vocabulary / (machine.sorted * cores) if asked.draws else 0
+        work += asked.answers * (evaluation.token_seconds + drawing)
         work /= evaluation.vllm_speed if backend == "vllm" else 1
-    batch = min(batch_size, asked.lines)
+        memory = min(batch_size, asked.lines) * written_bytes(shape, length, size)
+    else:
+        work += 2 * head * tokens * asked.scored / rate
+        work += math.ceil(tokens / (CPU_TOKENS if on_cpu else GPU_TOKENS)) * shape.blocks * machine.block_seconds
+        memory = scored_bytes(shape, asked.read, size, on_cpu=on_cpu)
     plain = asked.answers * hardware.files.token_bytes + asked.lines * hardware.files.line_bytes
     return Cost(
         work=work,
-        device_memory=batch * sequence_bytes(shape, length, size, scored=not asked.longest),
+        device_memory=memory,
         product=plain / hardware.files.compression + hardware.files.manifest_bytes,
         temporary=plain,
         plain=plain + hardware.files.manifest_bytes,

@@ -21,6 +21,7 @@ class Machine(Strict):
     name: str
     flops: dict[Literal[DTYPES], Rate]
     bandwidth: Rate
+    thin: Rate
     block_seconds: Amount
     sorted: Rate
     columns: Rate
@@ -49,8 +50,8 @@ class EvaluationFigures(Strict):
     vllm_speed: Rate
     rambling: Rate
     token_seconds: Amount
-    draw_seconds: Amount
     request_seconds: Amount
+    chosen: Amount
     programs: dict[str, Rate]
     hanging: Amount
     sandbox_memory: Amount

@@ -6,14 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from submodels import files
-from submodels.config import BaseModelSpec, ModelShape
+from submodels.config import WIDTHS, BaseModelSpec, ModelShape, key_width
 from submodels.errors import SubmodelsError
 from submodels.world.shape import EMBEDDINGS, PIECES, SHAPE
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _IN_BLOCK = re.compile(r"(?:^|\.)(\d+)\..*weight$")
-_WIDTHS = ("hidden_size", "n_embd", "d_model")
 
 
 def find_shape(spec: BaseModelSpec) -> ModelShape:
@@ -30,7 +29,7 @@ def tiny_shape(architecture: str) -> ModelShape:
     others = EMBEDDINGS[architecture] * PIECES * hidden + (2 * blocks + 1) * hidden
     return ModelShape(
         parameters=prunable + others, prunable=prunable, blocks=blocks, hidden=hidden, intermediate=inner,
-        vocabulary=PIECES, dtype="float32",
+        keys=key_width(SHAPE), vocabulary=PIECES, dtype="float32",
     )  # fmt: skip
 
 
@@ -56,8 +55,9 @@ def read_shape(directory: Path) -> ModelShape:
         parameters=sum(math.prod(tensor.shape) for tensor in stored.values()),
         prunable=sum(math.prod(shape) for shape in matrices.values()),
         blocks=len({blocks[name][1] for name in matrices}),
-        hidden=next((config[key] for key in _WIDTHS if key in config), widest),
+        hidden=next((config[key] for key in WIDTHS if key in config), widest),
         intermediate=widest,
+        keys=key_width(config),
         vocabulary=config.get("vocab_size") or max(tensor.shape[0] for tensor in stored.values() if tensor.shape),
         dtype=dtypes.most_common(1)[0][0] or "float32",
     )

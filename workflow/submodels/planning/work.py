@@ -8,6 +8,7 @@ from pathlib import Path
 
 from submodels import grid as layout
 from submodels.config import ModelShape
+from submodels.evaluation.batches import CPU_BATCH, largest_batch
 from submodels.evaluation.benchmarks import Size
 from submodels.evaluation.metrics import SCORERS
 from submodels.planning import costs
@@ -22,7 +23,6 @@ from submodels.world import shape as tiny
 UNKNOWN_ITEMS = 1000  # of a benchmark that does not say how many it has
 UNKNOWN_SIZE = Size(items=UNKNOWN_ITEMS, read=250, written=100)
 FIXTURE_ITEMS = 6
-CPU_BATCH = 16  # of `batch_size: auto`, where there is no memory to fill
 
 
 class Work:
@@ -75,7 +75,9 @@ class Work:
         longest = generation.max_gen_toks if generation else 0
         written = min(self.hardware.evaluation.rambling * size.written, longest)
         draws = bool(generation and generation.do_sample)
-        return Asked(min(items, limit or items), task.repeats, size.read, written, longest, draws)
+        scored = {"loglikelihood_rolling": 1.0, "multiple_choice": self.hardware.evaluation.chosen}
+        share = scored.get(task.output_type, 0.0)
+        return Asked(min(items, limit or items), task.repeats, size.read, written, longest, draws, share)
 
     @cache  # noqa: B019
     def answer(self, model: str, benchmark: str) -> Cost:
@@ -98,8 +100,7 @@ class Work:
         """The power of two of sequences that fit into most of a GPU's memory beside the model."""
         shape, size = self.shape(model), DTYPE_BYTES[self.grid.grid.evaluation.dtype]
         free = 0.8 * max(self.hardware.gpu.memory - shape.parameters * size, 0)
-        one = costs.sequence_bytes(shape, asked.read + asked.longest, size, scored=not asked.longest)
-        return 1 << min(10, max(int(free // one), 1).bit_length() - 1)
+        return largest_batch(free, costs.written_bytes(shape, asked.read + asked.longest, size))
 
     def windows(self, submodel: layout.Submodel) -> int:
         """Windows of its calibration draw, 0 for a method without data."""

@@ -1,8 +1,6 @@
-"""Memory of a prune job: what it needs, what the machine gives, and how freed buffers are used again."""
+"""Memory of a prune job: what it needs, and what the machine gives."""
 
-import ctypes
 import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,32 +16,6 @@ from submodels.pruning.windows import Windows
 
 _GB = 1e9
 _ADVISED = 0.9  # of what is free now; a little less may be free at the next start, and holes between buffers count
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep large freed buffers for the next operation instead of returning them to the system.
-
-    By default every large temporary is mapped and unmapped anew: millions of page faults, a tenth of the time of a
-    forward pass on a CPU. No effect with another C library.
-    """
-    trim_threshold, mmap_max, arena_max = -1, -4, -8  # M_* of <malloc.h>
-    for parameter, value in ((trim_threshold, -1), (mmap_max, 0), (arena_max, 1)):
-        _c_library("mallopt", parameter, value)
-
-
-def return_freed_memory() -> None:
-    """Give back what `keep_freed_memory` kept; called between blocks.
-
-    glibc finds no room for an aligned buffer in the hole that an equal one left, so kept memory grows block by block;
-    returning it once a block costs hundredths of a second.
-    """
-    _c_library("malloc_trim", 0)
-
-
-def _c_library(function: str, *arguments: int) -> None:
-    """Call a function of glibc's; with another C library nothing happens."""
-    if sys.platform.startswith("linux") and hasattr(library := ctypes.CDLL(None), function):
-        getattr(library, function)(*arguments)
 
 
 def is_out_of_memory(error: Exception) -> bool:

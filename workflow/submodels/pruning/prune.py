@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from submodels import files
+from submodels.allocator import keep_freed_memory
 from submodels.checkpoints.base import fingerprint_base
 from submodels.errors import SubmodelsError, unknown
 from submodels.provenance import Manifest
@@ -42,7 +43,7 @@ def prune(
     dtype: of the computation, None = the checkpoint's own; statistics are float32 in any case.
     batch_size: windows computed together. offload: hidden states wait on the host, the device holds only blocks.
     threads: CPU threads, None = PyTorch's choice.
-    The process keeps freed memory from here on (`memory.keep_freed_memory`).
+    The process keeps freed memory from here on (`allocator.keep_freed_memory`).
     """
     chosen, pattern = get_method(method), patterns.parse(sparsity)
     if chosen.needs_calibration and windows is None:
@@ -55,7 +56,7 @@ def prune(
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
     if threads is not None:
         torch.set_num_threads(threads)
-    memory.keep_freed_memory()
+    keep_freed_memory()
     started = time.time()
 
     out = Path(out)

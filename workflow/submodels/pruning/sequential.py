@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from submodels.allocator import return_freed_memory
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import Batch, BlockStream
-from submodels.pruning.memory import is_out_of_memory, return_freed_memory
+from submodels.pruning.memory import is_out_of_memory
 from submodels.pruning.patterns import Pattern
 from submodels.pruning.rules import Pruned, Rule
 from submodels.pruning.statistics import EverythingSeen, Observer

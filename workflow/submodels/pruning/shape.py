@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedConfig
 
-from submodels.config import ModelShape
+from submodels.config import ModelShape, key_width
 from submodels.pruning.blocks import empty_model, find_blocks, find_linears
 
 
@@ -15,13 +15,14 @@ def find_shape(config: PreTrainedConfig, where: str) -> ModelShape:
     linears = [
         linear for index, block in enumerate(blocks) for linear in find_linears(block, f"{path}.{index}").values()
     ]
-    embeddings = model.get_input_embeddings().weight
+    embeddings, text = model.get_input_embeddings().weight, model.config.get_text_config()
     return ModelShape(
         parameters=sum(parameter.numel() for parameter in model.parameters()),  # a tied head comes once
         prunable=sum(linear.weight.numel() for linear in linears),
         blocks=len(blocks),
         hidden=embeddings.shape[1],
         intermediate=max(linear.in_features for linear in linears),  # the projection back has the widest input
+        keys=key_width(text.to_dict()),
         vocabulary=embeddings.shape[0],
         dtype=str(dtype).removeprefix("torch."),
     )

@@ -1,0 +1,121 @@
+"""A causal language model taken apart into its decoder blocks, what comes before them and what comes after.
+
+It works on the structure alone, with weights in memory or without, for every architecture whose blocks lie in one list.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from submodels.errors import SubmodelsError
+
+Call = tuple[list, dict]  # the arguments that follow the hidden states when the model calls a block
+
+
+def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Path and list of the decoder blocks: the one outermost ModuleList of equal-class layers, one per hidden layer."""
+    layers = model.config.get_text_config().num_hidden_layers
+    found: dict[str, nn.ModuleList] = {}
+    for path, module in model.named_modules():
+        nested = any(path.startswith(f"{outer}.") for outer in found)
+        if (
+            isinstance(module, nn.ModuleList)
+            and not nested
+            and len(module) == layers
+            and len({*map(type, module)}) == 1
+        ):
+            found[path] = module
+    if len(found) != 1:
+        raise SubmodelsError(
+            f"{type(model).__name__}: expected one list of {layers} decoder blocks of one class, "
+            f"found {', '.join(found) or 'none'}; this architecture is not supported"
+        )
+    return next(iter(found.items()))
+
+
+def run_block(block: nn.Module, hidden: torch.Tensor, call: Call) -> torch.Tensor:
+    """Output of a decoder block: hidden states [rows, length, hidden_size], in and out."""
+    args, kwargs = call
+    output = block(hidden, *args, **kwargs)
+    return output[0] if isinstance(output, tuple) else output
+
+
+class Decoder:
+    """A model and its decoder blocks. `path`: of the list of blocks within the model."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.path, self.blocks = find_blocks(model)
+        self._tuples = False  # whether blocks return tuples; found out at the first call
+
+    @property
+    def body(self) -> nn.Module:
+        """The model without its output head."""
+        return self.model.base_model
+
+    def record(self, **inputs) -> tuple[torch.Tensor, list[Call]]:
+        """What the model calls its blocks with, without running them, for inputs as its forward pass takes them.
+
+        The hidden states before the first block [rows, length, hidden_size], and each block's further arguments: blocks
+        that are called differently (sliding-window and full attention in turn) each get theirs.
+        """
+        first, calls = [], []
+
+        def recorder(*args, **kwargs):
+            hidden, *args = args or [kwargs.pop("hidden_states")]
+            if first and hidden.shape != first[0].shape:
+                raise _TakesFirst
+            first.append(hidden)
+            calls.append((args, kwargs))
+            if len(calls) == len(self.blocks):
+                raise _Recorded
+            return self._returned(hidden)
+
+        try:
+            with self._blocks_replaced(recorder):
+                self.body(**inputs)
+        except _Recorded:
+            pass
+        except _TakesFirst:
+            if self._tuples:
+                raise SubmodelsError(f"{self.path}: the blocks' inputs change shape; it is not supported") from None
+            self._tuples = True
+            return self.record(**inputs)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
+            raise SubmodelsError(
+                f"{type(self.model).__name__} cannot be run up to its blocks ({error}); it is not supported"
+            ) from error
+        return first[0], calls
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits [count, vocabulary] of outputs of the last block [count, hidden_size], after at least one `record`.
+
+        The model itself goes from the one to the other, so a last norm, a projection, a bias, a scale and a cap of
+        logits are what they are in its forward pass.
+        """
+        ids = torch.zeros(len(hidden), 1, dtype=torch.long, device=hidden.device)
+        with self._blocks_replaced(lambda *args, **kwargs: self._returned(hidden[:, None])):
+            return self.model(input_ids=ids, use_cache=False).logits[:, 0]
+
+    def _returned(self, hidden: torch.Tensor):
+        return (hidden,) if self._tuples else hidden
+
+    @contextmanager
+    def _blocks_replaced(self, forward: Callable) -> Iterator[None]:
+        for block in self.blocks:
+            block.forward = forward
+        try:
+            yield
+        finally:
+            for block in self.blocks:
+                block.__dict__.pop("forward", None)
+
+
+class _Recorded(Exception):
+    """All blocks have been called; the rest of the forward pass is not needed."""
+
+
+class _TakesFirst(Exception):
+    """The model takes the first element of what a block returns: a tuple is wanted, not a tensor."""

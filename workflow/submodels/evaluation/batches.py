@@ -1,0 +1,34 @@
+"""How much of a benchmark is computed at once, and what that takes. Plain numbers: plans know them without torch."""
+
+from submodels.pruning.need import working_bytes
+
+CPU_BATCH = 16  # texts written at once where no memory is there to be filled
+LARGEST_BATCH = 1024
+CPU_TOKENS, GPU_TOKENS = 1024, 8192  # read at once where texts are scored
+CPU_HEAD, GPU_HEAD = 1 << 25, 1 << 28  # bytes of the float32 logits that are made at once there
+_COPIES = 2  # of those logits: as the model made them, and as float32
+
+
+def written_bytes(size: int, length: float, *, blocks: int, keys: int, vocabulary: int) -> float:
+    """What one text of `length` tokens takes while it is written, in bytes.
+
+    Keys and values of every block, and at one position the logits with what drawing a token makes of them. size: bytes
+    of a number. keys: width of a block's keys.
+    """
+    return 2 * blocks * keys * length * size + 64 * vocabulary
+
+
+def scored_bytes(size: int, length: float, *, on_cpu: bool, hidden: int, keys: int, widest: int) -> float:
+    """What scoring texts takes, the longest of `length` tokens, in bytes, whatever the vocabulary.
+
+    A block's forward pass over the tokens read at once, the logits made at once, and of a text that is read in pieces
+    its hidden states twice with the keys and values of one block. widest: inner width of a block.
+    """
+    tokens, head = (CPU_TOKENS, CPU_HEAD) if on_cpu else (GPU_TOKENS, GPU_HEAD)
+    working = working_bytes(size, tokens, hidden=hidden, widest=widest)
+    return working + _COPIES * head + length * (2 * hidden + 2 * keys) * size
+
+
+def largest_batch(free: float, needed: float) -> int:
+    """The largest power of two, from 1 to LARGEST_BATCH, of texts of `needed` bytes each that `free` bytes hold."""
+    return min(LARGEST_BATCH, 1 << (max(1, int(free // needed)).bit_length() - 1))

@@ -1,0 +1,114 @@
+"""How likely a model finds given tokens, in memory that neither its vocabulary nor its context decides.
+
+A forward pass makes logits of every token: with a vocabulary of 262,144 and a context of 8,192 tokens 8.6 GB of
+float32, most of them never looked at. Here only tokens that are scored go through the output head, a few at a time.
+Batches are counted in tokens: short texts share one, and a long text is read in pieces, each block reading all pieces
+before the next block begins, so that the keys and values of one block alone are in memory.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer
+
+from submodels.allocator import return_freed_memory
+from submodels.checkpoints.decoder import Decoder, run_block
+
+
+@torch.inference_mode()
+def score_tokens(
+    decoder: Decoder, requests: Sequence[tuple[list[int], list[int]]], *, most: int, head_bytes: int
+) -> list[tuple[float, bool]]:
+    """Log-likelihood, in nats, of each continuation after its context, and whether each of its tokens is the likeliest.
+
+    requests: (context, continuation) as token ids, neither empty. most: tokens of a batch or of a piece, padding
+    included. head_bytes: of the float32 logits that are in memory at once. Requests that read the same tokens share a
+    row.
+    """
+    device = decoder.model.device
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for number, (context, continuation) in enumerate(requests):
+        rows.setdefault((*context, *continuation[:-1]), []).append(number)
+    found: dict[int, tuple[float, bool]] = {}
+    for batch in batches(sorted(rows, key=len, reverse=True), most):
+        numbers = [number for ids in batch for number in rows[ids]]
+        wanted = [torch.tensor(requests[number][1], device=device) for number in numbers]
+        ends = [(row, len(ids)) for row, ids in enumerate(batch) for _ in rows[ids]]
+        hidden = _read(decoder, _padded(batch, device), most)
+        hidden = torch.cat([hidden[row, end - len(w) : end] for (row, end), w in zip(ends, wanted, strict=True)])
+        scored = _score(decoder, hidden, torch.cat(wanted), head_bytes)
+        per_request = (values.split([*map(len, wanted)]) for values in scored)
+        for number, values, greedy in zip(numbers, *per_request, strict=True):
+            found[number] = values.sum().item(), greedy.all().item()
+    return [found[number] for number in range(len(requests))]
+
+
+def batches(rows: list[tuple[int, ...]], most: int) -> Iterator[list[tuple[int, ...]]]:
+    """Rows, longest first, in batches of at most `most` tokens with padding; a longer row has a batch of its own."""
+    while rows:
+        count = max(1, most // len(rows[0]))
+        yield rows[:count]
+        rows = rows[count:]
+
+
+def _padded(rows: list[tuple[int, ...]], device: torch.device) -> torch.Tensor:
+    """Token ids int64 [rows, longest], padded on the right, where no token that is scored looks."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+
+
+def _read(decoder: Decoder, ids: torch.Tensor, most: int) -> torch.Tensor:
+    """Outputs of the last block [rows, length, hidden_size] for token ids [rows, length].
+
+    A single row of more than `most` tokens is read in pieces: block by block, all pieces one after another.
+    """
+    if ids.numel() <= most:
+        hidden, calls = decoder.record(input_ids=ids, use_cache=False)
+        for block, call in zip(decoder.blocks, calls, strict=True):
+            hidden = run_block(block, hidden, call)
+        return hidden
+    past = [_Past() for _ in decoder.blocks]
+    cache, starts, pieces = Cache(layers=past), range(0, ids.shape[1], most), []
+    for start in starts:
+        _set_length(past, start)
+        pieces.append(decoder.record(input_ids=ids[:, start : start + most], past_key_values=cache, use_cache=True))
+    hidden, calls = (list(each) for each in zip(*pieces, strict=True))
+    for index, block in enumerate(decoder.blocks):
+        for piece, start in enumerate(starts):
+            _set_length(past, start)
+            hidden[piece] = run_block(block, hidden[piece], calls[piece][index])
+        past[index].reset()
+    return torch.cat(hidden, dim=1)
+
+
+class _Past(DynamicLayer):
+    """The keys and values of a block, which knows how many there will be when the block is called."""
+
+    length = 0
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+
+def _set_length(past: list[_Past], length: int) -> None:
+    for layer in past:
+        layer.length = length
+
+
+def _score(
+    decoder: Decoder, hidden: torch.Tensor, tokens: torch.Tensor, head_bytes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-likelihood float32 [count] of each token after an output of the last block [count, hidden_size], and bool
+    [count], whether it is the likeliest."""
+    at_once = max(1, head_bytes // (4 * decoder.model.config.get_text_config().vocab_size))
+    values, greedy = [], []
+    for states, wanted in zip(hidden.split(at_once), tokens.split(at_once), strict=True):
+        logits = decoder.logits(states).float()
+        largest, likeliest = logits.max(-1, keepdim=True)
+        greedy.append(likeliest.squeeze(-1) == wanted)
+        chosen = logits.gather(-1, wanted[:, None]) - largest
+        values.append((chosen - logits.sub_(largest).exp_().sum(-1, keepdim=True).log()).squeeze(-1))
+        del logits
+        return_freed_memory()
+    return torch.cat(values), torch.cat(greedy)
