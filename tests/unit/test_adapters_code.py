@@ -241,7 +241,7 @@ def test_a_task_fits_its_fixture(name):
     check_items(benchmark, items, name)
     for item in items:
         assert extraction.fault(item) is None
-        assert LANGUAGES[benchmark.language].fault(item) is None
+        assert LANGUAGES[benchmark.language].fault(item, benchmark.quiet) is None
         assert benchmark.task["doc_to_text"] == "prompt" or name == "mbpp"
     metadata = benchmark.task["metadata"]
     assert re.fullmatch("[0-9a-f]{40}", metadata["source"]["revision"])
@@ -277,11 +277,17 @@ def test_fixtures_run(language):
     """The solution passes, whatever follows it; nothing and a wrong solution do not."""
     need_language(language)
     need_sandbox("unshare")
-    items, completions, expected = [], [], []
     sources = {target: source for source, target in PAIRS}  # one of the three programs that are the same
     once = {name for name in TASKS if "_to_" not in name} | {f"{sources[language]}_to_{language}"}
-    for name in sorted(name for name in once if load_benchmark(name).language == language):
-        adapter = load_benchmark(name).adapter
+    tasks = [load_benchmark(name) for name in sorted(once) if load_benchmark(name).language == language]
+    for quiet in sorted({task.quiet for task in tasks}):
+        _run_fixtures([task for task in tasks if task.quiet == quiet], language, quiet)
+
+
+def _run_fixtures(tasks: list, language: str, quiet: bool) -> None:
+    items, completions, expected = [], [], []
+    for task in tasks:
+        name, adapter = task.name, task.adapter
         for item in ADAPTERS[adapter](FIXTURES[adapter]()):
             item |= {"task_id": f"{name}:{item['task_id']}"}
             items.append(item)
@@ -290,7 +296,7 @@ def test_fixtures_run(language):
             more = MORE[language] if "extraction" in item and "fenced" not in item["extraction"] else ""
             completions += [(item["task_id"], text) for text in (solution + more, wrong, "")]
             expected += [True, False, False]
-    results = run(items, completions, language, "unshare", USERS[0], timeout=20)
+    results = run(items, completions, language, "unshare", USERS[0], quiet=quiet, timeout=20)
     wrong = [
         (task_id, result)
         for (task_id, _), result, passes in zip(completions, results, expected, strict=True)
