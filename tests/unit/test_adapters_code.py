@@ -372,6 +372,30 @@ def test_a_pair_is_a_pair_in_multipl_e_java():
     assert [result == "passed" for result in results] == list(completions.values())
 
 
+def test_a_pair_imported_by_its_name_and_a_pair_of_its_own():
+    need_language("java")
+    need_sandbox("unshare")
+    prompt = "import org.javatuples.Pair;\nimport org.javatuples.Triplet;\nclass Solution {\n    public int f() {\n"
+    test = (
+        "public class Main {\n    public static void main(String[] args) {\n"
+        "        if (new Solution().f() != 3) {\n            throw new AssertionError();\n        }\n    }\n}\n"
+    )
+    item = {"task_id": "a", "prompt": prompt, "test": test}
+    every = {
+        "task_id": "b",
+        "prompt": prompt.replace("import org.javatuples.Pair", "import org.javatuples.*"),
+        "test": test,
+    }
+    completions = {
+        ("a", "        return Pair.with(3, 4).getValue0();\n    }\n}\n"): True,
+        ("a", "        return Pair.with(4, 3).getValue0();\n    }\n}\n"): False,
+        ("b", "        return new Pair().three + Triplet.with(0, 1, 2).getValue0();\n    }\n}\n"
+              "class Pair {\n    int three = 3;\n}\n"): True,
+    }  # fmt: skip
+    results = run([item, every], list(completions), "java", "unshare", USERS[0], timeout=20)
+    assert [result == "passed" for result in results] == list(completions.values())
+
+
 def test_node_assert_cannot_be_replaced():
     need_language("javascript")
     need_sandbox("unshare")

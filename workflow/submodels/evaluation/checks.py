@@ -240,8 +240,11 @@ def check_canonical(subject: Subject) -> Iterator[Finding]:
         if not benchmark.is_code or missing_toolchain(benchmark.language) or None not in subject.sandboxes.values():
             continue
         items = [item for item in subject.items[name] if isinstance(item.get("canonical_solution"), str)][:SHOWN]
-        failed = [f"{line['task_id']}: {line['result']}" for line in _failing(benchmark, items)]
-        if failed:
+        failing = _failing(benchmark, items)
+        failed = [f"{line['task_id']}: {line['result']}" for line in failing]
+        if failing and failing[0]["passed"] is None:
+            yield problem(f"{name}: {failing[0]['result']}")
+        elif failed:
             yield problem(f"{name}: canonical solutions fail ({'; '.join(failed)}); mend the items or the toolchain")
         elif items:
             passed.append(f"{name} {len(items)}")
