@@ -1,6 +1,5 @@
 """The stage itself: files in and out, errors before work starts, missing toolchains, missing sandboxes."""
 
-import gzip
 import json
 import os
 import platform
@@ -57,11 +56,9 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     }
 
 
-def test_no_samples_give_an_empty_file(items, tmp_path):
-    need_sandbox("unshare")
-    out = tmp_path / "out.jsonl.gz"
-    assert execute(items, "python", write(tmp_path / "s.jsonl", []), out, sandbox="unshare") == {}
-    assert gzip.decompress(out.read_bytes()) == b""
+def test_no_samples_are_an_error(items, tmp_path):
+    with pytest.raises(SubmodelsError, match=r"s\.jsonl: holds no samples; generate again"):
+        execute(items, "python", write(tmp_path / "s.jsonl", []), tmp_path / "out.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +71,10 @@ def test_no_samples_give_an_empty_file(items, tmp_path):
         ({"task_id": "one", "completion": [GOOD]}, r"s\.jsonl, line 4: a sample needs `completion`, a text"),
         ({"completion": ""}, r"s\.jsonl, line 4: a sample needs `task_id`, a text"),
         ({"task_id": 1, "completion": ""}, r"s\.jsonl, line 4: a sample needs `task_id`, a text"),
+        (
+            {"task_id": "one", "completion": "", "loss": [float("nan")]},
+            r"s\.jsonl, line 4: NaN and Infinity are no JSON; write null, or leave the field out",
+        ),
         ([], r"s\.jsonl, line 4: a sample must be an object, not \[\]"),
         (None, r"s\.jsonl, line 4: a sample must be an object, not null"),
         ({"task_id": "one", "completion": "", "sample": 0}, r"s\.jsonl, line 4: sample 0 of one is there twice"),

@@ -32,6 +32,8 @@ FIELDS = {
 def read_samples(path: Path, task_ids: Collection[str], fields: Iterable[str]) -> list[dict]:
     """The lines of a samples file; SubmodelsError names the first that is no sample of a benchmark with these items."""
     rows, seen = files.read_jsonl(path), set()
+    if not rows:
+        raise SubmodelsError(f"{path}: holds no samples; generate again")
     for number, row in enumerate(rows):
         if fault := _fault(row, task_ids, fields, seen):
             raise SubmodelsError(f"{path}, line {line_number(path, number)}: {fault}")
@@ -49,6 +51,8 @@ def _fault(row, task_ids: Collection[str], fields: Iterable[str], seen: set) -> 
         if field not in row or not fits(row[field]):
             hint = "; execute the samples first" if field in ("passed", "result") else ""
             return f"a sample needs `{field}`, {what}{hint}"
+    if "completion" in fields and not _is_json(row):
+        return "NaN and Infinity are no JSON; write null, or leave the field out"
     if task_id not in task_ids:
         known = next(iter(task_ids), "none")
         return f"unknown task_id '{task_id}' (the benchmark's are like '{known}'); they belong to another benchmark"
@@ -58,6 +62,15 @@ def _fault(row, task_ids: Collection[str], fields: Iterable[str], seen: set) -> 
             return f"sample {key[1]} of {task_id} is there twice; give each sample of an item a number of its own"
         seen.add(key)
     return None
+
+
+def _is_json(row: dict) -> bool:
+    """Whether the row can be written again as JSON: Python reads more."""
+    try:
+        json.dumps(row, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def line_number(path: Path, row: int) -> int:
