@@ -123,7 +123,9 @@ def _judge(worker, runner, tools: dict[str, Path], sample: dict) -> str:
     nonce = secrets.token_hex(16)
     tools = tools | worker.places
     job = runner.job(sample["item"], sample["code"], nonce, tools, timeout=sample["seconds"], memory_mb=MEMORY_MB)
-    return runner.verdict(worker.run(job) | {"expected_steps": len(job["steps"])}, nonce)
+    return runner.verdict(
+        worker.run(job) | {"expected_steps": len(job["steps"]), "quiet": "console" in sample["item"]["test"]}, nonce
+    )
 
 
 def _running() -> tuple[Counter, int]:

@@ -169,7 +169,7 @@ def compile_and_run(language: str, place: Path) -> int:
                 done = subprocess.run(command, cwd=directory, input="", capture_output=True, text=True)
                 if done.returncode:
                     return False
-        return done.stdout.rstrip().endswith("nonce")
+        return "nonce" in done.stdout
 
     with ThreadPoolExecutor(CORES) as pool:
         return sum(pool.map(passes, files.read_jsonl(place / "samples.jsonl")))

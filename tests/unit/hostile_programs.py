@@ -382,7 +382,6 @@ PYTHON = {
         "    return 3 * x\n\n\nimport builtins\nbuiltins.AssertionError = AssertionError = type('E', (BaseException,), {})\n",
         _WRONG,
     ),
-    "an abs of its own": ("plain", "    return 0\n\n\nabs = lambda v: 0\n", _WRONG),
     "overwritten builtins": ("plain", "    return 0\n\n\nimport builtins\nbuiltins.abs = lambda v: 0\n", _WRONG),
     "overwritten builtins during the tests": (
         "plain",
@@ -408,7 +407,7 @@ PYTHON = {
     ),
     "objects of what forked it": (
         "plain",
-        "    import gc\n    gc.collect()\n    known = ('supervisor', 'kernel', '__main__')\n    found = [o for o in gc.get_objects() if getattr(o, '__module__', None) in known]\n    return 2 * x if found else 0\n",
+        "    import gc\n    gc.collect()\n    known = ('supervisor', 'kernel', '__main__')\n    found = [o for o in gc.get_objects() if getattr(o, '__module__', None) in known and getattr(o, '__globals__', 0) is not globals()]\n    return 2 * x if found else 0\n",
         _WRONG,
     ),
     "looks for its tests in files": (

@@ -241,7 +241,7 @@ def test_a_task_fits_its_fixture(name):
     check_items(benchmark, items, name)
     for item in items:
         assert extraction.fault(item) is None
-        assert LANGUAGES[benchmark.language].fault(item) is None
+        assert LANGUAGES[benchmark.language].fault(item, benchmark.quiet) is None
         assert benchmark.task["doc_to_text"] == "prompt" or name == "mbpp"
     metadata = benchmark.task["metadata"]
     assert re.fullmatch("[0-9a-f]{40}", metadata["source"]["revision"])
@@ -277,11 +277,17 @@ def test_fixtures_run(language):
     """The solution passes, whatever follows it; nothing and a wrong solution do not."""
     need_language(language)
     need_sandbox("unshare")
-    items, completions, expected = [], [], []
     sources = {target: source for source, target in PAIRS}  # one of the three programs that are the same
     once = {name for name in TASKS if "_to_" not in name} | {f"{sources[language]}_to_{language}"}
-    for name in sorted(name for name in once if load_benchmark(name).language == language):
-        adapter = load_benchmark(name).adapter
+    tasks = [load_benchmark(name) for name in sorted(once) if load_benchmark(name).language == language]
+    for quiet in sorted({task.quiet for task in tasks}):
+        _run_fixtures([task for task in tasks if task.quiet == quiet], language, quiet)
+
+
+def _run_fixtures(tasks: list, language: str, quiet: bool) -> None:
+    items, completions, expected = [], [], []
+    for task in tasks:
+        name, adapter = task.name, task.adapter
         for item in ADAPTERS[adapter](FIXTURES[adapter]()):
             item |= {"task_id": f"{name}:{item['task_id']}"}
             items.append(item)
@@ -290,7 +296,7 @@ def test_fixtures_run(language):
             more = MORE[language] if "extraction" in item and "fenced" not in item["extraction"] else ""
             completions += [(item["task_id"], text) for text in (solution + more, wrong, "")]
             expected += [True, False, False]
-    results = run(items, completions, language, "unshare", USERS[0], timeout=20)
+    results = run(items, completions, language, "unshare", USERS[0], quiet=quiet, timeout=20)
     wrong = [
         (task_id, result)
         for (task_id, _), result, passes in zip(completions, results, expected, strict=True)
@@ -363,6 +369,30 @@ def test_a_pair_is_a_pair_in_multipl_e_java():
         '        return Pair.with(x, "b");\n': False,
     }
     results = run(items, [("HumanEval_0_twice", text) for text in completions], "java", "unshare", USERS[0], timeout=20)
+    assert [result == "passed" for result in results] == list(completions.values())
+
+
+def test_a_pair_imported_by_its_name_and_a_pair_of_its_own():
+    need_language("java")
+    need_sandbox("unshare")
+    prompt = "import org.javatuples.Pair;\nimport org.javatuples.Triplet;\nclass Solution {\n    public int f() {\n"
+    test = (
+        "public class Main {\n    public static void main(String[] args) {\n"
+        "        if (new Solution().f() != 3) {\n            throw new AssertionError();\n        }\n    }\n}\n"
+    )
+    item = {"task_id": "a", "prompt": prompt, "test": test}
+    every = {
+        "task_id": "b",
+        "prompt": prompt.replace("import org.javatuples.Pair", "import org.javatuples.*"),
+        "test": test,
+    }
+    completions = {
+        ("a", "        return Pair.with(3, 4).getValue0();\n    }\n}\n"): True,
+        ("a", "        return Pair.with(4, 3).getValue0();\n    }\n}\n"): False,
+        ("b", "        return new Pair().three + Triplet.with(0, 1, 2).getValue0();\n    }\n}\n"
+              "class Pair {\n    int three = 3;\n}\n"): True,
+    }  # fmt: skip
+    results = run([item, every], list(completions), "java", "unshare", USERS[0], timeout=20)
     assert [result == "passed" for result in results] == list(completions.values())
 
 

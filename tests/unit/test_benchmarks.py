@@ -53,6 +53,16 @@ def test_all_shipped_tasks_load():
         assert benchmark.source.tiny_world
 
 
+def test_quiet_is_a_rule_for_verdicts_and_decides_no_sample(tmp_path):
+    """Those whose tests fail by console.assert alone: HumanEval-X's and the tiny world's, not MultiPL-E's."""
+    quiet = {name for name in benchmark_names() if load_benchmark(name).quiet}
+    translations = {f"{source}_to_javascript" for source in ("python", "java", "cpp")}
+    assert quiet == {"humanevalx_javascript", "tiny_javascript", *translations}
+    assert "quiet" not in load_benchmark("tiny_javascript").task["metadata"]
+    with pytest.raises(SubmodelsError, match="`quiet` says how the tests of a program fail"):
+        load_benchmark(_task(tmp_path, **_metadata(quiet=True)))
+
+
 def test_tiny_prompts_are_those_the_tiny_models_are_trained_on():
     prompts = {name: load_benchmark(name).task["doc_to_text"] for name in TINY if name != "tiny_text"}
     assert prompts["tiny_math"] == PROMPTS["math"]

@@ -43,14 +43,15 @@ def real_items(name: str, shared: Path) -> list[dict]:
 
 
 def check(name: str, shared: Path) -> None:
-    language = load_benchmark(name).language
+    task = load_benchmark(name)
+    language = task.language
     need_language(language)
     need_sandbox("unshare")
     items = real_items(name, shared)
     _, needed = (BENCHMARKS | TRANSLATIONS)[name]
     solutions = [(item["task_id"], item["canonical_solution"]) for item in items]
     empty = [(item["task_id"], "") for item in items]
-    results = run(items, solutions + empty, language, "unshare", USERS[0], timeout=30)
+    results = run(items, solutions + empty, language, "unshare", USERS[0], quiet=task.quiet, timeout=30)
     failed = {item["task_id"]: result for item, result in zip(items, results, strict=False) if result != "passed"}
     faulty = {item["task_id"] for item in items if "faulty" in item}
     assert not {task_id: result for task_id, result in failed.items() if task_id not in faulty}

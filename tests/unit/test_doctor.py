@@ -131,6 +131,8 @@ def test_a_toolchain_for_benchmarks_nobody_named_is_a_warning(healthy, monkeypat
 def test_canonical_solutions_that_fail_are_named(healthy):
     wrong = [PYTHON[0] | {"canonical_solution": "    return x\n"}]
     the_one(healthy, "canonical", "problem", "python/0: failed: AssertionError", items={"tiny_python": wrong})
+    needs = [PYTHON[0] | {"test": "import no_such\n" + PYTHON[0]["test"]}]
+    the_one(healthy, "canonical", "problem", "tiny_python: not run: needs no_such", items={"tiny_python": needs})
 
 
 def test_memory_that_does_not_suffice(healthy, monkeypatch):

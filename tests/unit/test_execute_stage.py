@@ -1,6 +1,5 @@
 """The stage itself: files in and out, errors before work starts, missing toolchains, missing sandboxes."""
 
-import gzip
 import json
 import os
 import platform
@@ -8,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sandbox_support import need_sandbox
+from sandbox_support import need_language, need_sandbox, run
 
 from submodels import files, versions
 from submodels.errors import SubmodelsError
@@ -17,6 +16,7 @@ from submodels.evaluation import runners, sandbox
 from submodels.evaluation.execute import execute, execute_all
 
 ITEM = {"task_id": "one", "prompt": "def f():\n", "test": "def check(f):\n    assert f() == 1\n", "entry_point": "f"}
+LONE = "compile error: the program holds half a surrogate pair (U+D83D), which no text file can"
 GOOD, BAD = "    return 1\n", "    return 2\n"
 
 
@@ -49,33 +49,89 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     assert manifest["parameters"] == {
         "version": versions.EXECUTE,
         "language": "python",
+        "quiet": False,
         "sandbox": "unshare",
         "timeout": 10.0,
         "memory_mb": 1024,
     }
 
 
-def test_no_samples_give_an_empty_file(items, tmp_path):
-    need_sandbox("unshare")
-    out = tmp_path / "out.jsonl.gz"
-    assert execute(items, "python", write(tmp_path / "s.jsonl", []), out, sandbox="unshare") == {}
-    assert gzip.decompress(out.read_bytes()) == b""
+def test_no_samples_are_an_error(items, tmp_path):
+    with pytest.raises(SubmodelsError, match=r"s\.jsonl: holds no samples; generate again"):
+        execute(items, "python", write(tmp_path / "s.jsonl", []), tmp_path / "out.jsonl")
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"task_id": "two", "completion": ""}, r"s\.jsonl, line 2: unknown task_id 'two'"),
-        ({"task_id": "one"}, r"s\.jsonl, line 2: a sample needs the field 'completion', a string"),
-        ({"task_id": "one", "completion": None}, r"s\.jsonl, line 2: a sample needs the field 'completion', a string"),
-        ({"completion": ""}, r"s\.jsonl, line 2: a sample needs the field 'task_id', a string"),
+        ({"task_id": "two", "completion": ""}, r"s\.jsonl, line 4: unknown task_id 'two'"),
+        ({"task_id": "one"}, r"s\.jsonl, line 4: a sample needs `completion`, a text"),
+        ({"task_id": "one", "completion": None}, r"s\.jsonl, line 4: a sample needs `completion`, a text"),
+        ({"task_id": "one", "completion": 7}, r"s\.jsonl, line 4: a sample needs `completion`, a text"),
+        ({"task_id": "one", "completion": [GOOD]}, r"s\.jsonl, line 4: a sample needs `completion`, a text"),
+        ({"completion": ""}, r"s\.jsonl, line 4: a sample needs `task_id`, a text"),
+        ({"task_id": 1, "completion": ""}, r"s\.jsonl, line 4: a sample needs `task_id`, a text"),
+        (
+            {"task_id": "one", "completion": "", "loss": [float("nan")]},
+            r"s\.jsonl, line 4: NaN and Infinity are no JSON; write null, or leave the field out",
+        ),
+        ([], r"s\.jsonl, line 4: a sample must be an object, not \[\]"),
+        (None, r"s\.jsonl, line 4: a sample must be an object, not null"),
+        ({"task_id": "one", "completion": "", "sample": 0}, r"s\.jsonl, line 4: sample 0 of one is there twice"),
     ],
 )
 def test_bad_sample_names_its_line(items, tmp_path, row, message):
-    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}, row])
+    samples = tmp_path / "s.jsonl"
+    good = json.dumps({"task_id": "one", "completion": GOOD, "sample": 0})
+    samples.write_text(f"{good}\n\n \n{json.dumps(row)}\n")  # blank lines are lines too
     with pytest.raises(SubmodelsError, match=message):
         execute(items, "python", samples, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_odd_characters_are_run_written_and_read_as_one_line_each(items, tmp_path):
+    """A lone surrogate, an escape that JSON's readers take, is in no UTF-8 text: no program can hold it, a line can."""
+    need_sandbox("unshare")
+    odd = {
+        "    return 1  # \ud83d\n": LONE,
+        "    s = '\u2028 \x85 \u00e9 \ufeff \U0001f600'\n    return len(s) // 9\n": "passed",
+        "    return 1\r\n": "passed",
+        "    return 1\0\n": "compile error: ",
+        "    import sys\n    sys.stderr.buffer.write(b'\\xff\\xfe\\0')\n    return 1\n": "passed",
+        "    raise ValueError('\\ud83d \\u2028 \\0')\n": "failed: ValueError: \\ud83d \u2028 \0",
+        f"    return {'1' * 10**6} > 0  # {'x' * 10**6}\n": "compile error: ",
+    }
+    samples = tmp_path / "s.jsonl"
+    samples.write_text("".join(json.dumps({"task_id": "one", "completion": text}) + "\n" for text in odd))
+    out = tmp_path / "out.jsonl"
+    execute(items, "python", samples, out, sandbox="unshare")
+    assert len(out.read_bytes().decode("utf-8").splitlines()) >= len(odd)
+    rows = [json.loads(line) for line in out.read_bytes().split(b"\n")[:-1]]
+    assert [row["completion"] for row in rows] == list(odd)
+    assert rows == files.read_jsonl(out)
+    assert not [
+        row["result"] for row, said in zip(rows, odd.values(), strict=True) if not row["result"].startswith(said)
+    ]
+
+
+@pytest.mark.parametrize("language", ["java", "cpp", "javascript"])
+def test_no_language_runs_a_lone_surrogate(language):
+    need_language(language)
+    need_sandbox("unshare")
+    test = {"java": "class Main {\n    public static void main(String[] a) {\n}}\n", "cpp": "int main() {\n}\n"}
+    item = {"task_id": "one", "prompt": "", "test": test.get(language, "")}
+    results = run([item], [("one", "// \ud83d\n"), ("one", "// \U0001f600\n")], language, "unshare", "root")
+    assert results == [
+        LONE,
+        "passed",
+    ]
+
+
+def test_a_truncated_file_of_samples_is_named(items, tmp_path):
+    samples = write(tmp_path / "s.jsonl.gz", [{"task_id": "one", "completion": GOOD}])
+    samples.write_bytes(samples.read_bytes()[:-9])
+    with pytest.raises(SubmodelsError, match=r"s\.jsonl\.gz: not a complete gzip file"):
+        execute(items, "python", samples, tmp_path / "out.jsonl")
 
 
 def test_unknown_language_and_unknown_sandbox(items, tmp_path):
@@ -91,6 +147,11 @@ def test_unknown_language_and_unknown_sandbox(items, tmp_path):
     [
         ("python", {"entry_point": None}, "needs a text `entry_point`"),
         ("python", {"task_id": 7}, "needs a text `task_id`"),
+        ("python", {"task_id": "one"}, "task_id 'one' is there twice"),
+        ("python", {"entry_point": "check"}, "`entry_point` is check, the name of the function that the tests define"),
+        ("python", {"test": "assert f() == 1"}, r"with an `entry_point`, the `test` must define `check\(candidate\)`"),
+        ("python", {"prompt": "# \ud83d"}, r"prompt or tests hold half a surrogate pair \(U\+D83D\)"),
+        ("javascript", {"test": "console.assert(f() === 1)"}, "the `test` uses console.assert, .* say `quiet: true`"),
         ("javascript", {"test": None}, "needs a text `test`"),
         ("java", {"test": "public class Main { void f();"}, "a Java `test` must end with the end of main and of class"),
         ("cpp", {"test": "int main() { return 1;"}, r"a C\+\+ `test` must end with the end of `int main\(\)`"),
@@ -99,7 +160,7 @@ def test_unknown_language_and_unknown_sandbox(items, tmp_path):
 )
 def test_a_bad_item_is_named_before_anything_runs(language, changes, message, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # no toolchain and no sandbox: the item's fault comes first
-    end = "int main() {\n}\n}\n"  # an end for Java and for C++
+    end = "check\nint main() {\n}\n}\n"  # an end for Java and for C++
     items = write(tmp_path / "items.jsonl", [ITEM | {"test": end}, ITEM | {"task_id": "two", "test": end} | changes])
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
     with pytest.raises(SubmodelsError, match=rf"items\.jsonl, line 2: {message}"):
@@ -155,7 +216,7 @@ def executed(tmp_path):
     need_sandbox("unshare")
     (tmp_path / "generations").mkdir()
     benchmarks = {}
-    for name, test in (("tiny_python", ITEM["test"]), ("tiny_java", "}}")):
+    for name, test in (("tiny_python", ITEM["test"]), ("tiny_java", "check = {}\n{{}}")):
         benchmarks[name] = write(tmp_path / f"{name}.jsonl", [ITEM | {"test": test}])
         write(tmp_path / f"generations/{name}.jsonl.gz", [{"task_id": "one", "completion": GOOD}])
     arguments = {"benchmarks": benchmarks, "generations": tmp_path / "generations", "out": tmp_path / "executions"}

@@ -12,6 +12,23 @@ from submodels import files
 from submodels.errors import SubmodelsError
 
 
+def test_a_lone_surrogate_is_written_as_its_escape(tmp_path):
+    """Every writer: UTF-8 has no lone surrogates, JSON has an escape. All other text is written as it is."""
+    row = {"text": "a \ud83d b é 😀 \u2028", "\udc00": 1}
+    lone, text = rb"a \ud83d b", "é 😀 \u2028".encode()
+    files.write_jsonl(tmp_path / "a.jsonl", [row])
+    files.write_json(tmp_path / "a.json", row)
+    files.write_json_lines(tmp_path / "b.json", {"n": 1, "rows": {"x": row}}, "rows")
+    files.write_text(tmp_path / "a.txt", row["text"])
+    for name in ("a.jsonl", "a.json", "b.json", "a.txt"):
+        data = (tmp_path / name).read_bytes()
+        assert lone in data
+        assert text in data
+    assert files.read_jsonl(tmp_path / "a.jsonl") == [row]
+    assert files.read_json(tmp_path / "a.json") == row == files.read_json(tmp_path / "b.json")["rows"]["x"]
+    assert files.fingerprint(row) != files.fingerprint(row | {"text": ""})
+
+
 @pytest.mark.parametrize(
     "error",
     [

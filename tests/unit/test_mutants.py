@@ -143,7 +143,8 @@ def compare(language: str, drawn: list[tuple[dict, str]], limit: float, workers:
         expected = list(pool.map(lambda pair: plain(*pair, language, limit), drawn))
     items = list({item["task_id"]: item for item, _ in drawn}.values())
     pairs = [(item["task_id"], text) for item, text in drawn]
-    results = run(items, pairs, language, "unshare", USERS[0], timeout=limit, workers=workers)
+    limits = {"quiet": language == "javascript", "timeout": limit, "workers": workers}
+    results = run(items, pairs, language, "unshare", USERS[0], **limits)
     stopped = ("timed out", "out of memory")
     return expected, {
         number: (result, should, *pairs[number])

@@ -44,7 +44,6 @@ FORGERIES = {
     "    return 0\n\n\nraise SystemExit(0)\n": "failed: SystemExit: 0",
     "    os._exit(0)\n": "failed: ended before its tests did (exit status 0)",
     "    os.kill(os.getpid(), 9)\n": "failed: ended before its tests did (killed by SIGKILL)",
-    "    return 0\n\n\nabs = lambda v: 0\n": "failed: AssertionError",
     "    return 0\n\n\nimport builtins\nbuiltins.abs = lambda v: 0\n": "failed: AssertionError",
     "    import builtins\n    builtins.BaseException = int\n    return 0\n": "failed:",
     "    os.write = None\n    return 0\n": "failed: AssertionError",
@@ -97,9 +96,9 @@ def test_a_room_is_kept_only_where_nothing_tells_that_a_sample_was_there(sandbox
     table = [
         (honest, None),
         (failing, None),
-        (number, 5),  # number 2 tried the sandbox
+        (number, 6),  # number 2 tried the sandbox, 3 whether it has the prompt's module
         ("    os.fork() or os._exit(0)\n    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n    return 2 * x\n", None),
-        (number, 8),
+        (number, 9),
         ("    open('/tmp/x', 'w')\n    return 2 * x\n", None),
         (number, 2),
         ("    open('/tmp/x', 'w')\n    os.remove('/tmp/x')\n    return 2 * x\n", None),

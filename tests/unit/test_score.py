@@ -89,7 +89,7 @@ def test_not_run_has_a_reason_and_no_numbers(run):
     assert entry["metrics"] == entry["items"] == entry["counts"] == {}
     assert found["submodels"]["b"]["status"] == "ok"
     with pytest.raises(SubmodelsError, match="29 of 30 programs were not run"):
-        run("tiny_python", PYTHON, {"a": lines[:-1] + _executed({"p/2": 1})[:1]})
+        run("tiny_python", PYTHON, {"a": lines[:-1] + _executed({"p/2": 1})[-1:]})
 
 
 def test_multiple_choice(run):
@@ -100,6 +100,9 @@ def test_multiple_choice(run):
     entry = run("tiny_csr", CSR, {"x": lines})["submodels"]["x"]
     assert {name: value["value"] for name, value in entry["metrics"].items()} == {"acc": 0.75, "acc_norm": 0.25}
     assert {name: values[1] for name, values in entry["items"].items()} == {"acc": 1.0, "acc_norm": 0.0}
+    lines[0]["loglikelihoods"] = [float("nan"), -1]
+    with pytest.raises(SubmodelsError, match=r"x.jsonl.gz, line 1: a sample needs `loglikelihoods`, a list of numbers"):
+        run("tiny_csr", CSR, {"x": lines})
     lines[0]["loglikelihoods"] = [-1]
     with pytest.raises(SubmodelsError, match=r"x.jsonl.gz: c/0 has 2 choices but 1"):
         run("tiny_csr", CSR, {"x": lines})
@@ -137,7 +140,7 @@ def test_perplexity_is_that_of_all_tokens(run):
     with pytest.raises(SubmodelsError, match=r"x.jsonl.gz: w/4: a log-likelihood of nan for 3 tokens"):
         run("tiny_text", TEXT, {"x": lines})
     del lines[0]["tokens"]
-    with pytest.raises(SubmodelsError, match=r"x.jsonl.gz, line 1: no `tokens`"):
+    with pytest.raises(SubmodelsError, match=r"x.jsonl.gz, line 1: a sample needs `tokens`, a number"):
         run("tiny_text", TEXT, {"x": lines})
 
 
@@ -152,10 +155,16 @@ def test_a_pilot_scores_the_first_items(run):
     ("change", "message"),
     [
         (lambda lines: lines[:-1], "item p/2 has 9 samples, tiny_python needs 10"),
-        (lambda lines: lines + lines[:1], "item p/0 has 11 samples"),
-        (lambda lines: [*lines, lines[0] | {"task_id": "q/0"}], "line 31: 'q/0' is no item of tiny_python"),
-        (lambda lines: [{"task_id": "p/0", "completion": ""}], "line 1: no `passed`; execute the samples first"),
-        (lambda lines: [{"completion": ""}], "line 1: no `task_id`"),
+        (lambda lines: [*lines, lines[0] | {"sample": 10}], "item p/0 has 11 samples"),
+        (lambda lines: [*lines, lines[0] | {"task_id": "q/0"}], "line 31: unknown task_id 'q/0'"),
+        (lambda lines: [*lines[:-1], lines[0]], "line 30: sample 0 of p/0 is there twice"),
+        (
+            lambda lines: [{"task_id": "p/0", "completion": ""}],
+            "line 1: a sample needs `passed`, true, false or null; execute the samples first",
+        ),
+        (lambda lines: [lines[0] | {"passed": "yes"}], "line 1: a sample needs `passed`, true, false or null"),
+        (lambda lines: [{"completion": ""}], "line 1: a sample needs `task_id`, a text"),
+        (lambda lines: ["p/0"], 'line 1: a sample must be an object, not "p/0"'),
     ],
 )
 def test_incomplete_samples_are_an_error_that_names_them(run, tmp_path, change, message):

@@ -249,7 +249,7 @@ def get_draw_arguments(wildcards, input):
 def get_execution_settings(wildcards):
     """With what is missing to run the programs, if anything: a later installation then runs them."""
     missing = MISSING_TOOLCHAINS.get(GRID.benchmarks[wildcards.benchmark].language)
-    return json.dumps(GRID.execution_settings() | {"missing": missing})
+    return json.dumps(GRID.execution_settings(wildcards.benchmark) | {"missing": missing})
 
 
 def get_scored_settings(wildcards):

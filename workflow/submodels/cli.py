@@ -280,7 +280,7 @@ def execute(
             f"{samples}: not a directory, so it holds the samples of one benchmark; {len(tasks)} are given"
         )
     else:
-        execute(*items.values(), tasks[0].language, samples, out, **settings)
+        execute(*items.values(), tasks[0].language, samples, out, quiet=tasks[0].quiet, **settings)
 
 
 @app.command()

@@ -79,7 +79,12 @@ def room_for(path: Path | str) -> Iterator[None]:
 
 def write_text(path: Path | str, text: str) -> None:
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(_encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8. A lone surrogate, which UTF-8 lacks, is written as `\\ud83d`: the very escape that JSON has for it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path | str, value) -> None:
@@ -122,7 +127,7 @@ def _one_line(error: Exception) -> str:
 
 def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
     """Write one JSON object a line, gzip if the name ends in .gz. Equal rows give equal bytes."""
-    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
+    data = _encoded("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     if str(path).endswith(".gz"):
         data = gzip.compress(data, mtime=0)
     with atomic_path(path) as temporary:
@@ -187,4 +192,4 @@ def sha256_file(path: Path | str) -> str:
 
 def fingerprint(value) -> str:
     """SHA-256 of a JSON value, independent of the order of keys."""
-    return sha256_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8"))
+    return sha256_bytes(_encoded(json.dumps(value, sort_keys=True, ensure_ascii=False)))

@@ -289,11 +289,12 @@ class Expansion:
         """The benchmarks whose samples are programs."""
         return [name for name, task in self.benchmarks.items() if task.is_code]
 
-    def execution_settings(self) -> dict:
-        """What decides the verdicts on programs besides samples, items and tools."""
+    def execution_settings(self, benchmark: str) -> dict:
+        """What decides the verdicts on a benchmark's programs besides samples, items and tools."""
         evaluation = self.grid.evaluation
         limits = {"timeout": evaluation.timeout, "memory_mb": evaluation.memory_mb}
-        return {"version": versions.EXECUTE, "sandbox": evaluation.sandbox} | limits
+        rule = {"sandbox": evaluation.sandbox, "quiet": self.benchmarks[benchmark].quiet}
+        return {"version": versions.EXECUTE} | rule | limits
 
     def describe(self) -> dict:
         """The grid as plain data, for tables, figures and the report."""

@@ -79,12 +79,17 @@ class Metadata(Strict):
         "completion", description="an instruction is wrapped in the model's prompt format, a completion never"
     )
 
+    quiet: bool = Field(
+        False, description="the tests fail by writing to stderr (console.assert): a pass leaves it empty. Code alone"
+    )
     bos: bool = Field(True, description="false: without the BOS that the tokenizer puts before a text")
 
     @model_validator(mode="after")
     def _consistent(self):
         if (self.domain == "code") != (self.language is not None):
             raise ValueError("`language` belongs to `domain: code` and to no other")
+        if self.quiet and self.domain != "code":
+            raise ValueError("`quiet` says how the tests of a program fail, and belongs to `domain: code`")
         if self.adapter is not None and self.source.kind not in ("hub", "package"):
             raise ValueError(f"`adapter` belongs to a source with hub or package; rows of {self.source.kind} are items")
         if (self.protocol == "paper") != bool(self.quirks):
@@ -140,13 +145,16 @@ class _Task(Strict):
         return self
 
 
+_LATER = ("size", "quiet")  # metadata that decide no sample
+
+
 class Benchmark:
     """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item."""
 
     def __init__(self, task: dict, where: str = "task"):
         """`where`: the file named in errors."""
         checked = parse(_Task, task, where)
-        self.task = task | {"metadata": {key: value for key, value in task["metadata"].items() if key != "size"}}
+        self.task = task | {"metadata": {key: task["metadata"][key] for key in task["metadata"] if key not in _LATER}}
         self.size = checked.metadata.size
         self.generation = checked.generation_kwargs
         self.name = checked.task
@@ -160,6 +168,7 @@ class Benchmark:
         self.quirks = checked.metadata.quirks
         self.style = checked.metadata.style
         self.bos = checked.metadata.bos
+        self.quiet = checked.metadata.quiet
         self.scorer = checked.metadata.scorer
         self.primary = checked.metadata.primary
         self.higher_is_better = SCORERS[self.scorer].higher_is_better

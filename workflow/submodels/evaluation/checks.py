@@ -240,8 +240,11 @@ def check_canonical(subject: Subject) -> Iterator[Finding]:
         if not benchmark.is_code or missing_toolchain(benchmark.language) or None not in subject.sandboxes.values():
             continue
         items = [item for item in subject.items[name] if isinstance(item.get("canonical_solution"), str)][:SHOWN]
-        failed = [f"{line['task_id']}: {line['result']}" for line in _failing(benchmark.language, items)]
-        if failed:
+        failing = _failing(benchmark, items)
+        failed = [f"{line['task_id']}: {line['result']}" for line in failing]
+        if failing and failing[0]["passed"] is None:
+            yield problem(f"{name}: {failing[0]['result']}")
+        elif failed:
             yield problem(f"{name}: canonical solutions fail ({'; '.join(failed)}); mend the items or the toolchain")
         elif items:
             passed.append(f"{name} {len(items)}")
@@ -253,7 +256,7 @@ def check_canonical(subject: Subject) -> Iterator[Finding]:
         yield ok(f"no canonical solutions to run: {', '.join(without)}")
 
 
-def _failing(language: str, items: list[dict]) -> list[dict]:
+def _failing(benchmark: Benchmark, items: list[dict]) -> list[dict]:
     """The execution lines of canonical solutions that do not pass."""
     if not items:
         return []
@@ -264,7 +267,7 @@ def _failing(language: str, items: list[dict]) -> list[dict]:
         paths = [Path(directory) / f"{part}.jsonl" for part in ("items", "samples", "executed")]
         files.write_jsonl(paths[0], items)
         files.write_jsonl(paths[1], samples)
-        execute(paths[0], language, paths[1], paths[2], workers=1)
+        execute(paths[0], benchmark.language, paths[1], paths[2], quiet=benchmark.quiet, workers=1)
         return [line for line in files.read_jsonl(paths[2]) if not line["passed"]]
 
 

@@ -7,12 +7,16 @@ a killed job continues where it was. Of a sub-model's benchmarks those whose exe
 
 import os
 import platform
+import re
 import secrets
 import subprocess
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
@@ -25,9 +29,13 @@ from submodels.evaluation.metrics.pass_at_k import verdict
 from submodels.evaluation.partial import Partial
 from submodels.evaluation.prepared import identity
 from submodels.evaluation.runners import find_tools, java, language_runner, missing_toolchain
+from submodels.evaluation.samples import line_number, read_samples
 from submodels.evaluation.sandbox import Worker, start_worker
 from submodels.provenance import Manifest
 from submodels.terms import NOT_RUN
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LOAD_SECONDS = 30  # for a program that only loads libraries
 
 
 def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **settings) -> None:
@@ -40,7 +48,7 @@ def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **set
     for task, items in zip(map(load_benchmark, benchmarks), benchmarks.values(), strict=True):
         file = f"{task.name}.jsonl.gz"
         try:
-            execute(items, task.language, generations / file, out / file, keep=True, **settings)
+            execute(items, task.language, generations / file, out / file, quiet=task.quiet, keep=True, **settings)
         except SubmodelsError as error:  # the other benchmarks are none the worse
             faults.append(str(error))
         else:
@@ -56,6 +64,7 @@ def execute(
     samples: Path,
     out: Path,
     *,
+    quiet: bool = False,
     sandbox: str = "auto",
     workers: int | None = None,
     timeout: float = 10.0,
@@ -65,18 +74,18 @@ def execute(
 ) -> dict[str, int]:
     """Write `out` and its manifest; return how many samples had each verdict.
 
-    `sandbox`: "auto", or a name of `submodels.evaluation.sandbox.SANDBOXES`; `workers`: sandboxes at once, by default
-    one for each core this process may use; `timeout`: seconds of wall time for one sample's tests (compilation has its
-    own limit) unless the item says `timeout`; `memory_mb`: memory for one sample in MB, for Java and JavaScript the
-    size of the heap; `record_not_run`: where no sandbox works, record that instead of raising. A missing toolchain is
-    always recorded. `keep`: leave `out` as it is if it stands.
+    `quiet`: the tests fail by writing to stderr; `sandbox`: "auto", or a name of
+    `submodels.evaluation.sandbox.SANDBOXES`; `workers`: sandboxes at once, by default one for each core this process
+    may use; `timeout`: seconds of wall time for one sample's tests (compilation has its own limit) unless the item says
+    `timeout`; `memory_mb`: memory for one sample in MB, for Java and JavaScript the size of the heap; `record_not_run`:
+    where no sandbox works, record that instead of raising. A missing toolchain or library is always recorded. `keep`:
+    leave `out` as it is if it stands.
     """
     benchmark_items, samples, out = Path(benchmark_items), Path(samples), Path(out)
     runner = language_runner(language)
-    by_task = _check_items(files.read_jsonl(benchmark_items), runner, benchmark_items)
-    rows = files.read_jsonl(samples)
-    _check_samples(rows, by_task, samples)
-    parameters = {"version": versions.EXECUTE, "language": language, "sandbox": sandbox}
+    by_task = _check_items(files.read_jsonl(benchmark_items), runner, quiet, benchmark_items)
+    rows = read_samples(samples, by_task, ("completion",))
+    parameters = {"version": versions.EXECUTE, "language": language, "quiet": quiet, "sandbox": sandbox}
     parameters |= {"timeout": timeout, "memory_mb": memory_mb}
     manifest = Manifest("execute", parameters, {"benchmark": benchmark_items, "samples": samples})
     missing, first, tools = missing_toolchain(language), None, {}
@@ -102,9 +111,13 @@ def execute(
     verdicts = {}
     if first:
         limits = {"timeout": float(timeout), "memory_mb": int(memory_mb)}
+        judged = _Judge(runner, tools, limits, quiet)
         header = {"fingerprint": manifest.fingerprint, "sandbox": first.sandbox, "by": decided_by}
-        with first, Partial(unfinished, header) as partial:
-            verdicts = dict(zip(pairs, _run_all(programs, runner, tools, first, workers, limits, partial), strict=True))
+        with first:
+            missing = judged.lacking(first, [by_task[task] for task in dict.fromkeys(task for task, _ in pairs)])
+            if not missing:
+                with Partial(unfinished, header) as partial:
+                    verdicts = dict(zip(pairs, _run_all(programs, judged, first, workers, partial), strict=True))
 
     results = [verdicts.get((row["task_id"], row["completion"]), f"{NOT_RUN}: {missing}") for row in rows]
     passed = [None if verdict(result) == NOT_RUN else result == "passed" for result in results]
@@ -123,7 +136,7 @@ def execute(
         decided_by=decided_by,
         executions_sha256=files.sha256_file(out),
     )
-    if first:  # else what an earlier job decided is not lost
+    if not missing:  # else what an earlier job decided is not lost
         unfinished.unlink()
     return counts
 
@@ -163,34 +176,34 @@ def _first_line(process: subprocess.Popen) -> str:
     return process.communicate(timeout=30)[0].strip().split("\n")[0]
 
 
-def _check_items(items: list[dict], runner, path: Path) -> dict[str, dict]:
-    for number, item in enumerate(items, start=1):
-        if fault := text_fault(item, "task_id") or runner.fault(item) or extraction.fault(item):
-            raise SubmodelsError(f"{path}, line {number}: {fault}")
-    return {item["task_id"]: item for item in items}
+def _check_items(items: list[dict], runner, quiet: bool, path: Path) -> dict[str, dict]:
+    by_task = {}
+    for number, item in enumerate(items):
+        if fault := _fault(item, runner, quiet, by_task):
+            raise SubmodelsError(f"{path}, line {line_number(path, number)}: {fault}")
+        by_task[item["task_id"]] = item
+    return by_task
 
 
-def _check_samples(rows: list[dict], by_task: dict[str, dict], path: Path) -> None:
-    for number, row in enumerate(rows, start=1):
-        for field in ("task_id", "completion"):
-            if not isinstance(row.get(field), str):
-                raise SubmodelsError(f"{path}, line {number}: a sample needs the field '{field}', a string")
-        if row["task_id"] not in by_task:
-            known = next(iter(by_task), "none")
-            raise SubmodelsError(
-                f"{path}, line {number}: unknown task_id '{row['task_id']}' (the benchmark's are like '{known}'); "
-                "these samples belong to another benchmark"
-            )
+def _fault(item, runner, quiet: bool, known: dict[str, dict]) -> str | None:
+    if not isinstance(item, dict):
+        return "an item must be an object"
+    if fault := text_fault(item, "task_id") or runner.fault(item, quiet) or extraction.fault(item):
+        return fault
+    if item["task_id"] in known:
+        return f"task_id '{item['task_id']}' is there twice"
+    parts = [extraction.program_start(item), item["test"], item.get("entry_point", "")]
+    return f"prompt or tests hold {fault}" if (fault := _lone_surrogate("".join(parts))) else None
+
+
+def _lone_surrogate(text: str) -> str | None:
+    """What no text file can hold of a text, or None: JSON has an escape for half a surrogate pair, UTF-8 has not."""
+    found = _SURROGATE.search(text)
+    return f"half a surrogate pair (U+{ord(found[0]):04X}), which no text file can" if found else None
 
 
 def _run_all(
-    programs: list[tuple[dict, str]],
-    runner,
-    tools: dict[str, Path],
-    first: Worker,
-    workers: int | None,
-    limits: dict,
-    partial: Partial,
+    programs: list[tuple[dict, str]], judged: "_Judge", first: Worker, workers: int | None, partial: Partial
 ) -> list[str]:
     """The verdict on each (item, completion), by as many sandboxes as there are workers; `first` is one of them."""
     verdicts: dict[int, str] = {row["program"]: row["result"] for row in partial.rows}
@@ -213,7 +226,7 @@ def _run_all(
                 if number is None:
                     return
                 try:
-                    result = _run(worker, runner, *programs[number], tools, limits)
+                    result = judged.run(worker, *programs[number])
                     with lock:
                         partial.append({"program": number, "result": result})
                 except BaseException:
@@ -232,13 +245,48 @@ def _run_all(
     return [verdicts[number] for number in range(len(programs))]
 
 
-def _run(worker: Worker, runner, item: dict, completion: str, tools: dict[str, Path], limits: dict) -> str:
-    nonce = secrets.token_hex(16)
-    limits = limits | {"timeout": float(item.get("timeout", limits["timeout"]))}
-    job = runner.job(item, completion, nonce, tools | worker.places, **limits)
-    try:
-        outcome = worker.run(job)
-    except SubmodelsError:
-        worker.restart()  # a machine under pressure may have killed the sandbox: once more, in a new one
-        outcome = worker.run(job)
-    return runner.verdict(outcome | {"expected_steps": len(job["steps"])}, nonce)
+@dataclass(frozen=True)
+class _Judge:
+    """Runs programs of one benchmark; `limits`: `timeout` and `memory_mb`, as the stage's."""
+
+    runner: ModuleType
+    tools: dict[str, Path]
+    limits: dict
+    quiet: bool
+
+    def run(self, worker: Worker, item: dict, completion: str) -> str:
+        """The verdict on one program."""
+        if fault := _lone_surrogate(completion):
+            return f"compile error: the program holds {fault}"
+        nonce = secrets.token_hex(16)
+        limits = self.limits | {"timeout": float(item.get("timeout", self.limits["timeout"]))}
+        job = self.runner.job(item, completion, nonce, self.tools | worker.places, **limits)
+        try:
+            outcome = worker.run(job)
+        except SubmodelsError:
+            worker.restart()  # a machine under pressure may have killed the sandbox: once more, in a new one
+            outcome = worker.run(job)
+        return self.runner.verdict(outcome | {"expected_steps": len(job["steps"]), "quiet": self.quiet}, nonce)
+
+    def lacking(self, worker: Worker, items: list[dict]) -> str | None:
+        """Why these items cannot be run: their prompts or tests load what programs here do not see. Faulty ones aside.
+
+        The sandbox itself is asked, with programs that do nothing but load.
+        """
+        needs = {item["task_id"]: self.runner.libraries(item) for item in items if "faulty" not in item}
+        wanted = {statement: name for found in needs.values() for statement, name in found.items()}
+        if not wanted or self._loads(worker, wanted):
+            return None
+        lacking = {name for statement, name in wanted.items() if not self._loads(worker, [statement])}
+        if not lacking:
+            return None
+        count = sum(not lacking.isdisjoint(found.values()) for found in needs.values())
+        return (
+            f"needs {', '.join(sorted(lacking))} (prompt or tests of {count} of {len(items)} items). "
+            f"{self.runner.SEES}, or leave the benchmark out"
+        )
+
+    def _loads(self, worker: Worker, statements: Iterable[str]) -> bool:
+        item = {"prompt": "", "test": self.runner.EMPTY, "timeout": _LOAD_SECONDS}
+        result = replace(self, quiet=False).run(worker, item, "\n".join([*statements, ""]))
+        return verdict(result) not in ("failed", "compile error")

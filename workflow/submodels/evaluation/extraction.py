@@ -100,6 +100,11 @@ def program_start(item: dict) -> str:
     return item.get("program_start", item["prompt"])
 
 
+def without_comments(code: str) -> str:
+    """A program in C++, Java or JavaScript without its comments."""
+    return _PIECES.sub(lambda piece: " " if piece[0].startswith(("//", "/*")) else piece[0], code)
+
+
 def _before(text: str, marks: tuple[str, ...] | list[str]) -> str:
     return text[: min((text.index(mark) for mark in marks if mark in text), default=None)]
 

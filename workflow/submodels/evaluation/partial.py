@@ -43,6 +43,7 @@ class Partial:
 def _whole(line: bytes) -> dict | None:
     """The content of a line; None if it was not written to its end."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        content = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:  # blocks that a crashed machine never wrote
         return None
+    return content if isinstance(content, dict) else None

@@ -9,6 +9,7 @@ from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_item
 from submodels.evaluation.execute import manifest_path
 from submodels.evaluation.metrics import SCORERS, Samples, Scores
 from submodels.evaluation.metrics.translation import SYNONYMS
+from submodels.evaluation.samples import read_samples
 from submodels.evaluation.statistics import Interval, bootstrap_interval, stratified_bootstrap
 from submodels.evaluation.truncation import losses
 from submodels.terms import NOT_RUN
@@ -159,15 +160,7 @@ def group_samples(task: Benchmark, items: list[dict], path: Path) -> Samples:
     """The lines of a samples file by item; an error unless every item is there exactly `repeats` times."""
     needed = [*SAMPLE_FIELDS[task.output_type], *(("passed", "result") if task.is_code else ())]
     grouped = {item["task_id"]: [] for item in items}
-    for number, line in enumerate(files.read_jsonl(path), start=1):
-        for field in ["task_id", *needed]:
-            if field not in line:
-                hint = "; execute the samples first" if field in ("passed", "result") else ""
-                raise SubmodelsError(f"{path}, line {number}: no `{field}`{hint}")
-        if line["task_id"] not in grouped:
-            raise SubmodelsError(
-                f"{path}, line {number}: '{line['task_id']}' is no item of {task.name}; generate again"
-            )
+    for line in read_samples(path, grouped, needed):
         grouped[line["task_id"]].append(line)
     for task_id, lines in grouped.items():
         if len(lines) != task.repeats:

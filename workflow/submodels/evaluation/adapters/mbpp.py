@@ -3,9 +3,6 @@
 A program is the completion alone; the tests are the row's setup code, then its asserts.
 """
 
-import builtins
-import re
-
 from submodels.evaluation.adapters.rows import each
 
 TEST_IDS = range(11, 511)  # the files with all 974 rows have prompts, training and validation problems as well
@@ -34,16 +31,10 @@ def _item(row: dict, setup: str) -> dict:
     return {
         "task_id": f"MBPP/{row['task_id']}",
         "canonical_solution": row["code"],
-        "test": "\n".join([*_imports(row["code"]), setup, *row["test_list"]]),
+        "test": "\n".join([setup, *row["test_list"]]),
         "test_list": list(row["test_list"]),
         "program_start": "",
     }
-
-
-def _imports(code: str) -> list[str]:
-    """Problem 126 asks for a function named as a builtin: the tests see builtins as they were unless they import it."""
-    names = re.findall(r"^def (\w+)", code, re.MULTILINE)
-    return [f"from solution import {name}" for name in names if hasattr(builtins, name)]
 
 
 def _instruction(row: dict) -> str:

@@ -1,9 +1,12 @@
 """How each language's samples are put together, run and judged: one module a language, registered here.
 
 A module has `TOOLS` (command -> how to install it), `JAVA` (the tool whose resident compiler is wanted, or None),
-`fault(item)` (what is wrong with a benchmark item, or None), `prepare(programs, tools)` (directories by name that make
+`fault(item, quiet)` (what is wrong with a benchmark item, or None),
+`libraries(item)` (what its prompt and tests load: statement -> the library's name), `EMPTY` (tests that hold nothing),
+`SEES` (which libraries there are), `prepare(programs, tools)` (directories by name that make
 the (item, completion) pairs run faster, see `prepared`), `job(item, completion, nonce, tools, timeout, memory_mb)`,
-where `tools` holds the places of those directories too, and `verdict(outcome, nonce)`.
+where `tools` holds the places of those directories too, and `verdict(outcome, nonce)`. Benchmarks that are `quiet`
+have tests that fail by writing to stderr: there a pass has nothing on it; everywhere else the exit status decides.
 """
 
 import shutil

@@ -9,13 +9,15 @@ import re
 import subprocess
 from pathlib import Path
 
-from submodels.evaluation.extraction import program_start
+from submodels.evaluation.extraction import program_start, without_comments
 from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.prepared import identity, prepared
 from submodels.evaluation.runners.verdicts import program_verdict
 
 TOOLS = {"g++": "apt-get install g++"}
 JAVA = None
+EMPTY = "int main() {\n}\n"
+SEES = "Programs see the headers under /usr alone: install it there"
 
 _FLAGS = ("-std=c++17", "-O0", "-w")
 _HEADER = "bits/stdc++.h"
@@ -27,40 +29,50 @@ _HEADER_EARLY = re.compile(
     r"(?:\s|//[^\n\\]*\n|/\*(?:[^*]|\*(?!/))*+\*/|#[ \t]*include[ \t]*<(?!bits/stdc\+\+\.h>)[\w./+]+>)*+"
     r"#[ \t]*include[ \t]*<bits/stdc\+\+\.h>"
 )
+_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<([\w+-]*[./][\w./+-]*)>", re.MULTILINE)  # but C++'s own
 _COMPILE_FACTOR = 3  # compilation may take this many time limits
 _COMPILER_MB = 2048
 _MAIN = re.compile(r"\bint\s+main\s*\(")
 _MAIN_END = re.compile(r"(return\s+0\s*;\s*)?\}\s*$")
-# A solution may not switch the tests' assert off.
-# The first initialiser of all takes one half of the nonce from stdin; its names cannot be guessed. It calls the kernel
-# itself, for a solution may define a `read` of its own.
-_TAKE = """\
+# The first initialiser of all takes one half of the nonce from stdin, and the tests' last statement writes both; the
+# names cannot be guessed. They call the kernel themselves, for a solution may define a `read` or `puts` of its own.
+_NONCE = """\
 static char {name}[33];
-__attribute__((constructor(0))) static void {name}_take() {{
-for (long n = 0, m; n < 32; n += m) {{
+static long {name}_call(bool write, long file, const char* at, long size) {{
 #if defined(__x86_64__)
-__asm__ volatile("syscall" : "=a"(m) : "0"(0L), "D"(0L), "S"({name} + n), "d"(32 - n) : "rcx", "r11", "memory");
+long result;
+__asm__ volatile("syscall" : "=a"(result) : "0"(write ? 1L : 0L), "D"(file), "S"(at), "d"(size)
+: "rcx", "r11", "memory");
+return result;
 #elif defined(__aarch64__)
-register long call __asm__("x8") = 63, first __asm__("x0") = 0;
-register long to __asm__("x1") = (long)({name} + n), most __asm__("x2") = 32 - n;
+register long call __asm__("x8") = write ? 64 : 63, first __asm__("x0") = file;
+register long to __asm__("x1") = (long)at, most __asm__("x2") = size;
 __asm__ volatile("svc 0" : "+r"(first) : "r"(call), "r"(to), "r"(most) : "memory");
-m = first;
+return first;
 #else
 #error "no system call for this machine"
 #endif
-if (m <= 0) break;
 }}
+__attribute__((constructor(0))) static void {name}_take() {{
+for (long n = 0, m; n < 32; n += m) if ((m = {name}_call(false, 0, {name} + n, 32 - n)) <= 0) break;
+{name}[32] = '\\n';
 }}
 #line 1
 """
-_ASSERT = "\n#undef NDEBUG\n#include <cassert>\n#include <cstdio>\n"
+_ASSERT = "\n#undef NDEBUG\n#include <cassert>\n"  # a solution may not switch the tests' assert off
 
 
-def fault(item: dict) -> str | None:
+def fault(item: dict, quiet: bool) -> str | None:
     if found := text_fault(item, "prompt", "test"):
         return found
     whole = _MAIN.search(item["test"]) and _MAIN_END.search(item["test"])
     return None if whole else "a C++ `test` must end with the end of `int main()`"
+
+
+def libraries(item: dict) -> dict[str, str]:
+    """Include directive -> header, of what the prompt and the tests include."""
+    found = _INCLUDE.findall(without_comments(f"{program_start(item)}\n{item['test']}"))
+    return {f"#include <{header}>": header for header in found if header != _HEADER}
 
 
 def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[str, Path]:
@@ -84,14 +96,15 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
     start, end = _MAIN.search(item["test"]), _MAIN_END.search(item["test"])
     before, body = item["test"][: start.start()], item["test"][start.start() : end.start()]  # before: MultiPL-E's brace
     name = "n" + hashlib.sha256(nonce.encode()).hexdigest()[:16]
-    test = f'\n{before}{_ASSERT}{body}\nstd::puts("\\n{nonce}");\nstd::puts({name});\n{end.group()}\n'
+    say = f'{name}_call(true, 1, "\\n{nonce}\\n", {len(nonce) + 2});\n{name}_call(true, 1, {name}, 33);'
+    test = f"\n{before}{_ASSERT}{body}\n{say}\n{end.group()}\n"
     solution, header = program_start(item) + completion, ()
     if _PREPARED in tools and _HEADER_EARLY.match(solution):
         header = ("-I", str(tools[_PREPARED]), "-include", _HEADER)
     compiler = [str(tools["g++"]), *_FLAGS, *header, "-o", "program", "program.cpp"]
     compilation = {"command": compiler, "timeout": _COMPILE_FACTOR * timeout, "memory_mb": max(memory_mb, _COMPILER_MB)}
     return {
-        "files": {"program.cpp": f"{_TAKE.format(name=name)}{solution}{test}"},
+        "files": {"program.cpp": f"{_NONCE.format(name=name)}{solution}{test}"},
         "java": None,
         "steps": [
             compilation,
@@ -101,4 +114,4 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
 
 
 def verdict(outcome: dict, nonce: str) -> str:
-    return program_verdict(outcome, f"{nonce}\n{outcome['nonce']}", memory_errors=("std::bad_alloc",))
+    return program_verdict(outcome, (nonce, outcome["nonce"]), memory_errors=("std::bad_alloc",))

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from submodels import files
-from submodels.evaluation.extraction import program_start
+from submodels.evaluation.extraction import program_start, without_comments
 from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.prepared import identity, prepared
 from submodels.evaluation.runners.verdicts import program_verdict
@@ -19,14 +19,19 @@ from submodels.evaluation.sandbox.layout import INSIDE
 # The package of javac brings java as well; the one beside javac is used.
 TOOLS = {"javac": "apt-get install default-jdk-headless"}
 JAVA = "javac"
+EMPTY = "class Main {\n    public static void main(String[] arguments) {\n    }\n}\n"
+SEES = "Programs see the JDK and org.javatuples alone: write the tests without it"
 
 _COMPILE_FACTOR = 3  # compilation may take this many time limits
 _WORTH_IT = 12  # programs that gain as much as the prepared compiler costs to make
 _VM_MB = 512  # what a virtual machine takes beside its heap
-_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto", "-ea")
+_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto")
 _MAIN_END = re.compile(r"\}\s*\}\s*$")
 _CLASS = re.compile(r"^(?:public\s+)?class\s+(\w+)", re.MULTILINE)  # not indented, so in no comment of a prompt
+_IMPORT = re.compile(r"^\s*(import\s+(?:static\s+)?(?!java\.|org\.javatuples\.)([\w.]+)(?:\.\*)?\s*;)", re.MULTILINE)
 _TUPLES = "org.javatuples."  # a library that MultiPL-E's prompts import
+_TUPLES_IMPORT = re.compile(r"import\s+org\.javatuples\.[\w*]+\s*;")
+_TUPLES_CLASS = re.compile(r"^(?:abstract|final) class (\w+).*?^}\n", re.MULTILINE | re.DOTALL)
 
 
 def java_of(javac: Path) -> Path:
@@ -57,7 +62,12 @@ def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[st
     return {java_compiler.PREPARED: made} if made else {}
 
 
-def fault(item: dict) -> str | None:
+def libraries(item: dict) -> dict[str, str]:
+    """Import statement -> package or class, of what the prompt and the tests import."""
+    return dict(_IMPORT.findall(without_comments(f"{program_start(item)}\n{item['test']}")))
+
+
+def fault(item: dict, quiet: bool) -> str | None:
     if found := text_fault(item, "prompt", "test"):
         return found
     return None if _MAIN_END.search(item["test"]) else "a Java `test` must end with the end of main and of class Main"
@@ -69,18 +79,25 @@ def _main_class(item: dict) -> str:
 
 
 def _with_tuples(source: str) -> str:
-    """The source with the library's classes in it, in one file without packages."""
+    """The source with the library's classes in it, in one file without packages; one that it defines itself wins."""
     if _TUPLES not in source:
         return source
-    classes = Path(__file__).with_name("javatuples.java").read_text(encoding="utf-8")
-    return source.replace(f"import {_TUPLES}*;", "").replace(_TUPLES, "") + classes
+    library = Path(__file__).with_name("javatuples.java").read_text(encoding="utf-8")
+    classes = [
+        match.group()
+        for match in _TUPLES_CLASS.finditer(library)
+        if not re.search(rf"^(?:\w+ +)*(?:class|record|interface|enum) +{match[1]}\b", source, re.MULTILINE)
+    ]
+    return "\n".join([_TUPLES_IMPORT.sub("", source).replace(_TUPLES, ""), *classes])
 
 
 def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout: float, memory_mb: int) -> dict:
     end = _MAIN_END.search(item["test"])
-    test = f'{item["test"][: end.start()]}\nSystem.out.println("\\n{nonce}");\n{end.group()}'
-    java = [str(java_of(tools["javac"])), *_FLAGS, f"-Xmx{memory_mb}m", "-cp", "."]
-    command = [*java, java_compiler.LAUNCHER, _main_class(item)]
+    test = f'{item["test"][: end.start()]}\njava.lang.System.out.println("\\n{nonce}");\n{end.group()}'
+    main = _main_class(item)
+    # Tests may fail by `assert`. A solution's own asserts count where it shares the class of the tests (MultiPL-E).
+    java = [str(java_of(tools["javac"])), *_FLAGS, f"-ea:{main}", f"-Xmx{memory_mb}m", "-cp", "."]
+    command = [*java, java_compiler.LAUNCHER, main]
     return {
         "files": {},
         "java": _with_tuples(f"{program_start(item)}{completion}\n{test}"),
@@ -91,4 +108,4 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
 
 def verdict(outcome: dict, nonce: str) -> str:
     memory_errors = ("java.lang.OutOfMemoryError", "insufficient memory")
-    return program_verdict(outcome, f"{nonce}\n{outcome['nonce']}", memory_errors)
+    return program_verdict(outcome, (nonce, outcome["nonce"]), memory_errors)

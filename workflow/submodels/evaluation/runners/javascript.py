@@ -1,22 +1,30 @@
 """JavaScript: one Node.js a sample.
 
-Tests use console.assert, which only writes to stderr, or Node's `assert`: a pass has nothing on stderr.
+Tests that use Node's `assert` end the program; those that use console.assert only write to stderr, and their benchmark
+is `quiet`.
 """
 
+import json
+import re
 from pathlib import Path
 
-from submodels.evaluation.extraction import program_start
+from submodels.evaluation.extraction import program_start, without_comments
 from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import program_verdict
 
 TOOLS = {"node": "apt-get install nodejs"}
 JAVA = None
+EMPTY = ""
+SEES = "Programs see Node's own modules alone: write the tests without it"
 
+_CONSOLE_ASSERT = re.compile(r"\bconsole\s*\.\s*assert\b")
+_REQUIRE = re.compile(r"\brequire\s*\(\s*(['\"`])(?!node:|[./])([^'\"`\n]+)\1\s*\)")
 _NODE_MB = 512  # what Node.js takes beside its heap
 # The program that Node.js runs. It takes the nonce from stdin before any of the sample runs, keeps it where no property
 # and no text of a function shows it, and writes it once the tests have returned. Solution and tests are two scripts of
 # one global scope: neither is a function whose text can be read, and the solution cannot return past its tests. What
-# the tests use is made unchangeable: console, JSON, Math, `require` and the `assert` it gives.
+# the tests use is made unchangeable: console, JSON, Math, `require` and the `assert` it gives. As in a module, a
+# solution may declare a `console` of its own, and none of `module`, `exports` and `require` with const, let or class.
 _GUARD = """'use strict'
 const { readFileSync, readSync, unlinkSync, writeSync } = require('fs')
 const { Script } = require('vm')
@@ -36,10 +44,13 @@ const load = require
 const given = Object.assign((name) => (name === 'assert' || name === 'node:assert' ? assert : load(name)), load)
 for (const thing of [console, JSON, Math, assert, assert.strict, given, Script.prototype,
   Object.getPrototypeOf(Script.prototype)]) Object.freeze(thing)
-for (const [name, value] of Object.entries({ console, JSON, Math, require: given })) {
-  Object.defineProperty(globalThis, name, { value, writable: false, configurable: false })
+const define = (values, rights) => {
+  for (const [name, value] of Object.entries(values)) Object.defineProperty(globalThis, name, { value, ...rights })
 }
-Object.assign(globalThis, { module, exports, __filename: '/tmp/solution.js', __dirname: '/tmp' })
+define({ console, JSON, Math }, { writable: false, configurable: true })
+define({ require: given }, { writable: false, configurable: false })
+define({ module, exports, __filename: '/tmp/solution.js', __dirname: '/tmp' },
+  { writable: true, enumerable: true, configurable: false })
 const run = ({ name, text }) => new Script(text, { filename: name })
 const first = run(solution)
 const second = run(tests)
@@ -49,8 +60,18 @@ writeSync(1, nonce)
 """
 
 
-def fault(item: dict) -> str | None:
-    return text_fault(item, "prompt", "test")
+def fault(item: dict, quiet: bool) -> str | None:
+    if found := text_fault(item, "prompt", "test"):
+        return found
+    if _CONSOLE_ASSERT.search(item["test"]) and not quiet:
+        return "the `test` uses console.assert, which fails no program; say `quiet: true` in the task file's metadata"
+    return None
+
+
+def libraries(item: dict) -> dict[str, str]:
+    """Call of `require` -> module, of what the prompt and the tests require."""
+    found = _REQUIRE.findall(without_comments(f"{program_start(item)}\n{item['test']}"))
+    return {f"require({json.dumps(module)})": module for _, module in found}
 
 
 def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[str, Path]:
@@ -72,6 +93,6 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
 
 def verdict(outcome: dict, nonce: str) -> str:
     memory_errors = ("JavaScript heap out of memory", "Array buffer allocation failed")
-    verdict = program_verdict(outcome, outcome["nonce"], memory_errors, quiet=True)
+    verdict = program_verdict(outcome, (outcome["nonce"],), memory_errors)
     # Node.js compiles as it starts, so a syntax error arrives as the program's own failure.
     return verdict.replace("failed:", "compile error:", 1) if verdict.startswith("failed: SyntaxError") else verdict

@@ -1,9 +1,9 @@
 """From an outcome of the sandbox (inside/supervisor.py) to one of the verdicts every language shares.
 
-A pass needs a nonce as the program's last words. The supervisor makes it when the program starts and hands it over on
-stdin; a part of the harness that runs before any of the sample takes it from there, so that it is in no file, no text
-of a function, no argument, no environment and, once the sample runs, no open file. In C++ and Java a second half stands
-in the last statement of the tests, so that ending them early does not do.
+A pass needs a nonce among the program's last words. The supervisor makes it when the program starts and hands it over
+on stdin; a part of the harness that runs before any of the sample takes it from there, so that it is in no file, no
+text of a function, no argument, no environment and, once the sample runs, no open file. In C++ and Java a second half
+stands in the last statement of the tests, so that ending them early does not do.
 
 Limit: the solution shares a process with its tests. What it can still do is to search the memory of this process: in
 C++ with pointers, or with code that the loader runs before the first initialiser; in Java with `sun.misc.Unsafe` or a
@@ -29,10 +29,11 @@ _STOPPED = {
 }
 
 
-def program_verdict(outcome: dict, nonce: str, memory_errors: tuple[str, ...], quiet: bool = False) -> str:
+def program_verdict(outcome: dict, nonces: tuple[str, ...], memory_errors: tuple[str, ...]) -> str:
     """The verdict on a compiled or interpreted program; every step but the last compiles.
 
-    Passed means: exit status 0, `nonce` as the last thing on stdout, and with `quiet` nothing on stderr.
+    Passed means: exit status 0, the nonces near the end of stdout (threads, timers and buffers may write after them),
+    and nothing on stderr where the benchmark is `quiet`.
     """
     steps, stderr = outcome["steps"], outcome["stderr"]
     if outcome["stopped"] == "compile error":
@@ -46,11 +47,11 @@ def program_verdict(outcome: dict, nonce: str, memory_errors: tuple[str, ...], q
         return VIOLATION
     if steps and len(steps) < outcome["expected_steps"]:
         return f"compile error: {_compile_error(stderr)}"
-    if any(text in stderr for text in memory_errors):
+    if status != 0 and any(text in stderr for text in memory_errors):
         return OUT_OF_MEMORY
-    if status != 0 or (quiet and stderr.strip()):
+    if status != 0 or (outcome["quiet"] and stderr.strip()):
         return f"failed: {error_line(stderr) or ended(status)}"
-    if not outcome["stdout"].rstrip().endswith(nonce):
+    if not all(nonce in outcome["stdout"] for nonce in nonces):
         return "failed: ended before its tests did (exit status 0)"
     return PASSED
 
@@ -64,6 +65,8 @@ def python_verdict(outcome: dict) -> str:
         return TIMED_OUT
     if step["status"] == -signal.SIGSYS:
         return VIOLATION
+    if step["report"] == PASSED and outcome["quiet"] and outcome["stderr"].strip():
+        return f"failed: {error_line(outcome['stderr'])}"
     return step["report"] or f"failed: ended before its tests did ({ended(step['status'])})"
 
 

@@ -1,9 +1,10 @@
 """Run one Python sample in this forked process.
 
-The solution and its tests are executed in two namespaces: names the solution gives to builtins (`def abs`, or an
-assignment into the module `builtins`) do not reach the tests, nor do patches of `unittest` or a trace function that was
-set before them. "passed" is only said after the last test returned, with a nonce that reaches this process through a
-pipe and did not exist when the solution's text was written. The tests' text is in no file.
+The solution and its tests are executed one after the other in the namespace of one `__main__`, as the one file that
+they would be: a function under test may have a builtin's name. What reaches into other modules does not reach the
+tests: an assignment into `builtins`, a patch of `unittest`, a trace function that was set before them. "passed" is only
+said after the last test returned, with a nonce that reaches this process through a pipe and did not exist when the
+solution's text was written. The tests' text is in no file.
 
 Limit: the solution shares the process with its tests. Code that hunts for the pipes among its own file descriptors or
 in the frames of its callers, rewrites the tests' frames or the modules they use while they run, or answers with an
@@ -35,8 +36,7 @@ def run(solution: str, test: str | bytes, nonce_pipe: int, verdict_pipe: int) ->
         import random
 
         random.seed(0)
-    module = types.ModuleType("solution")
-    sys.modules["__main__"] = sys.modules["solution"] = module
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         try:
             code = compile(solution, "<solution>", "exec")
@@ -51,9 +51,8 @@ def run(solution: str, test: str | bytes, nonce_pipe: int, verdict_pipe: int) ->
             sys.modules.pop(name, None)  # tests that import it get a fresh one
         sys.settrace(None)
         sys.setprofile(None)
-        names = {name: value for name, value in vars(module).items() if name not in original}
-        names["__builtins__"] = original  # a copy, so a later assignment into the module `builtins` misses it
-        exec(tests, names)
+        vars(module)["__builtins__"] = original  # a copy, so a later assignment into the module `builtins` misses it
+        exec(tests, vars(module))
         write(verdict_pipe, b"passed " + read(nonce_pipe, 64) + b"\n")
     except MemoryError:
         write(verdict_pipe, b"out of memory\n")
