@@ -225,6 +225,7 @@ def test_good_items_load(tmp_path, name):
     [
         ("tiny_python", {"test": None}, "needs a text `test`"),
         ("tiny_python", {"prompt": 3}, "needs a text `prompt`"),
+        ("tiny_python", {"canonical_solution": ["pass"]}, "needs a text `canonical_solution`"),
         ("tiny_math", {"answer": "2"}, "`answer` needs a last line '#### <number>'"),
         ("tiny_csr", {"choices": ["b"]}, "`choices` needs at least two texts"),
         ("tiny_csr", {"choices": ["b", ""]}, "`choices` needs at least two texts"),

@@ -190,7 +190,7 @@ def test_protocol_quirks_and_fixture(run):
     line = {"task_id": "m/0", "completion": "#### 2", "sample": 0}
     found = run("tiny_math", MATH, {"x": [line]})
     assert (found["protocol"], found["quirks"], found["fixture"], found["contamination"]) == ("strict", [], False, None)
-    found = run("gsm8k_paper", [MATH[0] | {"fixture": True}], {"x": [line]})
+    found = run("gsm8k_paper", [MATH[0] | {"prompt": "?", "fixture": True}], {"x": [line]})
     assert (found["protocol"], found["fixture"]) == ("paper", True)
     assert "Numbers are compared as texts, so 18.00 is not 18." in found["quirks"]
 

@@ -12,6 +12,7 @@ from submodels import files
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.adapters import ADAPTERS
 from submodels.evaluation.metrics import SCORERS
+from submodels.evaluation.questions import Questions
 from submodels.hub import HubSource
 from submodels.resources import resource
 from submodels.terms import DOMAINS, LANGUAGES
@@ -118,7 +119,26 @@ class _Task(Strict):
     doc_to_choice: str | None = None
     generation_kwargs: Generation | None = None
     repeats: int = Field(1, ge=1)
+    num_fewshot: int = Field(0, ge=0)
+    fewshot_split: str | None = None
+    fewshot_config: dict = Field({})
     metadata: Metadata
+
+    @model_validator(mode="after")
+    def _items_alone(self):
+        for field in ("training_split", "validation_split", "process_docs", "use_prompt"):
+            if (self.model_extra or {}).get(field) is not None:
+                raise ValueError(f"{field} is not supported: what is asked are the items, as they are; leave it out")
+        split = self.fewshot_split or self.fewshot_config.get("split")
+        if split not in (None, self.test_split):
+            raise ValueError(f"worked examples of split {split}: give them as fewshot_config.samples instead")
+        examples = len(self.fewshot_config.get("samples") or ())
+        if split is None and examples < self.num_fewshot:
+            raise ValueError(
+                f"num_fewshot: {self.num_fewshot}, but fewshot_config.samples holds {examples} worked examples; give "
+                f"as many, or fewshot_split: {self.test_split} to take other items"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -195,7 +215,10 @@ def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
 
 
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
-    """SubmodelsError, naming the row, unless there are items, each with a `task_id` of its own and all it needs."""
+    """SubmodelsError, naming the row, unless there are items, each with a `task_id` of its own and all it needs.
+
+    That is what its scorer looks at, and what the task file's templates write.
+    """
     if not items:
         raise SubmodelsError(f"{where}: no items; a benchmark needs at least one")
     seen = set()
@@ -208,3 +231,13 @@ def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
         seen.add(task_id)
         if fault := SCORERS[benchmark.scorer].fault(item):
             raise SubmodelsError(f"{where}, row {row} ({task_id}): {fault}")
+    questions = Questions(benchmark.task, items)
+    try:
+        questions.check_examples()
+    except ValueError as error:
+        raise SubmodelsError(f"{where}: {benchmark.name}: {error}") from error
+    for row, item in enumerate(items, start=1):
+        try:
+            questions.check(item)
+        except ValueError as error:
+            raise SubmodelsError(f"{where}, row {row} ({item['task_id']}): {benchmark.name}: {error}") from error
