@@ -241,6 +241,20 @@ def test_what_decides_samples_makes_every_sample_again(project, change):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("samples", ["greedy", 3])
+def test_how_many_samples_are_drawn_decides_those_of_pass_at_k(project, samples):
+    write_grid(project, changed(evaluation={"synonyms": "none", "samples": samples}))
+    assert plan(project) == NEW_SAMPLES | {
+        "describe": 1, "benchmark_settings": 2, "questions": 2, "programs": 2, "generate": 16, "execute": 16,
+        "score": 2,
+    }  # fmt: skip
+
+
+def test_as_many_samples_as_the_task_file_says_change_nothing(project):
+    write_grid(project, changed(evaluation={"synonyms": "none", "samples": 10}))
+    assert plan(project) == ALWAYS | {"describe": 1}
+
+
 def test_another_task_file_makes_its_samples_again(project, tmp_path):
     plan = plan_of_another_version(
         project, tmp_path / "copy", "../../resources/tasks/tiny_csr.yaml", "\noutput_type:", "\n# again\noutput_type:"

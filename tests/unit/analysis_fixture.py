@@ -41,7 +41,7 @@ HOSTILE = "</pre><script>window.stolen = 1</script><img src=x onerror=alert(1)>"
 TOOK = {"wall_seconds": {"generate": 2.5, "execute": None}, "prompt_tokens": 1200, "generated_tokens": 340}
 LOOKED = {"path": "results/contamination/tiny-llama.json", "fingerprint": "0" * 64, "items": 0}
 PLAIN = {"protocol": "strict", "quirks": [], "partial": None, "fixture": False, "contamination": LOOKED}
-PLAIN |= {"truncated": None}
+PLAIN |= {"truncated": None, "sampling": None}
 QUIRK = "Sentences are drawn with replacement."
 MARKED = {
     "tiny_translation": {"protocol": "paper", "quirks": [QUIRK], "fixture": True},

@@ -97,7 +97,8 @@ def write_results(root: Path, content: dict, most_items: int | None = None, bloc
                     grid.SCORES.format(model=model, benchmark=name),
                     {"model": model, "benchmark": name, "domain": task.domain, "language": task.language}
                     | {"primary": task.primary, "higher_is_better": task.higher_is_better, "protocol": "strict"}
-                    | {"quirks": [], "partial": None, "truncated": None, "fixture": False, "contamination": LOOKED}
+                    | {"quirks": [], "partial": None, "sampling": None, "truncated": None, "fixture": False}
+                    | {"contamination": LOOKED}
                     | {"bootstrap": BOOTSTRAP, "task_ids": [f"{name}/{i}" for i in range(n)]}
                     | {"submodels": {id: _score(task, entries[id], n, samples[id], rng) for id in entries}},
                     key="submodels",

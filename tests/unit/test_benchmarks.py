@@ -10,7 +10,7 @@ import yaml
 
 from submodels import files
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import benchmark_names, load_benchmark, load_items
+from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark, load_items
 from submodels.evaluation.items import write_items
 from submodels.evaluation.metrics import SCORERS
 from submodels.world import PROMPTS
@@ -200,6 +200,56 @@ def test_faults_of_task_files_are_named(tmp_path, changes, message):
     assert path in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("sampling", "repeats", "metrics"),
+    [
+        ("greedy", 1, ["pass@1"]),
+        (1, 1, ["pass@1"]),
+        (9, 9, ["pass@1"]),
+        (10, 10, ["pass@1", "pass@10"]),
+        (None, 10, ["pass@1", "pass@10"]),
+        (100, 100, ["pass@1", "pass@10", "pass@100"]),
+    ],
+)
+def test_samples_of_a_benchmark_of_pass_at_k(sampling, repeats, metrics):
+    plain = load_benchmark("humaneval")
+    benchmark = plain.with_sampling(sampling)
+    assert (benchmark.repeats, benchmark.sampling) == (repeats, None if repeats == 10 else sampling)
+    assert SCORERS[benchmark.scorer].metrics(benchmark.repeats) == metrics
+    assert (benchmark.name, benchmark.size, benchmark.primary) == ("humaneval", plain.size, "pass@1")
+    settings = plain.task["generation_kwargs"]
+    if sampling == "greedy":
+        settings = {"until": settings["until"], "max_gen_toks": 500, "do_sample": False}
+    assert benchmark.task == plain.task | {"repeats": repeats, "generation_kwargs": settings}
+    assert load_benchmark("humaneval").task == plain.task
+
+
+def test_a_primary_that_needs_more_samples_is_replaced():
+    task = load_benchmark("humaneval").task
+    benchmark = Benchmark(task | {"metadata": task["metadata"] | {"primary": "pass@10"}})
+    primaries = [benchmark.with_sampling(sampling).primary for sampling in (None, 100, 10, 9, "greedy")]
+    assert primaries == ["pass@10", "pass@10", "pass@10", "pass@1", "pass@1"]
+
+
+def test_samples_leave_alone_what_draws_none():
+    for name in benchmark_names():
+        benchmark = load_benchmark(name)
+        if benchmark.scorer != "pass_at_k":
+            assert benchmark.with_sampling("greedy") is benchmark.with_sampling(7) is benchmark
+    greedy = load_benchmark("mbpp")
+    assert greedy.with_sampling("greedy") is greedy.with_sampling(1) is greedy
+    with pytest.raises(
+        SubmodelsError, match="mbpp: its answers are greedy, so 2 samples would be copies of one; leave"
+    ):
+        greedy.with_sampling(2)
+    for sampling in ("greedy", 10):
+        with pytest.raises(SubmodelsError, match="humaneval_paper: draws its samples as the paper's authors did"):
+            load_benchmark("humaneval_paper").with_sampling(sampling)
+    for wrong in (0, "many", 1.0, True, ""):
+        with pytest.raises(SubmodelsError, match="samples must be `greedy` or a number of at least 1"):
+            load_benchmark("tiny_math").with_sampling(wrong)
+
+
 def test_no_such_task_and_functions_in_yaml(tmp_path):
     with pytest.raises(
         SubmodelsError, match="unknown benchmark 'tiny_rust'; known: arc_challenge, arc_challenge_paper, arc_easy"
@@ -235,6 +285,7 @@ def test_good_items_load(tmp_path, name):
     [
         ("tiny_python", {"test": None}, "needs a text `test`"),
         ("tiny_python", {"prompt": 3}, "needs a text `prompt`"),
+        ("tiny_python", {"canonical_solution": ["pass"]}, "needs a text `canonical_solution`"),
         ("tiny_math", {"answer": "2"}, "`answer` needs a last line '#### <number>'"),
         ("tiny_csr", {"choices": ["b"]}, "`choices` needs at least two texts"),
         ("tiny_csr", {"choices": ["b", ""]}, "`choices` needs at least two texts"),

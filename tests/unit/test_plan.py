@@ -123,6 +123,26 @@ def test_items_of_ones_own_are_counted(tmp_path):
     assert Work(expand(sources={"gsm8k": "fixture"})).asked("gsm8k").items < 20
 
 
+def test_samples_of_a_grid_are_what_is_planned():
+    """A tenth of the answers of HumanEval, and of the programs to run; a fixed amount of all else."""
+    dense = {"model": "codellama-7b-instruct", "submodel": "dense"}
+    evaluation = GRID["evaluation"]
+    plain, greedy, many = (
+        Work(expand(benchmarks=["humaneval"], evaluation=evaluation | {"samples": samples}))
+        for samples in (None, "greedy", 100)
+    )
+    assert [work.asked("humaneval").samples for work in (plain, greedy, many)] == [10, 1, 100]
+    assert [work.asked("humaneval").draws for work in (plain, greedy, many)] == [True, False, True]
+    assert plain.asked("humaneval").items == greedy.asked("humaneval").items == 164
+    for rule in ("generate", "execute"):
+        seconds = [work.cost(rule, **dense).seconds for work in (greedy, plain, many)]
+        assert seconds == sorted(set(seconds)), rule
+    both = {"benchmarks": ["humaneval", "gsm8k"]}
+    assert Work(expand(**both, evaluation=evaluation | {"samples": "greedy"})).asked("gsm8k") == Work(
+        expand(**both)
+    ).asked("gsm8k")
+
+
 def test_a_benchmark_without_a_size_is_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     grid = expand()

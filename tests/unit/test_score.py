@@ -8,6 +8,7 @@ import pytest
 
 from submodels import files
 from submodels.errors import SubmodelsError
+from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.score import score
 from submodels.evaluation.statistics import bootstrap_interval
 
@@ -195,11 +196,61 @@ def test_a_pilot_is_partial_only_if_items_are_left_out(run):
     assert run("tiny_python", PYTHON, {"x": whole})["partial"] is None
 
 
+def _first(samples: int, passed: dict[str, int]) -> list[dict]:
+    return [line for line in _executed(passed) if line["sample"] < samples]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "samples", "metrics"),
+    [
+        ("greedy", 1, {"pass@1": 2 / 3}),
+        (1, 1, {"pass@1": 2 / 3}),
+        (4, 4, {"pass@1": (1 + 2 / 4 + 0) / 3}),
+        (10, 10, {"pass@1": (1 + 2 / 10 + 0) / 3, "pass@10": 2 / 3}),
+    ],
+)
+def test_samples_by_hand(run, sampling, samples, metrics):
+    lines = _first(samples, {"p/0": 10, "p/1": 2, "p/2": 0})
+    found = run("tiny_python", PYTHON, {"dense": lines}, sampling=sampling)
+    assert (found["sampling"], found["primary"]) == (None if sampling == 10 else sampling, "pass@1")
+    entry = found["submodels"]["dense"]
+    assert (entry["n_items"], entry["n_samples"]) == (3, 3 * samples)
+    assert {name: metric["value"] for name, metric in entry["metrics"].items()} == pytest.approx(metrics)
+    assert list(entry["items"]) == list(metrics)
+
+
+def test_samples_that_are_more_or_fewer_than_said_are_no_score(run):
+    for sampling, lines in (
+        (None, _first(1, {"p/0": 1})),
+        (1, _first(2, {"p/0": 1})),
+        ("greedy", _first(10, {"p/0": 1})),
+    ):
+        with pytest.raises(
+            SubmodelsError, match=r"item p/0 has \d+ samples, .* needs \d+; generate again, or tell both"
+        ):
+            run("tiny_python", PYTHON[:1], {"dense": lines}, sampling=sampling)
+    assert run("tiny_math", MATH, {"x": [{"task_id": "m/0", "completion": "#### 2"}]}, sampling=7)["sampling"] is None
+
+
+def test_one_sample_is_not_taken_for_a_greedy_answer(run, tmp_path):
+    """What the manifest of their generation says of the samples, the score says too."""
+    task = load_benchmark("tiny_python").with_sampling("greedy").task
+    files.write_json(tmp_path / "said.manifest.json", {"parameters": {"task": task}, "results": {}})
+    said = {"inputs": {"samples": {"path": str(tmp_path / "said.jsonl.gz")}}, "wall_seconds": 1.0}
+    files.write_json(tmp_path / "x.manifest.json", said)
+    lines = {"x": _first(1, {"p/0": 1})}
+    with pytest.raises(
+        SubmodelsError, match=r"x\.jsonl\.gz: drawn with generation_kwargs: .*'do_sample': False.*, but"
+    ):
+        run("tiny_python", PYTHON[:1], lines, sampling=1)
+    assert run("tiny_python", PYTHON[:1], lines, sampling="greedy")["sampling"] == "greedy"
+
+
 def test_protocol_quirks_and_fixture(run):
     line = {"task_id": "m/0", "completion": "#### 2", "sample": 0}
     found = run("tiny_math", MATH, {"x": [line]})
     assert (found["protocol"], found["quirks"], found["fixture"], found["contamination"]) == ("strict", [], False, None)
-    found = run("gsm8k_paper", [MATH[0] | {"fixture": True}], {"x": [line]})
+    found = run("gsm8k_paper", [MATH[0] | {"prompt": "?", "fixture": True}], {"x": [line]})
     assert (found["protocol"], found["fixture"]) == ("paper", True)
     assert "Numbers are compared as texts, so 18.00 is not 18." in found["quirks"]
 

@@ -322,7 +322,13 @@ def test_errors_name_the_file_and_the_key(made, tmp_path):
     files.write_json(score, content)
     with pytest.raises(SubmodelsError, match=r"score\.json: key 'higher_is_better' is missing; score this benchmark"):
         load_study([score], [], made["grid"])
-    content |= {"higher_is_better": True} | analysis_fixture.PLAIN
+    content |= {"higher_is_better": True, "primary": "acc"} | analysis_fixture.PLAIN
+    files.write_json(score, content | {"model": "tiny-llama"})
+    with pytest.raises(
+        SubmodelsError, match=r"score\.json: its primary metric is acc, that of .* accuracy; score this"
+    ):
+        load_study([score], [], made["grid"])
+    content |= {"primary": "accuracy"}
     short = {"model": "tiny-llama", "task_ids": ["0", "1"], "submodels": {"dense": {"items": {"acc": [1.0]}}}}
     files.write_json(score, content | short)
     with pytest.raises(SubmodelsError, match=r"score\.json: dense has not one value for each of `task_ids`"):
@@ -343,6 +349,9 @@ def test_latex_compiles(made, tmp_path):
 MARKS = {
     "tiny_csr": {"partial": {"items": 2, "of": 60}, "fixture": True},
     "tiny_math": {"partial": {"items": 2, "of": 60}, "protocol": "paper", "truncated": {"prompts": 0, "answers": 1}},
+    "tiny_python": {"sampling": "greedy"},
+    "tiny_java": {"sampling": 5},
+    "tiny_cpp": {"sampling": 1},
 }
 
 
@@ -351,7 +360,8 @@ def marked_study(marks=MARKS):
     ids += ["wanda-math_steps-0.50-s0", "ria-math-0.50-s0", "magnitude-none-0.50-s0"]
     scores = {
         name: {"dense": accuracy([1, 1, 1, 1], primary), **{id: accuracy([1, 0, 1, 0], primary) for id in ids}}
-        for name, primary in (("tiny_csr", "accuracy"), ("tiny_math", "exact_match"), ("tiny_python", "pass@1"))
+        for name, (_, _, primary) in analysis_fixture.BENCHMARKS.items()
+        if primary in ("accuracy", "exact_match", "pass@1")
     }
     manifest = {"wall_seconds": 1.0, "peak_memory_mb": 1.0, "results": {"sparsity": 0.5}}
     return study(scores, marks=marks, manifests=dict.fromkeys(ids, manifest))
@@ -363,22 +373,33 @@ def test_remarks_name_the_benchmarks_they_hold_for():
     assert made.remarks(["tiny_csr", "tiny_math"]) == (
         "first 2 items; fixture (tiny_csr); paper protocol (tiny_math); truncated answers (tiny_math)"
     )
-    assert made.remarks(["tiny_python"]) == made.remarks([]) == ""
+    assert (
+        made.remarks(["tiny_csr", "tiny_python"])
+        == "first 2 items (tiny_csr); fixture (tiny_csr); greedy (tiny_python)"
+    )
+    assert [made.remarks([name]) for name in ("tiny_python", "tiny_java", "tiny_cpp")] == [
+        "greedy",
+        "5 samples",
+        "1 sample",
+    ]
+    assert made.remarks(["tiny_javascript"]) == made.remarks([]) == ""
 
 
 WITHOUT_SCORES = {"jaccard", "jaccard_layers"}
 
 
 def test_every_table_of_scores_says_what_is_partial_made_up_or_the_papers_way():
-    marks = {"partial": {"items": 2, "of": 60}, "fixture": True, "protocol": "paper"}
+    marks = {"partial": {"items": 2, "of": 60}, "sampling": 3, "fixture": True, "protocol": "paper"}
     marks |= {"truncated": {"prompts": 4, "answers": 0}}
-    marked = marked_study(dict.fromkeys(["tiny_csr", "tiny_math", "tiny_python"], marks))
+    marked = marked_study(dict.fromkeys(analysis_fixture.BENCHMARKS, marks))
     plain = marked_study(marks=None)
     for name, table in tables.TABLES.items():
         if name not in WITHOUT_SCORES:
             text, without = (tables.markdown(table.to_read(table.compute(made)), "") for made in (marked, plain))
-            assert "first 2 items; fixture; paper protocol; truncated prompts" in text, name
-            assert not any(word in without for word in ("items; ", "fixture", "truncated", "remarks")), name
+            assert "first 2 items; 3 samples; fixture; paper protocol; truncated prompts" in text, name
+            assert not any(word in without for word in ("items; ", "3 samples", "fixture", "truncated", "remarks")), (
+                name
+            )
 
 
 def test_scores_say_what_their_samples_took(made):

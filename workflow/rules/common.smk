@@ -273,6 +273,16 @@ def get_limit():
     return f"--limit {limit}" if limit else ""
 
 
+def get_samples(*names):
+    """How samples are drawn, where the grid says otherwise than the task files of these benchmarks."""
+    drawn = {GRID.benchmarks[name].sampling for name in names} - {None}
+    return f"--samples {drawn.pop()}" if drawn else ""
+
+
+def get_scored_samples(wildcards):
+    return get_samples(wildcards.benchmark)
+
+
 def get_synonyms(wildcards):
     """METEOR's synonyms, for benchmarks that METEOR scores."""
     return "wordnet" if GRID.takes_wordnet(wildcards.benchmark) else "none"

@@ -187,6 +187,7 @@ rule generate:
         submodel=get_submodel_argument,
         benchmarks=benchmark_arguments(GRID.benchmarks),
         limit=get_limit(),
+        drawn=get_samples(*GRID.benchmarks),
         seed=GRID.grid.seed,
         dtype=GRID.grid.evaluation.dtype,
         backend=GRID.grid.evaluation.backend,
@@ -194,7 +195,7 @@ rule generate:
         version=versions.GENERATE,
     shell:
         "python -m submodels generate --model {params.model:q} {params.submodel} {params.benchmarks} "
-        "{params.prompt} --seed {params.seed} {params.limit} --device {resources.device} "
+        "{params.prompt} --seed {params.seed} {params.limit} {params.drawn} --device {resources.device} "
         "--dtype {params.dtype} --backend {params.backend} --batch-size {resources.batch_size} --threads {threads} "
         "--out {params.directory} > {log} 2>&1"
 
@@ -298,10 +299,11 @@ rule score:
         synonyms=get_synonyms,
         resamples=GRID.grid.evaluation.resamples,
         limit=get_limit(),
+        drawn=get_scored_samples,
         seed=GRID.grid.seed,
         version=versions.SCORE,
     shell:
         "python -m submodels score --model {wildcards.model} --benchmark {wildcards.benchmark} --items {input.questions:q} "
-        "--contamination {input.contamination} --synonyms {params.synonyms} {params.limit} "
+        "--contamination {input.contamination} --synonyms {params.synonyms} {params.limit} {params.drawn} "
         "--resamples {params.resamples} --seed {params.seed} --out {output} "
         "{params.samples} > {log} 2>&1"

@@ -29,6 +29,12 @@ Prompt = Annotated[
     str, typer.Option(help="How instructions are put to the model: base, llama2, llama2_paper, gemma, chat_template.")
 ]
 Seed = Annotated[int, typer.Option(min=0)]
+Sampling = Annotated[
+    str | None,
+    typer.Option(
+        "--samples", help="Of each item where pass@k is scored: a number, or greedy for one; else the task file's."
+    ),
+]
 GridFile = Annotated[Path, typer.Option(help="results/grid.json, written by `describe`.")]
 
 
@@ -53,6 +59,11 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
             raise SubmodelsError(f"'{value}': {name} is given twice")
         pairs[name] = Path(path)
     return pairs
+
+
+def _count(value: str | None) -> int | str | None:
+    """A number if it is written as one; other words are left to the stage."""
+    return int(value) if value is not None and value.isdecimal() else value
 
 
 def _found_items(task) -> Path:
@@ -216,6 +227,7 @@ def generate(
     ] = None,
     seed: Seed = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items of each benchmark.")] = None,
+    sampling: Sampling = None,
     device: Device = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     prompt: Prompt = "base",
@@ -230,7 +242,7 @@ def generate(
     generate(
         model, submodel, benchmarks, out,
         seed=seed, limit=limit, device=device, dtype=dtype, prompt=prompt, backend=backend, threads=threads,
-        batch_size=int(batch_size) if batch_size.isdecimal() else batch_size,
+        batch_size=_count(batch_size), sampling=_count(sampling),
     )  # fmt: skip
 
 
@@ -307,6 +319,7 @@ def score(
     contamination: Annotated[
         Path | None, typer.Option(help="What `contamination` wrote; without it the overlap is not known.")
     ] = None,
+    sampling: Sampling = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = 1000,
     seed: Seed = 0,
 ):
@@ -316,6 +329,7 @@ def score(
     score(
         benchmark, items, _pairs(samples, "SUBMODEL"), out,
         model=model, synonyms=synonyms, limit=limit, contamination=contamination, resamples=resamples, seed=seed,
+        sampling=_count(sampling),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from submodels.calibration.registry import CalibrationSet, load_calibration_sets
 from submodels.calibration.sizes import DEFAULT_ROWS, Size, find_size
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.adapters import ADAPTERS
-from submodels.evaluation.benchmarks import benchmark_names, load_benchmark
+from submodels.evaluation.benchmarks import GREEDY, benchmark_names, check_sampling, load_benchmark
 from submodels.evaluation.prompts import FORMATS as PROMPT_FORMATS
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
@@ -37,6 +37,14 @@ def _sparsity(value) -> str:
         return str(patterns.parse(value))
     except SubmodelsError as error:
         raise ValueError(str(error)) from error
+
+
+def _sampling(value):
+    try:
+        check_sampling(value)
+    except SubmodelsError as error:
+        raise ValueError(str(error).partition(" (got")[0]) from error
+    return value
 
 
 WIDTHS = ("hidden_size", "n_embd", "d_model")  # what config.json calls the width of the hidden states
@@ -178,6 +186,10 @@ class Evaluation(Strict):
         16, description="sequences generated at once; auto starts by the free memory and halves when it runs out"
     )
     limit: int | None = Field(None, ge=1, description="only the first items of each benchmark (a pilot)")
+    samples: Annotated[Annotated[int, Field(ge=1)] | Literal[GREEDY] | None, BeforeValidator(_sampling)] = Field(
+        None,
+        description="of each item where pass@k is scored: how many, or `greedy` for one (default: the task file's)",
+    )
     sandbox: Literal["auto", "bubblewrap", "unshare", "apptainer", "none"] = Field(
         "auto", description="where generated code runs; `none` is dangerous and must be said"
     )
@@ -289,6 +301,11 @@ def _unknown_names(grid: Grid, registries: Registries):
     for i, name in enumerate(grid.benchmarks):
         if name not in benchmark_names():
             yield f"benchmarks[{i}]: {unknown('benchmark', name, benchmark_names())}"
+        elif grid.evaluation.samples is not None:
+            try:
+                load_benchmark(name).with_sampling(grid.evaluation.samples)
+            except SubmodelsError as error:
+                yield f"evaluation.samples: {grid.evaluation.samples}: {error}"
     for name in grid.sources:
         if name not in benchmark_names():
             yield f"sources: {unknown('benchmark', name, benchmark_names())}"

@@ -123,7 +123,9 @@ class Expansion:
     def __init__(self, grid: Grid, where: str):
         self.grid = grid
         self.registries = Registries(grid)
-        self.benchmarks: dict[str, Benchmark] = {name: load_benchmark(name) for name in grid.benchmarks}
+        self.benchmarks: dict[str, Benchmark] = {
+            name: load_benchmark(name).with_sampling(grid.evaluation.samples) for name in grid.benchmarks
+        }
         self._items = {name: str(_items_file(task)) for name, task in self.benchmarks.items()}
         self._submodels: dict[str, dict[str, Submodel]] = {model: {} for model in grid.base_models}
         self._evaluated: dict[str, list[str]] = {model: [DENSE] for model in grid.base_models}

@@ -243,7 +243,9 @@ def languages(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.D
         _label(axis, sets, names, {}, {}, width)
         axis.set_title(title, loc="left")
     _name_axes(axes, "calibration set", "benchmark")
-    _colourbar(figure, axes, image, "pass@1 (%)")
+    relative = _of_model(tables["relative"], model)
+    measures = relative.loc[relative["benchmark"].isin(benchmarks), "primary"].unique()
+    _colourbar(figure, axes, image, f"{', '.join(measures)} (%)")
     title = f"{model}: is a sub-model specific to the programming language of its calibration set?"
     _title(figure, title, _remarks(frame, "benchmark"))
     return figure, frame

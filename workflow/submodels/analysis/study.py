@@ -112,7 +112,8 @@ class Study:
         return benchmark not in self._lower_is_better
 
     def remarks(self, benchmarks: list[str]) -> str:
-        """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, the paper's way.
+        """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, drawn otherwise
+        than the task file says, the paper's way.
 
         A remark that holds for some of them only names those.
         """
@@ -303,9 +304,15 @@ class Study:
 
 def _remarks(score: dict) -> list[str]:
     remarks = [f"first {score['partial']['items']} items"] if score["partial"] else []
+    remarks += [_sampled(score["sampling"])] if score["sampling"] else []
     remarks += ["fixture"] * score["fixture"]
     remarks += ["paper protocol"] * (score["protocol"] == "paper")
     return remarks
+
+
+def _sampled(sampling: int | str) -> str:
+    """Samples drawn otherwise than the task file says."""
+    return f"{sampling} sample{'s' * (sampling > 1)}" if isinstance(sampling, int) else sampling
 
 
 def _position(order: tuple, value) -> int:
@@ -338,7 +345,7 @@ def paired(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 _SCORE_KEYS = ("model", "benchmark", "bootstrap", "higher_is_better", "protocol", "quirks", "partial", "fixture")
-_SCORE_KEYS += ("truncated", "contamination", "task_ids", "submodels")
+_SCORE_KEYS += ("primary", "sampling", "truncated", "contamination", "task_ids", "submodels")
 
 
 def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: Path | None = None) -> Study:
@@ -360,6 +367,12 @@ def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: 
         for axis in ("model", "benchmark"):
             if score[axis] not in description[f"{axis}s"]:
                 raise SubmodelsError(f"{path}: {axis} '{score[axis]}' is not in {grid}; delete the file or extend it")
+        primary = description["benchmarks"][score["benchmark"]]["primary"]
+        if score["primary"] != primary:
+            raise SubmodelsError(
+                f"{path}: its primary metric is {score['primary']}, that of {grid} {primary}; score this benchmark "
+                "again"
+            )
         for id, entry in score["submodels"].items():
             entry["items"] = {name: np.array(values, dtype=np.float64) for name, values in entry["items"].items()}
             if any(len(values) != len(score["task_ids"]) for values in entry["items"].values()):

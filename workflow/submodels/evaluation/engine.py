@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from datasets import Dataset
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
@@ -44,6 +43,7 @@ from submodels.evaluation.batches import (
 from submodels.evaluation.benchmarks import Benchmark, Generation
 from submodels.evaluation.likelihoods import score_tokens
 from submodels.evaluation.prompts import format_of, wrap
+from submodels.evaluation.questions import Questions
 from submodels.evaluation.shards import Shards
 from submodels.evaluation.truncation import keep_end, prompt_room
 
@@ -303,10 +303,19 @@ def truncate(text: str, stops: list[str]) -> str:
     return text[: min((text.index(stop) for stop in stops if stop in text), default=None)]
 
 
+class Documents(list):
+    """Items where lm-eval wants a data set; a table would give all of them the same fields and types."""
+
+    @property
+    def features(self) -> dict[str, None]:
+        """The fields, of which lm-eval takes the names."""
+        return dict.fromkeys(field for item in self for field in item)
+
+
 def ask(benchmark: Benchmark, items: list[dict], seed: int, tokenizer, prompt: str = "base") -> list[Instance]:
     """lm-eval's requests of one benchmark, one for each sample; instructions in the model's prompt format."""
-    definition = deepcopy(benchmark.task)
-    documents = {definition["test_split"]: Dataset.from_list(items)}  # in memory: no cache on disk
+    definition = deepcopy(benchmark.task) | Questions(benchmark.task, items).definition()
+    documents = {definition["test_split"]: Documents(items)}
     with without_warnings():  # about arguments of a custom data set
         task = ConfigurableTask(config=definition | {"custom_dataset": lambda **_: documents})
     task.set_fewshot_seed(seed)

@@ -36,12 +36,14 @@ def generate(
     threads: int | None = None,
     limit: int | None = None,
     prompt: str = "base",
+    sampling: int | str | None = None,
 ) -> None:
     """Write `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json` for each benchmark (name -> items), then done.json.
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
     backend: a name of BACKENDS. batch_size: `auto` starts by the free memory and halves when it runs out.
-    threads: CPU threads, None = PyTorch's choice. prompt: the model's format, for instructions.
+    threads: CPU threads, None = PyTorch's choice. prompt: the model's format, for instructions. sampling: how many
+    samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
     Device, batch size and threads are recorded but make no file stale.
     """
     # Before the first import of huggingface_hub, which reads them once: no job but `fetch` uses the network.
@@ -56,11 +58,11 @@ def generate(
             raise SubmodelsError(f"{name} must be at least 1{' or auto' * (name == 'batch size')} (got {count})")
     found = find_backend(backend)
     prompts.check(prompt)
+    tasks = [load_benchmark(name).with_sampling(sampling) for name in benchmarks]
+    items = [load_items(task, path) for task, path in zip(tasks, benchmarks.values(), strict=True)]
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
     if submodel is not None:
         speaker["mask"] = _mask_hash(submodel)
-    tasks = [load_benchmark(name) for name in benchmarks]
-    items = [load_items(task, path) for task, path in zip(tasks, benchmarks.values(), strict=True)]
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "limit": limit, "version": versions.GENERATE}
     work = []
     for task, path, rows in zip(tasks, benchmarks.values(), items, strict=True):

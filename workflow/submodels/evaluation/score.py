@@ -34,15 +34,17 @@ def score(
     seed: int = 0,
     limit: int | None = None,
     contamination: Path | None = None,
+    sampling: int | str | None = None,
 ) -> None:
     """Score the samples of each sub-model (id -> file: executions for code, else generations) and write `out`.
 
     Intervals are percentile bootstraps over items. `limit`: only the first items were asked. `contamination`: what the
     stage of that name found; without it the overlap with calibration rows is unknown, and the score says so.
+    `sampling`: how the samples were drawn, as `generate` was told.
     """
     if synonyms not in SYNONYMS:
         raise unknown("kind of synonyms", synonyms, SYNONYMS)
-    task = load_benchmark(benchmark)
+    task = load_benchmark(benchmark).with_sampling(sampling)
     asked = load_items(task, items_path)
     items = asked[:limit]
     seen = {} if contamination is None else _contamination(task, Path(contamination))
@@ -61,6 +63,7 @@ def score(
             "fixture": any(item.get("fixture", False) for item in items),
             "faulty_items": {item["task_id"]: item["faulty"] for item in items if "faulty" in item},
             "partial": {"items": len(items), "of": len(asked)} if len(items) < len(asked) else None,
+            "sampling": task.sampling,
             "truncated": _most(entry["truncated"] for entry in scored.values()),
             "primary": task.primary,
             "higher_is_better": task.higher_is_better,
@@ -97,6 +100,8 @@ def _most(truncated: Iterable[dict[str, int]]) -> dict[str, int] | None:
 
 def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: str, bootstrap: dict) -> dict:
     lines = group_samples(task, items, path)
+    executed, generated = _manifests(task, path)
+    _check_drawn(task, path, generated)
     entry = {
         "status": "ok",
         "reason": None,
@@ -109,7 +114,7 @@ def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: st
         "items": {},
         "samples": str(path),
         "fingerprint": files.sha256_file(path),
-    } | _cost(task, path)
+    } | _cost(executed, generated)
     if task.is_code and (reason := not_run(lines, path)) is not None:
         return entry | {"status": NOT_RUN, "reason": reason}
     try:
@@ -131,15 +136,31 @@ def _columns(items: list[dict], scores: Scores) -> dict[str, list[float]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _cost(task: Benchmark, samples: Path) -> dict:
-    """Seconds and tokens that the samples took, as the manifests of their making say; None where none is there."""
+def _manifests(task: Benchmark, samples: Path) -> tuple[dict, dict]:
+    """What made the samples: the manifests of execution, for code, and of generation; empty where none is there."""
     executed = _manifest(samples) if task.is_code else {}
     said = executed.get("inputs", {}).get("samples", {}).get("path", samples)
-    generated = _manifest(Path(said)).get("results", {})
+    return executed, _manifest(Path(said))
+
+
+def _check_drawn(task: Benchmark, samples: Path, generated: dict) -> None:
+    """Refuse samples that were drawn otherwise than the score would say, as far as a manifest tells."""
+    drawn = generated.get("parameters", {}).get("task", task.task)
+    for key in ("repeats", "generation_kwargs"):
+        if drawn.get(key) != task.task.get(key):
+            raise SubmodelsError(
+                f"{samples}: drawn with {key}: {drawn.get(key)}, but {task.name} says {task.task.get(key)}; generate "
+                "again, or tell both stages how many samples are drawn (`--samples`)"
+            )
+
+
+def _cost(executed: dict, generated: dict) -> dict:
+    """Seconds and tokens that the samples took, as the manifests say; None where none is there."""
+    results = generated.get("results", {})
     return {
-        "wall_seconds": {"generate": generated.get("wall_seconds"), "execute": executed.get("wall_seconds")},
-        "prompt_tokens": generated.get("prompt_tokens"),
-        "generated_tokens": generated.get("generated_tokens"),
+        "wall_seconds": {"generate": results.get("wall_seconds"), "execute": executed.get("wall_seconds")},
+        "prompt_tokens": results.get("prompt_tokens"),
+        "generated_tokens": results.get("generated_tokens"),
     }
 
 
@@ -165,7 +186,8 @@ def group_samples(task: Benchmark, items: list[dict], path: Path) -> Samples:
     for task_id, lines in grouped.items():
         if len(lines) != task.repeats:
             raise SubmodelsError(
-                f"{path}: item {task_id} has {len(lines)} samples, {task.name} needs {task.repeats}; generate again"
+                f"{path}: item {task_id} has {len(lines)} samples, {task.name} needs {task.repeats}; generate again, "
+                "or tell both stages how many samples are drawn (`--samples`)"
             )
     return grouped
 

@@ -28,7 +28,7 @@ class Scorer:
 
     output_type: lm-eval's name for what the samples are. metrics: names of its metrics, best known first, for n
     samples an item. fault: what is wrong with an item, or None. score: (items, samples, synonyms) -> Scores.
-    takes_synonyms: whether METEOR's synonyms enter.
+    takes_synonyms: whether METEOR's synonyms enter. takes_samples: whether a grid may say how many samples are drawn.
     """
 
     output_type: str
@@ -37,6 +37,7 @@ class Scorer:
     score: Callable[[list[dict], Samples, str], Scores]
     higher_is_better: bool = True
     takes_synonyms: bool = False
+    takes_samples: bool = False
 
 
 def text_fault(item: dict, *fields: str) -> str | None:

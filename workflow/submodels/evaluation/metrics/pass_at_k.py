@@ -40,7 +40,8 @@ def _score(items: list[dict], samples: Samples, synonyms: str) -> Scores:
 
 
 def _fault(item: dict) -> str | None:
-    return text_fault(item, "prompt", "test")
+    optional = ("canonical_solution",) if item.get("canonical_solution") is not None else ()
+    return text_fault(item, "prompt", "test", *optional)
 
 
-SCORER = Scorer("generate_until", _metrics, _fault, _score)
+SCORER = Scorer("generate_until", _metrics, _fault, _score, takes_samples=True)
