@@ -18,7 +18,7 @@ from submodels import config as grid_config, grid as layout, versions
 from submodels.errors import SubmodelsError
 from submodels.evaluation.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
-from submodels.files import fingerprint
+from submodels.files import fingerprint, read_yaml
 from submodels.planning.work import Work
 from submodels.pruning.methods import METHODS
 from submodels.world import corpus
@@ -33,7 +33,9 @@ os.environ.update(
 )
 
 try:
-    GRID_FILE = str(workflow.configfiles[-1])
+    GRID_FILE = " + ".join(map(str, workflow.configfiles))
+    for file in workflow.configfiles:
+        read_yaml(file)  # Snakemake has read it already, and passed over what this refuses
     GRID = layout.Expansion(grid_config.check_grid(config, GRID_FILE), GRID_FILE)
 except SubmodelsError as error:
     raise WorkflowError(str(error)) from None

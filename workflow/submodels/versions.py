@@ -7,8 +7,8 @@ date, here and in everything made from them.
 WORLD = 1
 TRAIN = 3
 FETCH = 1
-CALIBRATE = 1
-ITEMS = 1
+CALIBRATE = 2
+ITEMS = 2
 GENERATE = 3
 EXECUTE = 3
 SCORE = 5

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from submodels.calibration import drawing, sources, statistics
+from submodels.calibration import drawing, statistics
 from submodels.calibration.registry import CalibrationSet
 from submodels.calibration.sizes import Size
 from submodels.calibration.templates import Incomplete, Template
@@ -13,6 +13,7 @@ from submodels.calibration.tokenising import TextTokenizer
 from submodels.calibration.windows import cut_lengths, pack_rows
 from submodels.errors import SubmodelsError
 from submodels.evaluation.prompts import INSTRUCTION, Prompt, one_bos
+from submodels.rows import read_rows
 
 _PREVIEWS, _PREVIEW_CHARACTERS = 3, 200
 
@@ -65,7 +66,7 @@ class _Rows:
     def __init__(self, spec: CalibrationSet, path: Path):
         self.spec, self.path = spec, path
         self.template = Template(spec.template)
-        self.source = sources.read_rows(path, self.template.fields)
+        self.source = read_rows(path, self.template.fields)
         self.total = len(self.source)
         self.skipped = 0
         self.indices: list[int] = []
