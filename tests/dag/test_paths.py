@@ -8,7 +8,7 @@ import yaml
 from dag import clone, finish, planned, snakemake
 from safetensors.numpy import save_file
 
-SIGNS = ["{x}{x,\\d+}<results><x>{", "%s $HOME `id` 'a\" \\n é *[a]? ~"]
+SIGNS = ["{x}{y,\\d+}<results><x>{", "%s $HOME `id` 'a\" \\n é *[a]? ~"]
 
 
 def project(place, sign):
