@@ -228,7 +228,9 @@ def test_a_calibration_row_that_holds_no_text(tmp_path, value, message):
     good = [f'{{"text": "number {n}", "other": {value}}}\n' for n in range(4)]
     path = write(tmp_path / "rows.jsonl", "".join([*good, f'{{"text": {value}}}\n']))
     options = {"rows": 4, "seqlen": 16, "source": path}
-    with pytest.raises(SubmodelsError, match=rf"rows.jsonl, row 4: field 'text' {message}"):
+    with pytest.raises(
+        SubmodelsError, match=rf"rows.jsonl, row 4: field 'text' {message}; mend the row, or .*skip_inc"
+    ):
         run(spec(), model, tmp_path / "out", **options | {"rows": 5})
     _, results = run(spec(skip_incomplete=True), model, tmp_path / "out", **options, seed=1)
     assert sorted(results["indices"]) == [0, 1, 2, 3]

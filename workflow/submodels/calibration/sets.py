@@ -79,9 +79,11 @@ class _Rows:
         for index in drawing.order(self.total, recipe.seed, recipe.protocol):
             try:
                 text = self.template.render(self.source[index], f"{self.path}, row {index}")
-            except Incomplete:
+            except Incomplete as error:
                 if not self.spec.skip_incomplete:
-                    raise
+                    raise Incomplete(
+                        f"{error}; mend the row, or pass over such rows: `skip_incomplete: true`"
+                    ) from error
                 self.skipped += 1
                 continue
             prompt = recipe.prompt(self.spec, text)
