@@ -141,7 +141,8 @@ def test_articles_of_wikitext_begin_at_their_titles(end):
     [
         ("gsm8k", {"question": "?"}, "row 1: no field 'answer'; fields that exist: question"),
         ("arc", {"question": "?", "choices": {"text": ["a"], "label": ["A"]}, "answerKey": "B"}, "row 1: not of the"),
-        ("boolq", {"passage": "", "question": "", "label": None}, "row 1: not of the data set's schema"),
+        ("boolq", {"passage": "", "question": "", "label": ""}, "row 1: not of the data set's schema"),
+        ("boolq", {"passage": "", "question": "", "label": None}, "row 1: field 'label' is null or NaN"),
         ("translation", {"translation": "x"}, "row 1: not of the data set's schema"),
         ("winogrande", ["x"], "row 1: not of the data set's schema"),
     ],

@@ -167,3 +167,29 @@ def test_samples_that_a_benchmark_cannot_give_are_refused(samples, benchmarks, f
     assert len(lines) == len(faults)
     for line, fault in zip(lines, faults, strict=True):
         assert line.startswith(f"grid.yaml: evaluation.samples: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base_models: [7]", "base_models[0]: Input should be a valid string (got 7); write it in quotes"),
+        ("base_models: [no]", "base_models[0]: Input should be a valid string (got False); write it in quotes"),
+        ("benchmarks: [2024-01-01]", "benchmarks[0]: Input should be a valid string (got datetime.date(2024, 1, 1))"),
+        ("name: 0.50", "name: Input should be a valid string (got 0.5); write it in quotes"),
+        ("name: ", "name: Input should be a valid string (got None)"),
+        ("models: {no: {path: x}}", "line 2: YAML reads the key no as no text; write it in quotes"),
+        ("seed: 010", "line 2: YAML reads 010 as the number 8; write it as 8"),
+        ("submodels: [{methods: [magnitude], sparsities: [2:4]}]", "line 2: YAML reads 2:4 as the number 124; write a "
+         "sparsity pattern as 2of4"),
+        ("submodels: [{methods: [magnitude], sparsities: ['2:4']}]", "sparsity '2:4': expected a ratio such as 0.50 or "
+         "a pattern such as 2of4"),
+        ("seed: 1\nseed: 1", "line 3: the key 'seed' is there twice, first in line 2"),
+    ],
+)  # fmt: skip
+def test_what_yaml_takes_for_something_else(tmp_path, text, message):
+    path = tmp_path / "grid.yaml"
+    path.write_text("# a grid\n" + text + "\n", encoding="utf-8")
+    with pytest.raises(SubmodelsError) as raised:
+        read_grid(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)

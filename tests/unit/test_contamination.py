@@ -226,7 +226,7 @@ def test_no_pool_of_the_tiny_world_holds_an_item(tmp_path):
 @pytest.mark.real_data
 def test_public_sets_hold_what_is_known_to_be_in_them(shared):
     """MBPP asks one problem in both of its splits; no other calibration set here holds an item of these benchmarks."""
-    from submodels.calibration.sources import read_rows
+    from submodels.rows import read_rows
 
     def read(path):
         return list(read_rows(shared / "data" / path))

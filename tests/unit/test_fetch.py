@@ -10,7 +10,6 @@ import pytest
 from fake_hub import COMMIT, serving
 
 from submodels import fetch
-from submodels.calibration.sources import read_rows
 from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError
 from submodels.fetch import (
@@ -22,6 +21,7 @@ from submodels.fetch import (
     fetch_wordnet,
 )
 from submodels.files import sha256_file
+from submodels.rows import read_rows
 
 CALLS = {
     "model": ["fetch_model", "house/small", "main"],

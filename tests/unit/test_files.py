@@ -74,3 +74,61 @@ def test_only_what_killed_processes_left_is_deleted(tmp_path):
         os.utime(tmp_path / name, (time.time() - idle,) * 2)
     files.temporary_path(tmp_path / "mask.bin")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def _yaml(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    return files.read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' is there twice, first in line 1, and only one would count"),
+        ("a:\n  - b: {c: 1, d: 2, 'c': 3}\n", "line 2: the key 'c' is there twice"),
+        ('{"a": 1,\n "a": 2}', "line 2: the key 'a' is there twice"),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 1, d: 2}\n", "line 2: the key 'd' is there twice"),
+        ("a:\n  no: 1\n", "line 2: YAML reads the key no as no text; write it in quotes"),
+        ("7: 1\n", "line 1: YAML reads the key 7 as no text"),
+        ("2024-01-01: 1\n", "line 1: YAML reads the key 2024-01-01 as no text"),
+        ("~: 1\n", "line 1: YAML reads the key ~ as no text"),
+        ("? [a]\n: 1\n", "line 1: YAML reads the key a list or mapping as no text"),
+        ("a: [0.50,\n  2:4]\n", "line 2: YAML reads 2:4 as the number 124; write a sparsity pattern as 2of4"),
+        ("a: 1:30.5\n", r"line 1: YAML reads 1:30.5 as the number 90.5"),
+        ("a: 010\n", "line 1: YAML reads 010 as the number 8; write it as 8, or a text in quotes"),
+        ("a: !function x.y\n", "not plain YAML"),
+        ("a:\n\t- 1\n", "not valid YAML"),
+        ("a: *x\n", "not valid YAML"),
+        ("--- 1\n--- 2\n", "not valid YAML"),
+    ],
+)
+def test_yaml_that_would_be_misread(tmp_path, text, message):
+    with pytest.raises(SubmodelsError, match=message) as error:
+        _yaml(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "a.yaml"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("# nothing\n", None),
+        ("a: '2:4'\nb: [0.50, 1e-1, .5, 0, 00x, yes]\n", {"a": "2:4", "b": [0.5, "1e-1", 0.5, 0, "00x", True]}),
+        ("'no': 1\n'7': 2\n", {"no": 1, "7": 2}),
+        ("a: &x {b: 1, c: 2}\nd: &y {<<: *x, b: 3}\ne: {<<: *y}\nf: {<<: [*x, *y], g: *x}\n",
+         {"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}, "e": {"b": 3, "c": 2},
+          "f": {"b": 1, "c": 2, "g": {"b": 1, "c": 2}}}),
+        ('{\n\t"a": "\\/\\ud83d\\ude00",\n\t"b": 1e-1\n}', {"a": "/\U0001f600", "b": 0.1}),
+        ("a: |\n  2:4\n  010\n", {"a": "2:4\n010\n"}),
+        ("\ufeffa: é\r\n", {"a": "é"}),
+    ],
+)  # fmt: skip
+def test_yaml_that_is_meant(tmp_path, text, value):
+    assert _yaml(tmp_path, text) == value
+
+
+def test_keys_of_other_tools_json_may_be_there_twice(tmp_path):
+    (tmp_path / "config.json").write_text('\ufeff{"a": 1, "a": 2}')
+    assert files.read_json(tmp_path / "config.json") == {"a": 2}

@@ -19,7 +19,7 @@ rule overlap:
     benchmark:
         layout.TIMINGS["overlap"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         mem_mb=get_mem_mb,
@@ -39,7 +39,7 @@ rule describe:
     log:
         "results/logs/describe.log",
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         grid=get_grid,
         description=get_description,
@@ -62,7 +62,7 @@ rule tabulate:
     benchmark:
         layout.TIMINGS["tabulate"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
@@ -90,7 +90,7 @@ rule figures:
     benchmark:
         layout.TIMINGS["figures"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
@@ -123,7 +123,7 @@ rule report:
     benchmark:
         layout.TIMINGS["report"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,

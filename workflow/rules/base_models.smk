@@ -21,7 +21,7 @@ rule world:
     benchmark:
         layout.TIMINGS["world"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
@@ -47,7 +47,7 @@ rule train_base_model:
     wildcard_constraints:
         model=any_of(name for name in GRID.models if GRID.spec(name).tiny_world),
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         mem_mb=get_mem_mb,
@@ -72,7 +72,7 @@ rule fetch_base_model:
         model=any_of(name for name in GRID.models if GRID.spec(name).hub),
     retries: 2
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         repository=lambda wildcards: GRID.spec(wildcards.model).hub,
         revision=lambda wildcards: GRID.spec(wildcards.model).revision,

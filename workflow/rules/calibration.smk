@@ -22,7 +22,7 @@ rule fetch_calibration_set:
         set=any_of(name for name, entry in GRID.registries.calibration_sets.items() if entry.source.hub),
     retries: 2
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         directory=subpath(output.rows, parent=True),
         source=get_hub_source,
@@ -45,7 +45,7 @@ rule calibrate:
     benchmark:
         layout.TIMINGS["calibrate"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         mem_mb=get_mem_mb,

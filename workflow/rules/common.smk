@@ -18,7 +18,7 @@ from submodels import config as grid_config, grid as layout, versions
 from submodels.errors import SubmodelsError
 from submodels.evaluation.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
-from submodels.files import fingerprint
+from submodels.files import fingerprint, read_yaml, temporary_path
 from submodels.planning.work import Work
 from submodels.pruning.methods import METHODS
 from submodels.world import corpus
@@ -33,7 +33,9 @@ os.environ.update(
 )
 
 try:
-    GRID_FILE = str(workflow.configfiles[-1])
+    GRID_FILE = " + ".join(map(str, workflow.configfiles))
+    for file in workflow.configfiles:
+        read_yaml(file)  # Snakemake has read it already, and passed over what this refuses
     GRID = layout.Expansion(grid_config.check_grid(config, GRID_FILE), GRID_FILE)
 except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
@@ -64,6 +66,29 @@ wildcard_constraints:
     calibration=any_of(DRAWS),
 
 
+def environment(name):
+    """A file of envs/, its braces doubled, for Snakemake formats this path."""
+    return f"{workflow.basedir}/envs/{name}.yaml".replace("{", "{{").replace("}", "}}")
+
+
+def stand_in(file):
+    """What stands for a file of the user's in the graph: itself, or a link where its path has braces or brackets.
+
+    Snakemake would take them for a pattern, in whatever an input function returns too, and knows no way to quote them.
+    """
+    if not re.search("[{}<>]", file):
+        return file
+    if not os.path.exists(file):
+        raise WorkflowError(f"{file}: no such file")
+    link = Path(layout.LINK.format(path=fingerprint(file)[:16], name=re.sub("[{}<>]", "_", Path(file).name)))
+    if not link.is_symlink() or os.readlink(link) != os.path.abspath(file):
+        temporary = temporary_path(link)
+        temporary.symlink_to(os.path.abspath(file))
+        os.utime(temporary, (0, 0), follow_symlinks=False)  # the file's time counts
+        temporary.replace(link)
+    return str(link)
+
+
 def get_grid(wildcards):
     """The grid as JSON; a function, because Snakemake would take the braces of a plain string for wildcards."""
     return GRID.grid.model_dump_json()
@@ -86,7 +111,7 @@ def get_prompt(wildcards):
 
 def get_model(wildcards):
     """The files that stand for a base model in the graph."""
-    return GRID.model_files(wildcards.model)
+    return list(map(stand_in, GRID.model_files(wildcards.model)))
 
 
 def get_architecture(wildcards):
@@ -146,7 +171,7 @@ def get_calibration_size(wildcards):
 
 def get_calibration_source(wildcards):
     """The file of rows, or those of a mix's components."""
-    return list(GRID.calibration_sources(get_draw(wildcards).calibration).values())
+    return list(map(stand_in, GRID.calibration_sources(get_draw(wildcards).calibration).values()))
 
 
 def get_source_arguments(wildcards):
@@ -182,12 +207,12 @@ def get_masks(wildcards):
 
 def get_weights(wildcards):
     """The files that stand for the weights of a sub-model: its mask, or the dense base model."""
-    return GRID.weights(wildcards.model, wildcards.submodel)
+    return list(map(stand_in, GRID.weights(wildcards.model, wildcards.submodel)))
 
 
 def get_evaluated_weights(wildcards):
     """The weights behind the scores of a base model."""
-    return [file for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
+    return [stand_in(file) for id in GRID.evaluated(wildcards.model) for file in GRID.weights(wildcards.model, id)]
 
 
 def of_evaluated(pattern):
@@ -202,23 +227,25 @@ def get_benchmark_source(wildcards):
 
 def get_rows(wildcards):
     """The file of rows that a benchmark's items are made of, if they are made of one."""
-    return GRID.rows(wildcards.benchmark) or []
+    file = GRID.rows(wildcards.benchmark)
+    return stand_in(file) if file else []
 
 
-def get_rows_arguments(wildcards, input):
+def get_rows_arguments(wildcards):
     """That file, or a fixture, and what makes items of it."""
     source, adapter = GRID.benchmarks[wildcards.benchmark].source, GRID.adapter(wildcards.benchmark)
-    rows = f"--rows {shlex.quote(str(input.rows))}" if input.rows else "--fixture" if source.hub else ""
+    file = GRID.rows(wildcards.benchmark)
+    rows = f"--rows {shlex.quote(file)}" if file else "--fixture" if source.hub else ""
     return f"{rows} --adapter {adapter}" if adapter else rows
 
 
 def benchmark_arguments(names):
-    """Benchmarks with their items, as one string."""
-    return " ".join(f"--benchmark {shlex.quote(f'{name}={GRID.items(name)}')}" for name in names)
+    """Benchmarks with their items, as one string; a function, as `get_grid`."""
+    return lambda wildcards: " ".join(f"--benchmark {shlex.quote(f'{name}={GRID.items(name)}')}" for name in names)
 
 
 def get_items(wildcards):
-    return GRID.items(wildcards.benchmark)
+    return stand_in(GRID.items(wildcards.benchmark))
 
 
 def get_submodel_argument(wildcards):
@@ -233,7 +260,7 @@ def get_generation_settings(wildcards):
 
 def get_generation_environment():
     """The backend's environment: the pins of vLLM conflict with the lock."""
-    return {"hf": "../../envs/submodels.yaml", "vllm": "../../envs/vllm.yaml"}[GRID.grid.evaluation.backend]
+    return environment({"hf": "submodels", "vllm": "vllm"}[GRID.grid.evaluation.backend])
 
 
 def get_evaluated_draws(wildcards):

@@ -28,7 +28,7 @@ rule fetch_benchmark:
         benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.source.hub),
     retries: 2
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         directory=subpath(output.rows, parent=True),
         source=get_benchmark_source,
@@ -49,7 +49,7 @@ rule benchmark_items:
     wildcard_constraints:
         benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.source.package or task.source.hub),
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
@@ -69,7 +69,7 @@ rule fetch_wordnet:
         "results/logs/fetch/wordnet.log",
     retries: 2
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         version=versions.FETCH,
     shell:
@@ -83,7 +83,7 @@ rule benchmark_settings:
     log:
         "results/logs/benchmark_items/{model}/{benchmark}.settings.log",
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         settings=get_generation_settings,
     shell:
@@ -102,21 +102,21 @@ use rule benchmark_settings as execution_settings with:
 rule questions:
     """Sum up all that a base model is asked: one input of each of its sub-models instead of two a benchmark."""
     input:
-        questions=[GRID.items(name) for name in GRID.benchmarks],
+        questions=[stand_in(GRID.items(name)) for name in GRID.benchmarks],
         settings=expand(layout.SETTINGS, benchmark=GRID.benchmarks, allow_missing=True),
     output:
         layout.QUESTIONS,
     log:
         "results/logs/benchmark_items/{model}/questions.log",
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     shell:
         "sha256sum {input:q} > {output} 2> {log}"
 
 
 use rule questions as programs with:
     input:
-        questions=[GRID.items(name) for name in GRID.code],
+        questions=[stand_in(GRID.items(name)) for name in GRID.code],
         settings=expand(layout.SETTINGS, benchmark=GRID.code, allow_missing=True),
         execution=expand(layout.EXECUTION_SETTINGS, benchmark=GRID.code),
     output:
@@ -133,7 +133,7 @@ rule contamination:
     """
     input:
         draws=get_evaluated_draws,
-        questions=[GRID.items(name) for name in GRID.benchmarks],
+        questions=[stand_in(GRID.items(name)) for name in GRID.benchmarks],
     output:
         layout.CONTAMINATION,
     log:
@@ -141,7 +141,7 @@ rule contamination:
     benchmark:
         layout.TIMINGS["contamination"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         mem_mb=get_mem_mb,
@@ -217,7 +217,7 @@ rule execute:
     benchmark:
         layout.TIMINGS["execute"]
     conda:
-        "../../envs/toolchains.yaml"
+        environment("toolchains")
     threads: 1
     resources:
         mem_mb=get_mem_mb,
@@ -245,7 +245,7 @@ rule weights:
     log:
         "results/logs/scores/{model}.weights.log",
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     shell:
         "date +%s.%N > {output} 2> {log}"
 
@@ -289,7 +289,7 @@ rule score:
     benchmark:
         layout.TIMINGS["score"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         mem_mb=get_mem_mb,

@@ -13,7 +13,7 @@ rule plan:
     log:
         "results/logs/plan.log",
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     params:
         grid=get_grid,
         directory=layout.PLAN,

@@ -18,7 +18,7 @@ rule prune:
     benchmark:
         layout.TIMINGS["prune"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         # Where it runs and how much at once is no parameter: changing it reruns nothing.
@@ -52,7 +52,7 @@ rule export:
     benchmark:
         layout.TIMINGS["export"]
     conda:
-        "../../envs/submodels.yaml"
+        environment("submodels")
     threads: 1
     resources:
         mem_mb=get_mem_mb,

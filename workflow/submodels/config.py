@@ -259,7 +259,10 @@ class Registries:
 def load_models() -> dict[str, BaseModelSpec]:
     """The base models that ship in resources/models.yaml."""
     path = resource("models.yaml")
-    return {name: parse(BaseModelSpec, entry, f"{path}: {name}") for name, entry in files.read_yaml(path).items()}
+    entries = files.read_yaml(path)
+    if not isinstance(entries, dict):
+        raise SubmodelsError(f"{path}: a registry is a mapping of names to base models")
+    return {name: parse(BaseModelSpec, entry, f"{path}: {name}") for name, entry in entries.items()}
 
 
 @cache

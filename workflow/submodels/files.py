@@ -1,16 +1,19 @@
 """Reading and writing the few file formats of the project. Every write is atomic: a temporary file, then a rename."""
 
+import codecs
 import errno
 import gzip
 import hashlib
+import io
 import json
 import os
 import platform
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +26,11 @@ _HOST = platform.node().split(".")[0]
 _IDLE_SECONDS = 600
 # Ten times as fast where PyYAML was built with libyaml; every cluster job reads the grid and the registries again.
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_MISREAD_NUMBER = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # octal, and to the base of 60
+_GZIP = b"\x1f\x8b"
+AS_UTF8 = "convert it, such as with `iconv -f LATIN1 -t UTF-8`, naming the encoding that it was saved in"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -91,13 +99,77 @@ def write_json(path: Path | str, value) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path | str):
+@contextmanager
+def open_text(path: Path | str) -> Iterator[io.TextIOWrapper]:
+    """A text to read, whoever wrote it; every fault of the file, in this context, is a SubmodelsError that names it.
+
+    Its first bytes say whether it is compressed, and whether it is UTF-8 or UTF-16. Lines end at \\n, \\r\\n or \\r.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with _content(path) as content:
+            marked = content.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            with io.TextIOWrapper(content, encoding="utf-16" if marked else "utf-8-sig") as text:
+                yield text
     except FileNotFoundError as error:
         raise SubmodelsError(f"{path}: no such file") from error
-    except ValueError as error:
-        raise SubmodelsError(f"{path}: not valid JSON ({error})") from error
+    except IsADirectoryError as error:
+        raise SubmodelsError(f"{path}: a directory, not a file") from error
+    except UnicodeDecodeError as error:
+        line = "" if error.encoding.startswith("utf-16") else f", line {_undecodable_line(path)}"
+        raise SubmodelsError(f"{path}{line}: not a text in {error.encoding.upper()}; {AS_UTF8}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SubmodelsError(f"{path}: not a complete gzip file ({error}); copy or fetch it again") from error
+    except OSError as error:
+        raise SubmodelsError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def _content(path: Path | str) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """The bytes of a file, uncompressed."""
+    with open(path, "rb") as file, gzip.open(file) if file.peek(2)[:2] == _GZIP else nullcontext(file) as content:
+        yield content
+
+
+def _undecodable_line(path: Path | str) -> int:
+    with _content(path) as content:
+        for number, line in enumerate(content, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+
+
+def _parse(text: str, path: Path | str, decoder: json.JSONDecoder, line: int = 1):
+    """One JSON value that begins at that line of the file."""
+    try:
+        return decoder.decode(text)
+    except json.JSONDecodeError as error:
+        where = f"line {line + error.lineno - 1}"
+        raise SubmodelsError(f"{path}, {where}: not valid JSON ({error.msg}: column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        raise SubmodelsError(f"{path}, line {line}: not valid JSON ({error})") from error
+
+
+def _members(pairs: list[tuple]) -> dict:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError(f"the key {_first_repeated(name for name, _ in pairs)!r} is there twice")
+    return members
+
+
+def _first_repeated(names: Iterable):
+    seen = set()
+    return next(name for name in names if name in seen or seen.add(name))
+
+
+_JSON = json.JSONDecoder()
+_UNIQUE = json.JSONDecoder(object_pairs_hook=_members)
+
+
+def read_json(path: Path | str, *, unique: bool = False):
+    """`unique`: a key that an object has twice is an error; other tools take the last."""
+    with open_text(path) as file:
+        return _parse(file.read(), path, _UNIQUE if unique else _JSON)
 
 
 def write_json_lines(path: Path | str, value: dict, key: str) -> None:
@@ -108,17 +180,66 @@ def write_json_lines(path: Path | str, value: dict, key: str) -> None:
 
 
 def read_yaml(path: Path | str):
-    """Read plain YAML: a tag such as `!function` would name code, and no file of this project may run any."""
+    """Read plain YAML: a tag such as `!function` would name code, and no file of this project may run any.
+
+    What YAML would take in silence for something else is an error: a key that is there twice or is no text, a number
+    such as 2:4 or 010.
+    """
+    with open_text(path) as file:
+        text = file.read()
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_YAML)
-    except FileNotFoundError as error:
-        raise SubmodelsError(f"{path}: no such file") from error
+        return _UNIQUE.decode(text)  # all of JSON: YAML knows neither its tabs nor all of its escapes
+    except ValueError:
+        pass
+    try:
+        loader = _YAML(text)
+        node = loader.get_single_node()
+        if misread := next(_misread(node, set()), None):
+            raise SubmodelsError(f"{path}, {misread}")
+        return None if node is None else loader.construct_document(node)
     except yaml.constructor.ConstructorError as error:
         raise SubmodelsError(
             f"{path}: not plain YAML ({_one_line(error)}); tags such as `!function` are not supported"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise SubmodelsError(f"{path}: not valid YAML ({_one_line(error)})") from error
+
+
+def _misread(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+    """What YAML reads otherwise than it looks, each with its line. `seen`: ids of nodes, for aliases repeat them."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        yield from _misread_keys([key for key, _ in node.value if key.tag != _MERGE])
+        members = [value for _, value in node.value]
+    else:
+        members = node.value if isinstance(node, yaml.SequenceNode) else []
+    for member in members:
+        yield from _misread(member, seen)
+    if node.tag in _NUMBERS and _MISREAD_NUMBER.fullmatch(node.value):
+        number = yaml.safe_load(node.value)
+        remedy = f"a sparsity pattern as {node.value.replace(':', 'of')}" if ":" in node.value else f"it as {number}"
+        yield f"{_line(node)}: YAML reads {node.value} as the number {number}; write {remedy}, or a text in quotes"
+
+
+def _misread_keys(keys: list[yaml.Node]) -> Iterator[str]:
+    lines: dict[str, str] = {}
+    for key in keys:
+        if key.tag != _TEXT:
+            shown = key.value if isinstance(key.value, str) else "a list or mapping"
+            yield f"{_line(key)}: YAML reads the key {shown} as no text; write it in quotes"
+        elif key.value in lines:
+            yield (
+                f"{_line(key)}: the key '{key.value}' is there twice, first in {lines[key.value]}, and only one would "
+                "count; leave one out"
+            )
+        else:
+            lines[key.value] = _line(key)
+
+
+def _line(node: yaml.Node) -> str:
+    return f"line {node.start_mark.line + 1}"
 
 
 def _one_line(error: Exception) -> str:
@@ -135,22 +256,9 @@ def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict]:
-    """Read JSON lines, gzip if the name ends in .gz; an error names the file and the line."""
-    opener = gzip.open if str(path).endswith(".gz") else open
-    rows, number = [], 0
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                number += 1
-                if line.strip():
-                    rows.append(json.loads(line))
-    except FileNotFoundError as error:
-        raise SubmodelsError(f"{path}: no such file") from error
-    except ValueError as error:
-        raise SubmodelsError(f"{path}, line {number}: not valid JSON ({error})") from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise SubmodelsError(f"{path}: not a complete gzip file ({error})") from error
-    return rows
+    """Read JSON lines, blank ones left out; an error names the file and the line. No key may be there twice."""
+    with open_text(path) as file:
+        return [_parse(line, path, _UNIQUE, number) for number, line in enumerate(file, start=1) if line.strip()]
 
 
 class StoredTensor(NamedTuple):

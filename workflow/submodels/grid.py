@@ -66,6 +66,7 @@ FIGURES = "results/figures"
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
 REPORT = "results/report/index.html"
 PLAN = "results/plan"
+LINK = "results/links/{path}/{name}"  # to files of the user's whose paths Snakemake would take for patterns
 TIMINGS = {  # what finished jobs took, by rule
     "world": "results/timings/world.tsv",
     "train_base_model": "results/timings/base_models/{model}.tsv",

@@ -44,7 +44,10 @@ def _message(fault: dict, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return "missing"
     shown = fault["input"]
-    return message if isinstance(shown, dict | list) else f"{message} (got {shown!r})"
+    if isinstance(shown, dict | list):
+        return message
+    quotes = "; write it in quotes, for YAML takes it for something else" if fault["type"] == "string_type" else ""
+    return f"{message} (got {shown!r}){quotes if shown is not None else ''}"
 
 
 def _owner(model: type[BaseModel], location: tuple) -> type[BaseModel] | None:

@@ -7,7 +7,7 @@ date, here and in everything made from them.
 WORLD = 1
 TRAIN = 3
 FETCH = 1
-CALIBRATE = 1
+CALIBRATE = 2
 ITEMS = 2
 GENERATE = 4
 EXECUTE = 4

@@ -25,7 +25,8 @@ class Source(HubSource):
 
     tiny_world: str | None = Field(None, description="calibration pool of the tiny world")
     file: Path | None = Field(
-        None, description="local .jsonl, .json (a list of objects), .txt (a row a line; all also .gz) or .parquet"
+        None,
+        description="local .jsonl or .json (an object a line, or a list), .txt (a row a line; all also .gz), .parquet",
     )
     random_tokens: Literal[True] | None = Field(None, description="control: uniformly random token ids")
     mix: Annotated[dict[str, Weight], Field(min_length=2)] | None = Field(
@@ -55,7 +56,9 @@ class CalibrationSet(Strict):
     style: Literal["plain", INSTRUCTION] = Field(
         "plain", description="instruction: texts are wrapped in the prompt format of the base model"
     )
-    skip_incomplete: bool = Field(False, description="pass over rows with missing, null or empty fields, do not stop")
+    skip_incomplete: bool = Field(
+        False, description="pass over rows with fields that are missing, null, NaN, empty or no text"
+    )
     max_tokens: int | None = Field(None, ge=1, description="pass over rows longer than this")
     paper_padding: bool = Field(
         False, description="under protocol paper, pad rows to seqlen and count the padding, as the paper's code does"
@@ -93,7 +96,7 @@ def load_calibration_sets(path: Path | str | None = None) -> dict[str, Calibrati
     sets, faults = {}, []
     for name, entry in entries.items():
         try:
-            sets[str(name)] = parse(CalibrationSet, entry, f"{path}: {name}")
+            sets[name] = parse(CalibrationSet, entry, f"{path}: {name}")
         except SubmodelsError as error:
             faults.append(str(error))
     faults += [f"{path}: {name}: {fault}" for name, spec in sets.items() for fault in mix_faults(spec, sets)]

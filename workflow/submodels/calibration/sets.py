@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from submodels.calibration import drawing, sources, statistics
+from submodels.calibration import drawing, statistics
 from submodels.calibration.registry import CalibrationSet
 from submodels.calibration.sizes import Size
 from submodels.calibration.templates import Incomplete, Template
@@ -13,6 +13,7 @@ from submodels.calibration.tokenising import TextTokenizer
 from submodels.calibration.windows import cut_lengths, pack_rows
 from submodels.errors import SubmodelsError
 from submodels.evaluation.prompts import INSTRUCTION, Prompt, one_bos
+from submodels.rows import read_rows
 
 _PREVIEWS, _PREVIEW_CHARACTERS = 3, 200
 
@@ -65,7 +66,7 @@ class _Rows:
     def __init__(self, spec: CalibrationSet, path: Path):
         self.spec, self.path = spec, path
         self.template = Template(spec.template)
-        self.source = sources.read_rows(path, self.template.fields)
+        self.source = read_rows(path, self.template.fields)
         self.total = len(self.source)
         self.skipped = 0
         self.indices: list[int] = []
@@ -78,9 +79,11 @@ class _Rows:
         for index in drawing.order(self.total, recipe.seed, recipe.protocol):
             try:
                 text = self.template.render(self.source[index], f"{self.path}, row {index}")
-            except Incomplete:
+            except Incomplete as error:
                 if not self.spec.skip_incomplete:
-                    raise
+                    raise Incomplete(
+                        f"{error}; mend the row, or pass over such rows: `skip_incomplete: true`"
+                    ) from error
                 self.skipped += 1
                 continue
             prompt = recipe.prompt(self.spec, text)

@@ -11,19 +11,29 @@ import re
 import string
 
 from submodels.errors import SubmodelsError, unknown
+from submodels.rows import fault
 
 _FIELD = re.compile(r"[^\[\].!:{}\s]+(\[[^\[\]{}]+\])*")
 
 
 class Incomplete(SubmodelsError):
-    """A row that cannot fill its template: a field is missing or null, or the text is empty."""
+    """A row that cannot fill its template: a field is missing, null or holds no text, or the text is empty."""
 
 
 def _options(value) -> list[tuple[str | None, str]]:
-    """(label or None, text) of each option, in any of the three layouts data sets use; ValueError if in none."""
+    """(label or None, text) of each option; ValueError if it is none, Incomplete if one holds no text."""
+    pairs = _pairs(value)
+    for label, text in pairs:
+        if wrong := fault(text) or (label is not None and fault(label)):
+            raise Incomplete(f"an option {wrong}")
+    return pairs
+
+
+def _pairs(value) -> list[tuple[str | None, str]]:
+    """In any of the three layouts data sets use."""
     if isinstance(value, dict) and {"label", "text"} <= value.keys():
         return list(zip(value["label"], value["text"], strict=True))
-    if isinstance(value, list) and all(isinstance(option, str) for option in value):
+    if isinstance(value, list) and all(option is None or isinstance(option, str) for option in value):
         return [(None, option) for option in value]
     if isinstance(value, list) and all(
         isinstance(option, dict) and {"label", "text"} <= option.keys() for option in value
@@ -87,12 +97,14 @@ def _value(row: dict, keys: list[str], renderer: str, where: str) -> str:
             exist = f"fields that exist: {', '.join(value)}" if isinstance(value, dict) else f"'{value}' has no fields"
             raise Incomplete(f"{where}: no field '{name}'; {exist}")
         value = value[key]
-    if value is None:
-        raise Incomplete(f"{where}: field '{name}' is null")
+    if wrong := fault(value):
+        raise Incomplete(f"{where}: field '{name}' {wrong}")
     if renderer:
         try:
             return RENDERERS[renderer](value)
-        except ValueError as error:
+        except Incomplete as error:
+            raise Incomplete(f"{where}: field '{name}': {error}") from error
+        except (TypeError, ValueError) as error:
             raise SubmodelsError(f"{where}: field '{name}': {error}, so '{renderer}' cannot write it") from error
     if isinstance(value, list | dict):
         inner = f"its fields: {', '.join(value)}" if isinstance(value, dict) else f"renderers: {', '.join(RENDERERS)}"

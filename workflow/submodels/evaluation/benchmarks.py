@@ -15,6 +15,7 @@ from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.questions import Questions
 from submodels.hub import HubSource
 from submodels.resources import resource
+from submodels.rows import faults, read_json
 from submodels.terms import DOMAINS, LANGUAGES
 from submodels.validation import Strict, parse
 
@@ -265,7 +266,7 @@ def load_benchmark(name: str) -> Benchmark:
 
 def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
     """The items of a benchmark, checked: unique `task_id`, the fields its scorer needs."""
-    items = files.read_jsonl(path)
+    items = read_json(path)
     check_items(benchmark, items, str(path))
     return items
 
@@ -285,6 +286,10 @@ def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
         if task_id in seen:
             raise SubmodelsError(f"{where}, row {row}: task_id '{task_id}' is there twice")
         seen.add(task_id)
+        if wrong := next(faults(item), None):
+            raise SubmodelsError(
+                f"{where}, row {row} ({task_id}): field '{wrong[0]}' {wrong[1]}; mend the row or leave it out"
+            )
         if fault := SCORERS[benchmark.scorer].fault(item):
             raise SubmodelsError(f"{where}, row {row} ({task_id}): {fault}")
     questions = Questions(benchmark.task, items)

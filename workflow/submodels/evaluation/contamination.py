@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from submodels import files, versions
-from submodels.calibration import sources
 from submodels.calibration.templates import Template
 from submodels.errors import SubmodelsError
 from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
 from submodels.provenance import Manifest
+from submodels.rows import read_rows
 
 _ANCHOR = 8  # words of a text that are looked up first, and so the least that SHORTEST can be
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word of a run is lost in its hash
@@ -205,7 +205,7 @@ def _read_rows(manifests: dict[str, Path]) -> list[Rows]:
                     drawn.append(draw)
     for (_, path, text), rows in held.items():
         template = Template(text)
-        source = sources.read_rows(path, template.fields)
+        source = read_rows(path, template.fields)
         for index in sorted(rows.draws):
             rows.texts[index] = template.render(source[index], f"{path}, row {index}")
     return list(held.values())

@@ -6,6 +6,7 @@ from submodels import files
 from submodels.errors import SubmodelsError, fetch_first, unknown
 from submodels.evaluation.adapters import ADAPTERS, FIXTURES
 from submodels.evaluation.benchmarks import PACKAGES, Benchmark, check_items, load_benchmark
+from submodels.rows import read_rows
 
 
 def write_items(
@@ -40,8 +41,6 @@ def _fixture(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
 
 
 def _rows(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
-    from submodels.calibration.sources import read_rows
-
     if path is None and task.source.package is not None:
         path = PACKAGES[task.source.package]()
     if path is None:

@@ -1,6 +1,5 @@
 """The lines of a samples file, checked before anything is made of them."""
 
-import gzip
 import json
 from collections.abc import Collection, Iterable
 from itertools import islice
@@ -75,5 +74,5 @@ def _is_json(row: dict) -> bool:
 
 def line_number(path: Path, row: int) -> int:
     """The line of a file of JSON lines that holds this row (from 0): blank lines hold none. Read again: for errors."""
-    with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
+    with files.open_text(path) as file:
         return next(islice((number for number, line in enumerate(file, start=1) if line.strip()), row, None))

@@ -30,8 +30,8 @@ _CHECK = re.compile(r"\n\s*check\((\w+)\)\s*$")
 
 
 def items(rows, language: str) -> list[dict]:
-    """Items of one language; rows of others are passed over."""
-    rows = [row for row in rows if language_of(row) == language]
+    """Items of one language; rows of others are passed over, and `each` names those whose id is missing."""
+    rows = [row for row in rows if row.get("task_id") is None or language_of(row) == language]
     return each(rows, lambda row: program(row, row["prompt"]) | {"prompt": row["prompt"]})
 
 

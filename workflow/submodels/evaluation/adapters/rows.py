@@ -3,6 +3,24 @@
 from collections.abc import Callable, Iterable
 
 from submodels.errors import SubmodelsError
+from submodels.rows import fault, faults
+
+
+class _Row(dict):
+    """A row that refuses to give what is missing or no text, for it would end in an item as "None" or worse."""
+
+    def __init__(self, row: dict, name: str = ""):
+        super().__init__(row)
+        self._name = name
+
+    def __getitem__(self, key):
+        value = super().__getitem__(key)
+        name = f"{self._name}[{key}]" if self._name else key
+        members = value if isinstance(value, list) else [value]
+        wrong = [said for member in members if (said := fault(member))] or [said for _, said in faults(members)]
+        if wrong:
+            raise SubmodelsError(f"field '{name}' {wrong[0]}; mend the row or leave it out")
+        return _Row(value, name) if isinstance(value, dict) else value
 
 
 def each(rows: Iterable[dict], to_item: Callable[[dict], dict]) -> list[dict]:
@@ -10,7 +28,9 @@ def each(rows: Iterable[dict], to_item: Callable[[dict], dict]) -> list[dict]:
     items = []
     for number, row in enumerate(rows):
         try:
-            items.append(to_item(row))
+            items.append(to_item(_Row(row) if isinstance(row, dict) else row))
+        except SubmodelsError as error:
+            raise SubmodelsError(f"row {number}: {error}") from error
         except KeyError as error:
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise SubmodelsError(f"row {number}: no field {error}; fields that exist: {found}") from error
