@@ -176,7 +176,9 @@ def test_an_embedding_that_is_not_what_the_configuration_says(tmp_path):
 def test_a_weight_that_is_missing(tmp_path):
     model = make(tmp_path / "m")
     change_tensors(model / "model.safetensors", {"model.norm.weight": None})
-    the_one(model, "weights", "problem", "lack 1 parameters of the model (first model.norm.weight)")
+    the_one(
+        model, "weights", "problem", "the weight files lack model.norm.weight; transformers would put random numbers"
+    )
 
 
 @pytest.mark.parametrize("family", DECODERS)
@@ -191,7 +193,7 @@ def test_a_weight_of_another_shape(tmp_path):
     change_tensors(path, {name: torch.ones(16, 30)})
     findings = found(model, "weights", "answers", items={})
     assert findings[0][0] == "problem"
-    assert "the model cannot be loaded" in findings[0][1]
+    assert f"{name} has shape (16, 30), config.json asks for (16, 28)" in findings[0][1]
     assert findings[1] == ("warning", "not checked, for the reason given at weights")
 
 
@@ -200,6 +202,13 @@ def test_weights_that_are_no_numbers(tmp_path):
     path = model / "model.safetensors"
     name = next(name for name in load_file(path) if "down_proj" in name)
     change_tensors(path, {name: torch.full((16, 28), torch.nan)})
+    the_one(model, "answers", "problem", f"NaN or infinite weights, read as torch.float32, in {name}")
+
+
+def test_activations_that_are_no_numbers(tmp_path):
+    """Every weight is finite, what the norm makes of them is not."""
+    model = make(tmp_path / "m")
+    change_tensors(model / "model.safetensors", {"model.norm.weight": torch.full((16,), 1e38)})
     the_one(model, "answers", "problem", "computes NaN or infinite values in float32")
 
 
