@@ -8,11 +8,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tiny_models import (
     DECODERS,
-    VOCABULARY,
     assert_equal_masks,
     change_tensors,
     draw_windows,
     masks_of,
+    save_gemma3,
     save_model,
 )
 
@@ -22,32 +22,6 @@ from submodels.checkpoints.load import load_submodel
 from submodels.checkpoints.tensors import read_stored
 from submodels.errors import SubmodelsError
 from submodels.pruning.masks import Masks
-
-TEXT = {
-    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 28, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 32,
-    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
-VISION = {
-    "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 8,
-    "patch_size": 4,
-}  # fmt: skip
-
-
-def save_gemma3(directory, **text):
-    """A language model inside a larger one; the vision tower has as many blocks as the language model."""
-    config = transformers.Gemma3Config(
-        text_config=TEXT | {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]} | text,
-        vision_config=VISION | {"model_type": "siglip_vision_model"},
-        mm_tokens_per_image=4,
-    )
-    torch.manual_seed(0)
-    model = transformers.Gemma3ForConditionalGeneration(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape) * 0.4)
-    model.save_pretrained(directory)
-    return directory
 
 
 def rename(directory, change):

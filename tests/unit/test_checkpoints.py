@@ -8,10 +8,17 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from tiny_models import draw_windows, save_model, save_windows
+from tiny_models import CONFIGS, DECODERS, draw_windows, save_model, save_windows
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from submodels.checkpoints.base import Weights, fingerprint_base, identity, load_config, weight_files
+from submodels.checkpoints.base import (
+    Weights,
+    find_context,
+    fingerprint_base,
+    identity,
+    load_config,
+    weight_files,
+)
 from submodels.checkpoints.export import export
 from submodels.checkpoints.load import load_submodel, load_tokenizer
 from submodels.errors import SubmodelsError
@@ -310,3 +317,36 @@ def test_what_would_make_transformers_load_other_weights_is_refused(tmp_path):
     (model / "config.json").write_text(json.dumps(config | {"transformers_weights": "other.safetensors"}))
     with pytest.raises(SubmodelsError, match=r"transformers_weights names 'other\.safetensors'; take the key out"):
         weight_files(model)
+
+
+# --- What goes with the weights ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_the_context_of_every_family(family):
+    """By its own name for it, and by the name that transformers maps every other to."""
+    config, expected = CONFIGS[family](), {"falcon": 2048, "bloom": None}.get(family, 32)
+    assert find_context(config) == expected
+    if "max_position_embeddings" in config.attribute_map:
+        assert config.max_position_embeddings == expected
+
+
+def test_the_context_that_a_configuration_states_in_other_words():
+    bloom = transformers.BloomConfig(n_layer=1, n_head=2, hidden_size=16)
+    assert find_context(bloom) is None
+    assert find_context(transformers.BloomConfig(seq_length=1024)) == 1024
+    scaled = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 8}
+    config = transformers.MistralConfig(max_position_embeddings=64, sliding_window=4, rope_parameters=scaled)
+    assert find_context(config) == 64
+    inside = transformers.Gemma3Config(text_config={"max_position_embeddings": 77})
+    assert find_context(inside) == 77
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "opt", "qwen2", "llama", "bloom"])
+def test_a_model_without_the_files_of_its_tokenizer(tmp_path, family):
+    """Of some families transformers makes a tokenizer that gives no id for any text."""
+    with pytest.raises(SubmodelsError, match="tokenizer"):
+        load_tokenizer(save_model(tmp_path / "model", family))
+    (tmp_path / "model" / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(SubmodelsError, match="tokenizer"):
+        load_tokenizer(tmp_path / "model")

@@ -338,6 +338,30 @@ def test_prompts_and_the_context(tmp_path, context, level, text):
     the_one(model, "context", level, text, items={"tiny_python": PYTHON})
 
 
+def test_a_context_that_nothing_states_is_said(tmp_path):
+    model = make(tmp_path / "m", "bloom", max_position_embeddings=None)
+    findings = found(model, "context", items={"tiny_python": PYTHON})
+    assert [level for level, _ in findings] == ["warning", "ok"]
+    assert (
+        "config.json states no context; longer prompts and texts are cut to 2048 tokens, as nothing" in findings[0][1]
+    )
+    said = files.read_json(model / "tokenizer_config.json") | {"model_max_length": 64}
+    files.write_json(model / "tokenizer_config.json", said)
+    findings = found(model, "context", items={"tiny_python": PYTHON})
+    assert "cut to 64 tokens, model_max_length of tokenizer_config.json" in findings[0][1]
+    assert "fit the context of 64 tokens" in findings[1][1]
+
+
+def test_weights_that_nobody_reads_are_said(tmp_path):
+    model = make(tmp_path / "m")
+    change_tensors(model / "model.safetensors", {"model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(2, 16)})
+    (model / "model.safetensors.index.json").write_text("{}")
+    findings = found(model, "weights", items={})
+    assert [level for level, _ in findings] == ["ok", "warning", "warning"]
+    assert "no part of the model, and not read: model.layers.0.self_attn.q_proj.lora_A.weight" in findings[1][1]
+    assert "model.safetensors.index.json and the shards that it names are not read" in findings[2][1]
+
+
 # --- The command ------------------------------------------------------------------------------------------------------
 
 

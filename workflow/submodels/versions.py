@@ -7,13 +7,13 @@ date, here and in everything made from them.
 WORLD = 1
 TRAIN = 3
 FETCH = 1
-CALIBRATE = 1
+CALIBRATE = 2
 ITEMS = 1
-GENERATE = 3
+GENERATE = 4
 EXECUTE = 3
 SCORE = 5
 OVERLAP = 2
-EXPORT = 1
+EXPORT = 2
 CONTAMINATION = 1
 TABULATE = 4
 FIGURES = 3

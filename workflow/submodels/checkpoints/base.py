@@ -19,6 +19,11 @@ INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 ADAPTER_NAME = "adapter_config.json"
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")  # as transformers knows them
+# How configurations call the longest sequence; most answer to the first name whatever theirs is.
+_CONTEXTS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx", "max_sequence_length",
+    "context_length",
+)  # fmt: skip
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _DTYPES = {  # safetensors' names -> PyTorch's
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -200,6 +205,15 @@ def load_config(model_dir: Path):
     if getattr(config, "quantization_config", None):
         raise SubmodelsError(f"{model_dir}: the weights are quantised; use the unquantised model")
     return config
+
+
+def find_context(config) -> int | None:
+    """The longest sequence, in tokens, that a model takes by its transformers configuration; None if it states none.
+
+    The range of sliding windows, and what rotary frequencies were before they were scaled, are no such limits.
+    """
+    text = config.get_text_config()
+    return next((size for key in _CONTEXTS if (size := getattr(text, key, None))), None)
 
 
 def usable_device(name: str) -> "torch.device":

@@ -90,6 +90,13 @@ def load_tokenizer(model_dir: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise SubmodelsError(f"{model_dir}: transformers cannot read the tokenizer ({error})") from error
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of any type: tokenizers take what their files say on trust
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SubmodelsError(f"{model_dir}: transformers cannot read the tokenizer ({reason})") from error
+    # Of some families transformers makes a tokenizer without any file, which gives no ids for any text.
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens) - tokenizer.get_added_vocab().keys():
+        raise SubmodelsError(
+            f"{model_dir}: the tokenizer's vocabulary is missing; put the model's tokenizer files there"
+        )
+    return tokenizer

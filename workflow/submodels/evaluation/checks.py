@@ -13,7 +13,7 @@ from submodels.evaluation.benchmarks import Benchmark, load_benchmark
 from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.runners import LANGUAGES, missing_toolchain
 from submodels.evaluation.sandbox import sandbox_status
-from submodels.evaluation.truncation import prompt_room
+from submodels.evaluation.truncation import context_of, prompt_room
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
@@ -25,7 +25,6 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Families whose models were never trained without BOS and answer nonsense when it is missing.
 _NEED_BOS = ("gemma", "gemma2", "gemma3", "gemma3_text")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
-_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 _PROBE = "Two  spaces,\na line\n    and an indented one: naïve Œuvre, 2 < 3 && x != {y}\t\"quoted\" 'text' # 100%\n"
 
 
@@ -427,7 +426,7 @@ def _end_of_turn(subject: Subject) -> str | None:
     if not format.needs_tokenizer or not subject.tokenizer.chat_template:
         return format.end
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    rendered = subject.tokenizer.apply_chat_template(turns, tokenize=False)
+    rendered = prompts.render(turns, subject.tokenizer, answer=False)
     after = subject.tokenizer.tokenize(rendered.rpartition("answer")[2])
     special = set(subject.tokenizer.all_special_tokens) | set(subject.tokenizer.get_added_vocab())
     return next((token for token in after if token in special), None)
@@ -517,10 +516,9 @@ def _is_instruction(benchmark: Benchmark) -> bool:
 
 def check_context(subject: Subject) -> Iterator[Finding]:
     """Prompts, and answers after them, fit the model's context."""
-    context = next((size for key in _CONTEXTS if (size := getattr(subject.config, key, None))), None)
-    if context is None:
-        yield ok("config.json names no longest context")
-        return
+    context, unstated = context_of(subject.config, subject.tokenizer)
+    if unstated:
+        yield warning(unstated)
     fit, short = [], []
     for name, benchmark in subject.benchmarks.items():
         if benchmark.output_type == "loglikelihood_rolling":

@@ -10,6 +10,7 @@ and counts how likely it finds the second one. Here BOS is context alone, as in 
 """
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ from submodels.errors import SubmodelsError
 from submodels.evaluation.benchmarks import Benchmark, Generation
 from submodels.evaluation.prompts import format_of, wrap
 from submodels.evaluation.shards import Shards
-from submodels.evaluation.truncation import keep_end, prompt_room
+from submodels.evaluation.truncation import context_of, keep_end, prompt_room
 
 CPU_BATCH = 16  # an automatic batch where there is no memory to fill
 LARGEST_BATCH = 1024
@@ -149,12 +150,16 @@ class EngineLM(Engine, HFLM):
     """A loaded model as lm-eval sees it. batch_size: None starts by the free memory and halves when it runs out."""
 
     def __init__(self, model, tokenizer, batch_size: int | None):
+        context, unstated = context_of(model.config, tokenizer)
+        if unstated:
+            print(f"warning: {unstated}", file=sys.stderr)
         with without_warnings():  # about arguments that a loaded model leaves unused
             super().__init__(
                 pretrained=model,
                 tokenizer=tokenizer,
                 backend="causal",
                 batch_size=batch_size or CPU_BATCH,
+                max_length=context,
                 softmax_dtype="float32",
             )
         self._automatic = batch_size is None
