@@ -8,10 +8,17 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from tiny_models import draw_windows, save_model, save_windows
+from tiny_models import CONFIGS, DECODERS, draw_windows, save_model, save_windows
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from submodels.checkpoints.base import Weights, fingerprint_base, identity, load_config, weight_files
+from submodels.checkpoints.base import (
+    Weights,
+    find_context,
+    fingerprint_base,
+    identity,
+    load_config,
+    weight_files,
+)
 from submodels.checkpoints.export import export
 from submodels.checkpoints.load import load_submodel, load_tokenizer
 from submodels.errors import SubmodelsError
@@ -203,3 +210,143 @@ def test_missing_and_corrupt_shards(tmp_path):
     shard.unlink()
     with pytest.raises(SubmodelsError, match=rf"names {shard.name}, not there"):
         Weights(model)
+
+
+# --- Which files are the weights --------------------------------------------------------------------------------------
+
+
+def two_sets_of_weights(tmp_path):
+    """A single file, and shards of other weights with their index, in one directory; the single file's weights."""
+    model = save_model(tmp_path / "both")
+    expected = shutil.copytree(model, tmp_path / "single")
+    other = save_model(tmp_path / "other", seed=1, shard_size="6KB")
+    for path in other.glob("model*"):
+        shutil.copyfile(path, model / path.name)
+    return model, expected
+
+
+def test_a_single_file_comes_before_shards_everywhere_as_in_transformers(tmp_path):
+    model, single = two_sets_of_weights(tmp_path)
+    assert weight_files(model) == [model / "model.safetensors"]
+    assert fingerprint_base(model) == fingerprint_base(single)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(model).state_dict()
+    ours = load_submodel(model, None).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for base in (model, single):
+        prune(base, None, "magnitude", "0.50", tmp_path / f"sub-{base.name}")
+        export(base, tmp_path / f"sub-{base.name}", tmp_path / f"out-{base.name}")
+    masks = [(tmp_path / f"sub-{base.name}" / "submodel.safetensors").read_bytes() for base in (model, single)]
+    assert masks[0] == masks[1]
+    exported = [{path.name for path in (tmp_path / f"out-{base.name}").iterdir()} for base in (model, single)]
+    assert exported[0] == exported[1]
+    assert "model.safetensors.index.json" not in exported[0]
+    read_both = load_file(tmp_path / "out-both" / "model.safetensors")
+    assert all(torch.equal(read_both[n], t) for n, t in load_file(tmp_path / "out-single/model.safetensors").items())
+
+
+def test_weights_beside_that_transformers_does_not_read(tmp_path):
+    model = save_model(tmp_path / "a")
+    before = fingerprint_base(model)
+    for name in ("consolidated.safetensors", "model.fp16.safetensors", "model-00001-of-00002.safetensors"):
+        shutil.copyfile(save_model(tmp_path / name, seed=2) / "model.safetensors", model / name)
+    (model / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    assert weight_files(model) == [model / "model.safetensors"]
+    assert fingerprint_base(model) == before
+    (model / "model.safetensors").unlink()
+    with pytest.raises(SubmodelsError, match=r"only pickled weights"):
+        weight_files(model)
+    (model / "pytorch_model.bin").unlink()
+    with pytest.raises(SubmodelsError, match=r"nothing says that consolidated\.safetensors, model-00001-of-00002"):
+        weight_files(model)
+
+
+def change_index(model, change):
+    path = model / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    change(index)
+    path.write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("place", ["../b/{}", "/tmp/{}", "parts/{}", "./{}"])
+def test_shards_that_are_not_beside_their_index(tmp_path, place):
+    model = save_model(tmp_path / "a", shard_size="6KB")
+    (model / "parts").mkdir()
+    for path in model.glob("*.safetensors"):
+        shutil.copyfile(path, model / "parts" / path.name)
+    change_index(model, lambda index: index["weight_map"].update({"model.norm.weight": place.format(path.name)}))
+    for use in (Weights, load_config, fingerprint_base, lambda model: load_submodel(model, None)):
+        with pytest.raises(SubmodelsError, match=r"index\.json: names '.*', which is no safetensors file beside it"):
+            use(model)
+
+
+def test_an_index_without_metadata(tmp_path):
+    model = save_model(tmp_path / "a", shard_size="6KB")
+    change_index(model, lambda index: index.pop("metadata"))
+    with pytest.raises(SubmodelsError, match=r'without "metadata"; add "metadata": \{\}'):
+        weight_files(model)
+    change_index(model, lambda index: index.update(metadata={}))
+    assert load_submodel(model, None)
+
+
+def test_links_into_a_cache_are_followed(tmp_path):
+    """As the Hub's cache lays out a snapshot."""
+    model = save_model(tmp_path / "a", shard_size="6KB")
+    snapshot, blobs = tmp_path / "snapshots" / "0", tmp_path / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, path in enumerate(sorted(model.iterdir())):
+        shutil.copyfile(path, blobs / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    assert fingerprint_base(snapshot) == fingerprint_base(model)
+    ours, theirs = (load_submodel(directory, None).state_dict() for directory in (snapshot, model))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_what_would_make_transformers_load_other_weights_is_refused(tmp_path):
+    model = save_model(tmp_path / "a")
+    (model / "adapter_config.json").write_text("{}")
+    with pytest.raises(SubmodelsError, match=r"adapter_config\.json: transformers adds this adapter.*merge_and_unload"):
+        load_submodel(model, None)
+    (model / "adapter_config.json").unlink()
+    part = model / "shard-00001-model-00001-of-00002.safetensors"
+    shutil.copyfile(model / "model.safetensors", part)
+    with pytest.raises(SubmodelsError, match=rf"{part.name} is part of a distributed checkpoint"):
+        weight_files(model)
+    part.unlink()
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"transformers_weights": "other.safetensors"}))
+    with pytest.raises(SubmodelsError, match=r"transformers_weights names 'other\.safetensors'; take the key out"):
+        weight_files(model)
+
+
+# --- What goes with the weights ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_the_context_of_every_family(family):
+    """By its own name for it, and by the name that transformers maps every other to."""
+    config, expected = CONFIGS[family](), {"falcon": 2048, "bloom": None}.get(family, 32)
+    assert find_context(config) == expected
+    if "max_position_embeddings" in config.attribute_map:
+        assert config.max_position_embeddings == expected
+
+
+def test_the_context_that_a_configuration_states_in_other_words():
+    bloom = transformers.BloomConfig(n_layer=1, n_head=2, hidden_size=16)
+    assert find_context(bloom) is None
+    assert find_context(transformers.BloomConfig(seq_length=1024)) == 1024
+    scaled = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 8}
+    config = transformers.MistralConfig(max_position_embeddings=64, sliding_window=4, rope_parameters=scaled)
+    assert find_context(config) == 64
+    inside = transformers.Gemma3Config(text_config={"max_position_embeddings": 77})
+    assert find_context(inside) == 77
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "opt", "qwen2", "llama", "bloom"])
+def test_a_model_without_the_files_of_its_tokenizer(tmp_path, family):
+    """Of some families transformers makes a tokenizer that gives no id for any text."""
+    with pytest.raises(SubmodelsError, match="tokenizer"):
+        load_tokenizer(save_model(tmp_path / "model", family))
+    (tmp_path / "model" / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(SubmodelsError, match="tokenizer"):
+        load_tokenizer(tmp_path / "model")

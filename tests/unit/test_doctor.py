@@ -178,7 +178,9 @@ def test_an_embedding_that_is_not_what_the_configuration_says(tmp_path):
 def test_a_weight_that_is_missing(tmp_path):
     model = make(tmp_path / "m")
     change_tensors(model / "model.safetensors", {"model.norm.weight": None})
-    the_one(model, "weights", "problem", "lack 1 parameters of the model (first model.norm.weight)")
+    the_one(
+        model, "weights", "problem", "the weight files lack model.norm.weight; transformers would put random numbers"
+    )
 
 
 @pytest.mark.parametrize("family", DECODERS)
@@ -193,7 +195,7 @@ def test_a_weight_of_another_shape(tmp_path):
     change_tensors(path, {name: torch.ones(16, 30)})
     findings = found(model, "weights", "answers", items={})
     assert findings[0][0] == "problem"
-    assert "the model cannot be loaded" in findings[0][1]
+    assert f"{name} has shape (16, 30), config.json asks for (16, 28)" in findings[0][1]
     assert findings[1] == ("warning", "not checked, for the reason given at weights")
 
 
@@ -202,6 +204,13 @@ def test_weights_that_are_no_numbers(tmp_path):
     path = model / "model.safetensors"
     name = next(name for name in load_file(path) if "down_proj" in name)
     change_tensors(path, {name: torch.full((16, 28), torch.nan)})
+    the_one(model, "answers", "problem", f"NaN or infinite weights, read as torch.float32, in {name}")
+
+
+def test_activations_that_are_no_numbers(tmp_path):
+    """Every weight is finite, what the norm makes of them is not."""
+    model = make(tmp_path / "m")
+    change_tensors(model / "model.safetensors", {"model.norm.weight": torch.full((16,), 1e38)})
     the_one(model, "answers", "problem", "computes NaN or infinite values in float32")
 
 
@@ -329,6 +338,30 @@ def test_a_stop_string_that_never_comes_out_of_the_tokenizer(tmp_path, monkeypat
 def test_prompts_and_the_context(tmp_path, context, level, text):
     model = make(tmp_path / "m", max_position_embeddings=context)
     the_one(model, "context", level, text, items={"tiny_python": PYTHON})
+
+
+def test_a_context_that_nothing_states_is_said(tmp_path):
+    model = make(tmp_path / "m", "bloom", max_position_embeddings=None)
+    findings = found(model, "context", items={"tiny_python": PYTHON})
+    assert [level for level, _ in findings] == ["warning", "ok"]
+    assert (
+        "config.json states no context; longer prompts and texts are cut to 2048 tokens, as nothing" in findings[0][1]
+    )
+    said = files.read_json(model / "tokenizer_config.json") | {"model_max_length": 64}
+    files.write_json(model / "tokenizer_config.json", said)
+    findings = found(model, "context", items={"tiny_python": PYTHON})
+    assert "cut to 64 tokens, model_max_length of tokenizer_config.json" in findings[0][1]
+    assert "fit the context of 64 tokens" in findings[1][1]
+
+
+def test_weights_that_nobody_reads_are_said(tmp_path):
+    model = make(tmp_path / "m")
+    change_tensors(model / "model.safetensors", {"model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(2, 16)})
+    (model / "model.safetensors.index.json").write_text("{}")
+    findings = found(model, "weights", items={})
+    assert [level for level, _ in findings] == ["ok", "warning", "warning"]
+    assert "no part of the model, and not read: model.layers.0.self_attn.q_proj.lora_A.weight" in findings[1][1]
+    assert "model.safetensors.index.json and the shards that it names are not read" in findings[2][1]
 
 
 # --- The command ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from generate_support import items, model_dir  # noqa: F401 (fixtures)
+from tiny_models import change_tensors
 
 from submodels import files
 from submodels.checkpoints.base import fingerprint_base
@@ -83,6 +84,25 @@ def test_the_dense_model_needs_no_checkpoint(model_dir, scratch):
         assert checkpoint == model_dir
         assert not any(scratch.iterdir())
     assert (model_dir / "config.json").is_file()
+
+
+def test_a_dense_model_among_other_weights_is_handed_over_alone(model_dir, scratch, tmp_path):
+    """Others choose in their own ways between a single file and shards."""
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    shutil.copyfile(model / "model.safetensors", model / "model-00001-of-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text("{}")
+    with scratch_checkpoint(model, None) as checkpoint:
+        assert {path.name for path in checkpoint.iterdir()} == {path.name for path in model_dir.iterdir()}
+        for path in model_dir.iterdir():
+            assert (checkpoint / path.name).read_bytes() == path.read_bytes()
+    assert not any(scratch.iterdir())
+
+
+def test_an_incomplete_model_is_handed_to_nobody(model_dir, scratch, tmp_path):
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    change_tensors(model / "model.safetensors", {"model.norm.weight": None})
+    with pytest.raises(SubmodelsError, match=r"lack model\.norm\.weight"), scratch_checkpoint(model, None):
+        pass
 
 
 def test_the_checkpoint_is_removed_after_an_error(model_dir, submodel, scratch, monkeypatch):

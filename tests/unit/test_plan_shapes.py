@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_models import save_model
+from tiny_models import save_gemma3, save_model
 from transformers import AutoModelForCausalLM
 
 from submodels.config import BaseModelSpec
@@ -26,6 +26,14 @@ def test_a_directory_is_what_pruning_finds(family, shard_size, tmp_path):
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     assert found.keys == heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     assert found.intermediate == max(max(shape) for shape in stream.shapes.values())
+
+
+def test_the_blocks_are_those_of_the_language_model(tmp_path):
+    """Not those of a vision tower beside it."""
+    stream = BlockStream(save_gemma3(tmp_path))
+    found = read_shape(tmp_path)
+    assert found.prunable == sum(out * columns for out, columns in stream.shapes.values())
+    assert (found.blocks, found.hidden, found.intermediate, found.vocabulary) == (2, 16, 28, 40)
 
 
 class Tokenizer:

@@ -71,6 +71,66 @@ def test_a_chat_template_may_be_missing_or_faulty(tmp_path):
         wrap("chat_template", "hello", found)
 
 
+DATED = "{{ bos_token }}Today: {{ strftime_now('%d %b %Y %H:%M:%S') }}. {{ messages[0]['content'] }}"
+LLAMA3 = (
+    "{% if not date_string is defined %}{% if strftime_now is defined %}"
+    "{% set date_string = strftime_now('%d %b %Y') %}{% else %}{% set date_string = '26 Jul 2024' %}{% endif %}"
+    "{% endif %}{{ date_string }}: {{ messages[0]['content'] }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [(DATED, "<s>Today: 26 Jul 2024 00:00:00. hello"), (LLAMA3, "26 Jul 2024: hello")],
+    ids=["dated", "llama3"],
+)
+def test_the_date_in_a_template_is_the_same_on_any_day(tmp_path, template, text):
+    found = tokenizer(tmp_path, chat_template=template)
+    assert wrap("chat_template", "hello", found).text == text
+    turns = [{"role": "user", "content": "hello"}]
+    assert found.apply_chat_template(turns, tokenize=False) != text, "outside, the day must count"
+
+
+@pytest.mark.parametrize("template", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
+def test_a_template_that_draws_at_random_is_refused(tmp_path, template):
+    with pytest.raises(SubmodelsError, match=r"draws at random .*, so that equal runs would differ; take that out"):
+        wrap("chat_template", "hello", tokenizer(tmp_path, chat_template=template))
+
+
+@pytest.mark.parametrize("template", ["{{ messages[0]['content'] + 1 }}", "{{ 1 / 0 }}", "{% if %}", "{{ [].x.y }}"])
+def test_a_template_that_breaks_is_one_line(tmp_path, template):
+    with pytest.raises(SubmodelsError, match=r"the tokenizer's chat template fails \("):
+        wrap("chat_template", "hello", tokenizer(tmp_path, chat_template=template))
+
+
+def test_named_templates_and_their_files(tmp_path):
+    """Of several, the default one counts, wherever the others are."""
+    named = [{"name": "default", "template": LLAMA2_TEMPLATE}, {"name": "tool_use", "template": "tools"}]
+    assert wrap("chat_template", "hello", tokenizer(tmp_path, chat_template=named)).text == "<s>[INST] hello [/INST]"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SubmodelsError, match=r"multiple chat templates with no default"):
+        wrap("chat_template", "hello", tokenizer(tmp_path / "none", chat_template=named[1:]))
+    model = make_model(tmp_path / "files")
+    (model / "chat_template.jinja").write_text(LLAMA2_TEMPLATE)
+    (model / "additional_chat_templates").mkdir()
+    (model / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    assert wrap("chat_template", "hello", AutoTokenizer.from_pretrained(model)).text == "<s>[INST] hello [/INST]"
+    assert prompts.template_files(model) == [
+        model / "additional_chat_templates" / "tool_use.jinja", model / "chat_template.jinja",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "chat_template.jinja", "additional_chat_templates/x.jinja"])
+def test_a_template_that_writes_the_date_has_it_recorded(tmp_path, place):
+    model = make_model(tmp_path / "model", chat_template=LLAMA2_TEMPLATE)
+    assert prompts.date("chat_template", model) == {}
+    path = model / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"chat_template": DATED}))
+    assert prompts.date("chat_template", model) == {"date": "2024-07-26"}
+    assert prompts.date("llama2", model) == {}
+
+
 def test_unknown_formats_are_refused():
     with pytest.raises(SubmodelsError, match=r"unknown prompt format 'lama2'; known: base, chat_template, gemma"):
         wrap("lama2", "hello")
@@ -227,6 +287,53 @@ def test_plain_sets_give_the_same_bytes_whatever_the_models_format(tmp_path, mod
     }
     manifests = {files.read_json(tmp_path / name / "manifest.json")["fingerprint"] for name in ("base", "llama2")}
     assert len(windows) == len(manifests) == 1
+
+
+def test_windows_made_through_a_dated_template_say_the_date_and_follow_its_files(tmp_path, rows):
+    model = make_model(tmp_path / "model")
+    (model / "chat_template.jinja").write_text(DATED)
+    asked = spec(style="instruction")
+
+    def manifest(name: str, **options) -> dict:
+        run(options.pop("asked", asked), model, tmp_path / name, source=rows, prompt="chat_template", **SIZE)
+        return files.read_json(tmp_path / name / "manifest.json")
+
+    first, again = manifest("a"), manifest("b")
+    assert first["fingerprint"] == again["fingerprint"]
+    assert first["parameters"]["date"] == "2024-07-26"
+    assert all("Today: 26 Jul 2024 00:00:00." in text for text in first["results"]["preview"])
+    windows = [(tmp_path / name / "windows.safetensors").read_bytes() for name in "ab"]
+    assert windows[0] == windows[1]
+    assert "date" not in manifest("plain", asked=spec())["parameters"]
+    (model / "chat_template.jinja").write_text(DATED + "!")
+    assert manifest("c")["fingerprint"] != first["fingerprint"]
+    fourth = manifest("d")
+    (model / "additional_chat_templates").mkdir()
+    (model / "additional_chat_templates" / "other.jinja").write_text("x")
+    assert manifest("e")["fingerprint"] != fourth["fingerprint"]
+
+
+def test_samples_made_through_a_dated_template_say_the_date(tmp_path, monkeypatch):
+    from submodels.evaluation import generate as stage
+
+    asked = instruct("tiny_csr")
+    monkeypatch.setattr(stage, "load_benchmark", lambda name: asked if name == "tiny_csr" else load_benchmark(name))
+    item = {"task_id": "csr/0", "query": "Anna drinks from the", "choices": ["cup", "hammer"], "gold": 0}
+    files.write_jsonl(tmp_path / "tiny_csr.jsonl", [item])
+    files.write_jsonl(tmp_path / "tiny_text.jsonl", [{"task_id": "text/0", "text": "Anna drinks."}])
+    model, made = make(tmp_path / "m", template=DATED), {}
+    for out in ("a", "b"):
+        names = ("tiny_csr", "tiny_text")
+        stage.generate(
+            model, None, {name: tmp_path / f"{name}.jsonl" for name in names}, tmp_path / out, prompt="chat_template"
+        )
+        parameters = [files.read_json(tmp_path / out / f"{name}.manifest.json")["parameters"] for name in names]
+        assert [known.get("date") for known in parameters] == ["2024-07-26", None]
+        made[out] = (tmp_path / out / "tiny_csr.jsonl.gz").read_bytes()
+    assert made["a"] == made["b"]
+    (model / "additional_chat_templates").mkdir()
+    (model / "additional_chat_templates" / "other.jinja").write_text("x")
+    assert stage._companions(model).keys() > {"additional_chat_templates/other.jinja", "tokenizer_config.json"}
 
 
 def test_a_mix_wraps_the_components_that_ask_for_it(tmp_path, model, rows):

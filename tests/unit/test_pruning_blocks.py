@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from tiny_models import assert_equal_masks, draw_windows, masks_of, save_model
+from tiny_models import CONFIGS, assert_equal_masks, draw_windows, masks_of, save_model
 
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import BlockStream, find_blocks
@@ -82,7 +82,7 @@ def test_only_linear_layers_of_blocks_are_pruned(tmp_path):
 
 
 def test_no_list_of_blocks():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    model.config = transformers.LlamaConfig(num_hidden_layers=1)
-    with pytest.raises(SubmodelsError, match="expected one list of 1 decoder blocks of one class, found none"):
+    model = transformers.AutoModelForCausalLM.from_config(CONFIGS["llama"]())
+    model.model.layers = torch.nn.Sequential(*model.model.layers)
+    with pytest.raises(SubmodelsError, match="expected one list of 2 decoder blocks of one class, found none"):
         find_blocks(model)

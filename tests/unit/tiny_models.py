@@ -122,6 +122,26 @@ def save_model(directory, family="llama", *, blocks=2, seed=0, dtype=torch.float
     return directory
 
 
+def save_gemma3(directory):
+    """A language model inside a larger one; the vision tower has as many blocks as the language model."""
+    vision = {
+        "model_type": "siglip_vision_model", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 8, "patch_size": 4,
+    }  # fmt: skip
+    config = transformers.Gemma3Config(
+        text_config=_GROUPED | {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]},
+        vision_config=vision,
+        mm_tokens_per_image=4,
+    )
+    torch.manual_seed(0)
+    model = transformers.Gemma3ForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape) * 0.4)
+    model.save_pretrained(directory)
+    return directory
+
+
 def change_tensors(path, changes):
     """Rewrite tensors of a safetensors file; None deletes one."""
     state = load_file(path) | changes

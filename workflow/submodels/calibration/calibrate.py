@@ -16,7 +16,7 @@ from submodels.calibration.sizes import Size, find_size, split
 from submodels.calibration.tokenising import FILES, TextTokenizer, load_tokenizer
 from submodels.calibration.windows import PAD, leading_ones, pad_rows
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.prompts import FORMATS, INSTRUCTION, TEMPLATE_FILE, wrapper
+from submodels.evaluation.prompts import FORMATS, INSTRUCTION, date, template_files, wrapper
 from submodels.provenance import Manifest
 
 
@@ -29,11 +29,15 @@ class _Part:
     spec: CalibrationSet
     path: Path | None  # the file of its rows, None for random tokens
 
-    def parameters(self, prompt: str) -> dict:
+    def parameters(self, prompt: str, model: Path) -> dict:
         """What decides its texts. prompt: the base model's format."""
         keys = ("template", "skip_incomplete", "max_tokens", "paper_padding")
-        wrapped = {"prompt": prompt} if self.spec.style == INSTRUCTION and prompt != "base" else {}
-        return {"kind": self.spec.source.kind} | {key: getattr(self.spec, key) for key in keys} | wrapped
+        wrapped = self.spec.style == INSTRUCTION and prompt != "base"
+        return (
+            {"kind": self.spec.source.kind}
+            | {key: getattr(self.spec, key) for key in keys}
+            | ({"prompt": prompt} | date(prompt, model) if wrapped else {})
+        )
 
 
 def calibrate(
@@ -80,7 +84,9 @@ def calibrate(
         "calibrate",
         parameters={
             "version": versions.CALIBRATE,
-            **(parts[0].parameters(prompt) if spec.source.mix is None else _mix_parameters(parts, prompt)),
+            **(
+                parts[0].parameters(prompt, model) if spec.source.mix is None else _mix_parameters(parts, prompt, model)
+            ),
             "rows": recipe.size.rows,
             "tokens_per_set": recipe.size.tokens,
             "seqlen": seqlen,
@@ -88,7 +94,7 @@ def calibrate(
             "windows": windows,
             "protocol": protocol,
         },
-        inputs={name: model / name for name in _tokenizer_files(parts, prompt) if (model / name).is_file()}
+        inputs={str(path.relative_to(model)): path for path in _tokenizer_files(parts, prompt, model)}
         | {f"source:{part.name}" if part.name else "source": part.path for part in parts if part.path},
     )
     draws = []
@@ -109,10 +115,11 @@ def calibrate(
     manifest.write(out / "manifest.json", **about, **results)
 
 
-def _tokenizer_files(parts: list[_Part], prompt: str) -> tuple[str, ...]:
+def _tokenizer_files(parts: list[_Part], prompt: str, model: Path) -> list[Path]:
     """What decides the tokens, with the template where texts are wrapped in it."""
-    wrapped = any("prompt" in part.parameters(prompt) for part in parts) and FORMATS[prompt].needs_tokenizer
-    return (*FILES, TEMPLATE_FILE) if wrapped else FILES
+    wrapped = any("prompt" in part.parameters(prompt, model) for part in parts) and FORMATS[prompt].needs_tokenizer
+    found = [model / name for name in FILES if (model / name).is_file()]
+    return [*found, *template_files(model)] if wrapped else found
 
 
 def _parts(spec: CalibrationSet, source, components) -> list[_Part]:
@@ -156,9 +163,9 @@ def _share_out(size: Size, parts: list[_Part]) -> list[Size]:
     return [size.share(share) for share in shares]
 
 
-def _mix_parameters(parts: list[_Part], prompt: str) -> dict:
+def _mix_parameters(parts: list[_Part], prompt: str, model: Path) -> dict:
     """A list, for the order of the components is that of the windows."""
-    named = [{"name": part.name, "weight": part.weight} | part.parameters(prompt) for part in parts]
+    named = [{"name": part.name, "weight": part.weight} | part.parameters(prompt, model) for part in parts]
     return {"kind": "mix", "components": named}
 
 
@@ -190,7 +197,8 @@ def _assemble(draws: list[Drawn], pads: list[tuple[str, int] | None], seqlen: in
 
 def _check_ids(input_ids: np.ndarray, model: Path) -> None:
     """A tokenizer that does not belong to the model must not reach its embedding."""
-    size = files.read_json(model / "config.json").get("vocab_size") if (model / "config.json").is_file() else None
+    config = files.read_json(model / "config.json") if (model / "config.json").is_file() else {}
+    size = config.get("text_config", config).get("vocab_size")
     if size is not None and input_ids.max() >= size:
         raise SubmodelsError(
             f"{model}: the tokenizer gives id {input_ids.max()}, but config.json says vocab_size {size}: "

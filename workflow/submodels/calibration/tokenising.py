@@ -38,6 +38,10 @@ FILES = (
     "tokenizer.model",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
 )
 
 
@@ -85,12 +89,9 @@ def _load_plain(model: Path) -> TextTokenizer | None:
 
 
 def _load_any(model: Path) -> TextTokenizer:
-    from transformers import AutoTokenizer
+    from submodels.checkpoints import load
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (ValueError, OSError, ImportError) as error:
-        raise SubmodelsError(f"{model}: the tokenizer cannot be loaded ({error})") from error
+    tokenizer = load.load_tokenizer(model)
     vocabulary = tokenizer.get_vocab()
     return TextTokenizer(
         # verbose=False: no warning on texts beyond the model's length, which windows cut anyway

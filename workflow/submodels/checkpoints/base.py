@@ -3,6 +3,7 @@
 Nothing here runs code that comes with a checkpoint: weights are safetensors, architectures come from transformers.
 """
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
+ADAPTER_NAME = "adapter_config.json"
+_DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")  # as transformers knows them
+# How configurations call the longest sequence; most answer to the first name whatever theirs is.
+_CONTEXTS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx", "max_sequence_length",
+    "context_length",
+)  # fmt: skip
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _DTYPES = {  # safetensors' names -> PyTorch's
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -24,7 +32,10 @@ _DTYPES = {  # safetensors' names -> PyTorch's
 
 
 def weight_files(model_dir: Path) -> list[Path]:
-    """The safetensors files that make up the model: the shards its index names, or the single file."""
+    """The safetensors files that transformers loads: the single file if there is one, else the index's shards.
+
+    What it would read other weights from than these is refused.
+    """
     model_dir = Path(model_dir)
     if not model_dir.is_dir():
         raise SubmodelsError(
@@ -33,20 +44,47 @@ def weight_files(model_dir: Path) -> list[Path]:
         )
     if not (model_dir / "config.json").is_file():
         raise SubmodelsError(f"{model_dir}: no config.json; a base model is a Hugging Face model directory")
+    _refuse_other_weights(model_dir)
+    if (model_dir / SINGLE_NAME).is_file():
+        return [model_dir / SINGLE_NAME]
     if (model_dir / INDEX_NAME).is_file():
-        weight_map = read_index(model_dir)
-        paths = [model_dir / name for name in sorted(set(weight_map.values()))]
+        paths = [model_dir / name for name in sorted(set(read_index(model_dir).values()))]
         if missing := [path.name for path in paths if not path.is_file()]:
             raise SubmodelsError(f"{model_dir}: {INDEX_NAME} names {', '.join(missing)}, not there; download it again")
         return paths
-    if (model_dir / SINGLE_NAME).is_file():
-        return [model_dir / SINGLE_NAME]
     if any(any(model_dir.glob(pattern)) for pattern in _PICKLES):
         raise SubmodelsError(
             f"{model_dir}: only pickled weights, which may run code when read; if you trust them, convert them once "
             "with AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
         )
-    raise SubmodelsError(f"{model_dir}: no {SINGLE_NAME} and no {INDEX_NAME}")
+    others = sorted(path.name for path in model_dir.glob("*.safetensors"))
+    there = f"; nothing says that {', '.join(others[:3])} are its weights: download the model again" if others else ""
+    raise SubmodelsError(f"{model_dir}: no {SINGLE_NAME} and no {INDEX_NAME}{there}")
+
+
+def _refuse_other_weights(model_dir: Path) -> None:
+    """Refuse what makes transformers load something else than the files of the usual names."""
+    if (model_dir / ADAPTER_NAME).is_file():
+        raise SubmodelsError(
+            f"{model_dir}/{ADAPTER_NAME}: transformers adds this adapter to the weights, where pruning does not see "
+            "it; merge it with PEFT's merge_and_unload() and save the result, or move it elsewhere"
+        )
+    config = files.read_json(model_dir / "config.json")
+    if isinstance(config, dict) and (named := config.get("transformers_weights")):
+        raise SubmodelsError(
+            f"{model_dir}/config.json: transformers_weights names {named!r}; take the key out and give the weights "
+            f"their usual name, {SINGLE_NAME} or the names in {INDEX_NAME}"
+        )
+    if parts := sorted(path.name for path in model_dir.iterdir() if _DISTRIBUTED.fullmatch(path.name)):
+        raise SubmodelsError(
+            f"{model_dir}: {parts[0]} is part of a distributed checkpoint, whose tensors are in pieces; save the model "
+            "with save_pretrained(...) on one process"
+        )
+
+
+def has_unread_index(model_dir: Path) -> bool:
+    """Whether an index of shards is there that nobody reads, because there is a single file too."""
+    return all((Path(model_dir) / name).is_file() for name in (SINGLE_NAME, INDEX_NAME))
 
 
 def read_index(model_dir: Path) -> dict[str, str]:
@@ -56,7 +94,18 @@ def read_index(model_dir: Path) -> dict[str, str]:
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
         raise SubmodelsError(f"{path}: names no weight file; download it again")
+    if not isinstance(index.get("metadata"), dict):
+        raise SubmodelsError(f'{path}: transformers cannot read it without "metadata"; add "metadata": {{}}')
+    if elsewhere := sorted(name for name in weight_map.values() if not _is_shard(name)):
+        raise SubmodelsError(
+            f"{path}: names {elsewhere[0]!r}, which is no safetensors file beside it; put the shards into {model_dir} "
+            "and their file names into the index"
+        )
     return weight_map
+
+
+def _is_shard(name: str) -> bool:
+    return Path(name).name == name and name.endswith(".safetensors")
 
 
 class Weights:
@@ -69,9 +118,10 @@ class Weights:
     def __init__(self, model_dir: Path):
         self.model_dir = Path(model_dir)
         self._entries: dict[str, files.StoredTensor] = {}
-        for path in weight_files(model_dir):
+        paths = weight_files(self.model_dir)
+        for path in paths:
             self._entries.update(files.read_safetensors_header(path, "download it again")[1])
-        if (self.model_dir / INDEX_NAME).is_file():
+        if paths != [self.model_dir / SINGLE_NAME]:
             for name, shard in read_index(model_dir).items():
                 if name not in self or self._entries[name].path != self.model_dir / shard:
                     raise SubmodelsError(
@@ -155,6 +205,15 @@ def load_config(model_dir: Path):
     if getattr(config, "quantization_config", None):
         raise SubmodelsError(f"{model_dir}: the weights are quantised; use the unquantised model")
     return config
+
+
+def find_context(config) -> int | None:
+    """The longest sequence, in tokens, that a model takes by its transformers configuration; None if it states none.
+
+    The range of sliding windows, and what rotary frequencies were before they were scaled, are no such limits.
+    """
+    text = config.get_text_config()
+    return next((size for key in _CONTEXTS if (size := getattr(text, key, None))), None)
 
 
 def usable_device(name: str) -> "torch.device":

@@ -9,14 +9,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from submodels import files
-from submodels.checkpoints.base import weight_files
+from submodels.checkpoints.base import INDEX_NAME, has_unread_index, weight_files
 from submodels.checkpoints.card import model_card
 from submodels.checkpoints.load import masked_weights, read_matching_masks
+from submodels.checkpoints.tensors import read_stored
 from submodels.errors import SubmodelsError
 from submodels.pruning.masks import Masks
 
 # What makes a model directory beside its weights: configuration, tokenizer, chat template, licence.
-_COMPANIONS = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt", "LICENSE*", "NOTICE*")
+_COMPANIONS = (
+    "*.json", "*.jinja", "additional_chat_templates/*.jinja", "*.model", "*.tiktoken", "*.txt", "LICENSE*", "NOTICE*",
+)  # fmt: skip
 
 
 def export(model: Path, submodel: Path, out: Path) -> None:
@@ -41,25 +44,32 @@ def export(model: Path, submodel: Path, out: Path) -> None:
 
 def _write(model: Path, masks: Masks, out: Path) -> None:
     """Weights, companions and card into the directory `out`."""
-    written = set()
+    stored = read_stored(model)
+    if unknown := masks.shapes.keys() - stored.names.keys() - stored.converted.keys():
+        raise SubmodelsError(f"{masks.path}: {min(unknown)} is no parameter of the model; prune again")
+    parameters = {stored.name(parameter): parameter for parameter in masks}
     with masked_weights(masks) as masked:
         for path in weight_files(model):
-            written |= _write_masked(path, masks, masked, out / path.name)
-    if missing := masks.shapes.keys() - written:
-        raise SubmodelsError(f"{model}: the weight files lack {', '.join(sorted(missing))}, which the mask prunes")
-    for companion in {path for pattern in _COMPANIONS for path in model.glob(pattern)}:
-        if companion.is_file() and companion.name != "manifest.json":
-            shutil.copyfile(companion, out / companion.name)
+            _write_masked(path, parameters, masked, out / path.name)
+    for name, companion in companions(model).items():
+        (out / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(companion, out / name)
     (out / "README.md").write_text(model_card(model.name, masks), encoding="utf-8")
 
 
-def _write_masked(path: Path, masks: Masks, masked: Callable, target: Path) -> set[str]:
-    """Copy one weight file with the sub-model's weights in it; the names of the parameters that were masked."""
+def companions(model: Path) -> dict[str, Path]:
+    """What belongs to a model beside its weights, by the name relative to its directory."""
+    passed_over = {"manifest.json"} | ({INDEX_NAME} if has_unread_index(model) else set())
+    found = {path for pattern in _COMPANIONS for path in model.glob(pattern)}
+    return {str(path.relative_to(model)): path for path in found if path.is_file() and path.name not in passed_over}
+
+
+def _write_masked(path: Path, parameters: dict[str, str], masked: Callable, target: Path) -> None:
+    """Copy one weight file with the sub-model's weights in it. parameters: tensor -> parameter, of those masked."""
     tensors = {}
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
             tensors[name] = file.get_tensor(name)
-            if name in masks.shapes:
-                tensors[name] = masked(name, tensors[name])
+            if name in parameters:
+                tensors[name] = masked(parameters[name], tensors[name])
         save_file(tensors, target, metadata=file.metadata())
-    return tensors.keys() & masks.shapes.keys()

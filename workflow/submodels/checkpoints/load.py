@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from submodels.checkpoints.base import fingerprint_base, load_config, usable_device
+from submodels.checkpoints.tensors import check_nothing_is_missing, is_finite, read_stored, shown
 from submodels.errors import SubmodelsError
 from submodels.pruning.masks import Masks, values_name
 
@@ -23,16 +24,26 @@ def load_submodel(
 
     dtype: "float32", "bfloat16", "float16", or "auto" for the checkpoint's own.
     """
-    target, config = usable_device(device), load_config(model_dir)
+    target = usable_device(device)
+    read_stored(model_dir)
     masks = None if submodel_dir is None else read_matching_masks(model_dir, submodel_dir)
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir, config=config, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-    )
+    try:
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            model_dir, config=load_config(model_dir), dtype=dtype, local_files_only=True, use_safetensors=True,
+            trust_remote_code=False, output_loading_info=True,
+        )  # fmt: skip
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise SubmodelsError(f"{model_dir}: transformers cannot load the model ({reason})") from error
+    check_nothing_is_missing(model_dir, loaded["missing_keys"])
     if masks is not None:
         apply_masks(model, masks)
-    return model.eval().to(target)
+    model = model.eval().to(target)
+    if wrong := [name for name, weight in model.named_parameters() if not is_finite(weight)]:
+        raise SubmodelsError(f"{model_dir}: NaN or infinite weights, read as {model.dtype}, in {shown(wrong)}")
+    return model
 
 
 def read_matching_masks(model_dir: Path, submodel_dir: Path) -> Masks:
@@ -79,6 +90,13 @@ def load_tokenizer(model_dir: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise SubmodelsError(f"{model_dir}: transformers cannot read the tokenizer ({error})") from error
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of any type: tokenizers take what their files say on trust
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SubmodelsError(f"{model_dir}: transformers cannot read the tokenizer ({reason})") from error
+    # Of some families transformers makes a tokenizer without any file, which gives no ids for any text.
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens) - tokenizer.get_added_vocab().keys():
+        raise SubmodelsError(
+            f"{model_dir}: the tokenizer's vocabulary is missing; put the model's tokenizer files there"
+        )
+    return tokenizer

@@ -66,16 +66,26 @@ def scratch_checkpoint(model: Path, submodel: Path | None) -> Iterator[Path]:
     """The sub-model as an ordinary checkpoint in node-local scratch ($TMPDIR), removed on the way out.
 
     It is removed after an error and after SIGTERM too, which clusters send before they kill a job. Without a sub-model
-    it is the base model itself, where it lies.
+    it is the base model itself, where it lies, or links to its files if there are weights beside them.
     """
-    if submodel is None:
-        yield Path(model)
-        return
     from submodels.checkpoints.base import weight_files
-    from submodels.checkpoints.export import export
+    from submodels.checkpoints.export import companions, export
+    from submodels.checkpoints.tensors import read_stored
 
-    needed = sum(path.stat().st_size for path in weight_files(model))
+    model, read = Path(model), weight_files(model)
+    read_stored(model)
+    if submodel is None and set(model.glob("*.safetensors")) == set(read):
+        yield model
+        return
+    needed = 0 if submodel is None else sum(path.stat().st_size for path in read)
     with _exit_on_sigterm(), tempfile.TemporaryDirectory(prefix="submodels-") as scratch:
+        if submodel is None:  # others choose in their own ways between a single file and shards
+            for name, path in (companions(model) | {path.name: path for path in read}).items():
+                link = Path(scratch) / "checkpoint" / name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path.absolute())
+            yield Path(scratch) / "checkpoint"
+            return
         free = shutil.disk_usage(scratch).free
         if free < needed:
             raise SubmodelsError(

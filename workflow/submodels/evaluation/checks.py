@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
@@ -14,7 +13,7 @@ from submodels.evaluation.benchmarks import Benchmark, load_benchmark
 from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.runners import LANGUAGES, missing_toolchain
 from submodels.evaluation.sandbox import sandbox_status
-from submodels.evaluation.truncation import prompt_room
+from submodels.evaluation.truncation import context_of, prompt_room
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
@@ -26,7 +25,6 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Families whose models were never trained without BOS and answer nonsense when it is missing.
 _NEED_BOS = ("gemma", "gemma2", "gemma3", "gemma3_text")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
-_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 _PROBE = "Two  spaces,\na line\n    and an indented one: naïve Œuvre, 2 < 3 && x != {y}\t\"quoted\" 'text' # 100%\n"
 
 
@@ -126,9 +124,8 @@ class Subject:
         from submodels.checkpoints.load import load_submodel
         from submodels.evaluation.engine import EngineLM
 
-        with _loading():
-            model = load_submodel(self.model, self.submodel, dtype=self.dtype, device=self.device)
-            return EngineLM(model, self.tokenizer, SHOWN)
+        model = load_submodel(self.model, self.submodel, dtype=self.dtype, device=self.device)
+        return EngineLM(model, self.tokenizer, SHOWN)
 
     @_once
     def end_tokens(self) -> dict[str, list[int]]:
@@ -174,15 +171,6 @@ class Subject:
         """The token ids of a prompt as generation makes them: no second BOS."""
         begun = bool(self.tokenizer.bos_token) and text.startswith(self.tokenizer.bos_token)
         return prompts.one_bos(self.tokenizer.encode(text, verbose=False), prompts.Prompt(text, begun))
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """What transformers raises for a model it cannot build becomes an error for the user."""
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise SubmodelsError(f"the model cannot be loaded: {first_line(error)}") from error
 
 
 def _pilot(benchmark: Benchmark) -> Benchmark:
@@ -326,33 +314,24 @@ def check_memory(subject: Subject) -> Iterator[Finding]:
 
 def check_weights(subject: Subject) -> Iterator[Finding]:
     """Complete weight files, and a mask that was made for them."""
+    from submodels.checkpoints.base import INDEX_NAME, SINGLE_NAME, has_unread_index
+    from submodels.checkpoints.tensors import read_stored, shown
+
     tensors = sum(1 for _ in subject.weights)
-    if lacking := _lacking(subject):
-        yield problem(
-            f"the weight files lack {len(lacking)} parameters of the model (first {lacking[0]}), which would be "
-            "random numbers; download the model again"
+    stored = read_stored(subject.model)
+    yield ok(f"{tensors} tensors, {_parameters(subject):,} parameters, none is missing")
+    if stored.unread:
+        yield warning(f"no part of the model, and not read: {shown(stored.unread)}; check that nothing else is meant")
+    if has_unread_index(subject.model):
+        yield warning(
+            f"{INDEX_NAME} and the shards that it names are not read, for there is {SINGLE_NAME}; remove those that "
+            "are not meant"
         )
-    else:
-        yield ok(f"{tensors} tensors, {_parameters(subject):,} parameters, none is missing")
     if subject.submodel is not None:
         from submodels.checkpoints.load import read_matching_masks
 
         masks = read_matching_masks(subject.model, subject.submodel)
         yield ok(f"the sub-model's masks ({masks.header['method']}, {masks.header['sparsity']}) belong to this model")
-
-
-def _lacking(subject: Subject) -> list[str]:
-    """Parameters that are in no weight file, as transformers sees it when it loads the model, without its numbers."""
-    from transformers import AutoModelForCausalLM
-
-    from submodels.checkpoints.base import load_config
-
-    with _loading():
-        _, loaded = AutoModelForCausalLM.from_pretrained(
-            subject.model, config=load_config(subject.model), local_files_only=True, use_safetensors=True,
-            trust_remote_code=False, device_map="meta", output_loading_info=True,
-        )  # fmt: skip
-    return sorted(loaded["missing_keys"])
 
 
 def check_tokenizer(subject: Subject) -> Iterator[Finding]:
@@ -450,7 +429,7 @@ def _end_of_turn(subject: Subject) -> str | None:
     if not format.needs_tokenizer or not subject.tokenizer.chat_template:
         return format.end
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    rendered = subject.tokenizer.apply_chat_template(turns, tokenize=False)
+    rendered = prompts.render(turns, subject.tokenizer, answer=False)
     after = subject.tokenizer.tokenize(rendered.rpartition("answer")[2])
     special = set(subject.tokenizer.all_special_tokens) | set(subject.tokenizer.get_added_vocab())
     return next((token for token in after if token in special), None)
@@ -540,10 +519,9 @@ def _is_instruction(benchmark: Benchmark) -> bool:
 
 def check_context(subject: Subject) -> Iterator[Finding]:
     """Prompts, and answers after them, fit the model's context."""
-    context = next((size for key in _CONTEXTS if (size := getattr(subject.config, key, None))), None)
-    if context is None:
-        yield ok("config.json names no longest context")
-        return
+    context, unstated = context_of(subject.config, subject.tokenizer)
+    if unstated:
+        yield warning(unstated)
     fit, short = [], []
     for name, benchmark in subject.benchmarks.items():
         if benchmark.output_type == "loglikelihood_rolling":

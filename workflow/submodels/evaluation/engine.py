@@ -12,6 +12,7 @@ and counts how likely it finds the second one. Here BOS is context alone, as in 
 """
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -45,7 +46,7 @@ from submodels.evaluation.likelihoods import score_tokens
 from submodels.evaluation.prompts import format_of, wrap
 from submodels.evaluation.questions import Questions
 from submodels.evaluation.shards import Shards
-from submodels.evaluation.truncation import keep_end, prompt_room
+from submodels.evaluation.truncation import context_of, keep_end, prompt_room
 
 
 def sample_seed(seed: int, benchmark: str, task_id: str, sample: int) -> int:
@@ -168,12 +169,16 @@ class EngineLM(Engine, HFLM):
     """A loaded model as lm-eval sees it. batch_size: None starts by the free memory and halves when it runs out."""
 
     def __init__(self, model, tokenizer, batch_size: int | None):
+        context, unstated = context_of(model.config, tokenizer)
+        if unstated:
+            print(f"warning: {unstated}", file=sys.stderr)
         with without_warnings():  # about arguments that a loaded model leaves unused
             super().__init__(
                 pretrained=model,
                 tokenizer=tokenizer,
                 backend="causal",
                 batch_size=batch_size or CPU_BATCH,
+                max_length=context,
                 softmax_dtype="float32",
             )
         self._automatic = batch_size is None

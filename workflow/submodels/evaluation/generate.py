@@ -67,6 +67,7 @@ def generate(
     work = []
     for task, path, rows in zip(tasks, benchmarks.values(), items, strict=True):
         asked = prompts.settings(prompt, task)
+        asked |= prompts.date(prompts.format_of(prompt, task), model)
         manifest = Manifest("generate", {"task": task.task} | settings | asked, speaker | {"items": Path(path)})
         if _stands(out, task.name, manifest):
             _unfinished_path(out, task.name).unlink(missing_ok=True)
@@ -79,6 +80,7 @@ def generate(
             torch.set_num_threads(threads)
         with found.open(model, submodel, device=device, dtype=dtype, batch_size=counts["batch size"]) as lm:
             used = {"device": device, "threads": torch.get_num_threads(), "bos": lm.adds_bos}
+            used["context"] = lm.max_length
             used["automatic_batch_size"] = batch_size == "auto"
             for task, rows, manifest in work:
                 _run(lm, task, rows, manifest, out, limit, prompt, used)
@@ -88,8 +90,9 @@ def generate(
 
 def _companions(model: Path) -> dict[str, str]:
     """Hashes of what else decides the texts: the tokenizer and the generation settings (end tokens)."""
-    paths = [Path(model) / name for name in (*TOKENIZER_FILES, prompts.TEMPLATE_FILE, "generation_config.json")]
-    return {path.name: files.sha256_file(path) for path in paths if path.is_file()}
+    model = Path(model)
+    paths = [*(model / name for name in (*TOKENIZER_FILES, "generation_config.json")), *prompts.template_files(model)]
+    return {str(path.relative_to(model)): files.sha256_file(path) for path in paths if path.is_file()}
 
 
 def _mask_hash(submodel: Path) -> str:

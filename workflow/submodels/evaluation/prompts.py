@@ -4,7 +4,10 @@ A format belongs to a base model (`prompt` of its entry); it wraps benchmarks an
 `instruction`, never completions. Nothing here imports a heavy library.
 """
 
-from collections.abc import Callable
+import datetime
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,8 +22,12 @@ if TYPE_CHECKING:
 
 INSTRUCTION = "instruction"  # the style of a text that is wrapped; every other is given to the model as it is
 
-
-TEMPLATE_FILE = "chat_template.jinja"  # where tokenizers keep their template, if not in tokenizer_config.json
+# What a template that writes today's date (`strftime_now`) is told, so that equal inputs give equal prompts on any day.
+# It is the date that Llama 3's templates write where they are told none.
+DATE = datetime.datetime(2024, 7, 26)
+_CONFIG = "tokenizer_config.json"
+_TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")  # if not in tokenizer_config.json
+_RANDOM = re.compile(r"\|\s*random\b|\blipsum\s*\(")  # what Jinja offers beside the date that no input decides
 
 
 @dataclass(frozen=True)
@@ -66,19 +73,62 @@ def gemma(instruction: str) -> str:
 
 def chat_template(instruction: str, tokenizer: "PreTrainedTokenizerBase") -> Prompt:
     """One user's turn by the template that came with the tokenizer; SubmodelsError if it has none."""
+    text = render([{"role": "user", "content": instruction}], tokenizer, answer=True)
+    return Prompt(text, has_bos=bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token))
+
+
+def render(turns: list[dict[str, str]], tokenizer: "PreTrainedTokenizerBase", *, answer: bool) -> str:
+    """Turns by the tokenizer's own template, the same on any day. answer: up to where the model's turn begins."""
+    where = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise SubmodelsError(
-            f"{tokenizer.name_or_path}: prompt `chat_template` is asked, but the tokenizer has none; choose another of "
-            f"{', '.join(FORMATS)}"
+            f"{where}: prompt `chat_template` is asked, but the tokenizer has none; choose another of "
+            f"{', '.join(FORMATS)}, or put the model's template into {_TEMPLATES[0]}"
         )
-    from jinja2 import TemplateError
-
-    turns = [{"role": "user", "content": instruction}]
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    except TemplateError as error:
-        raise SubmodelsError(f"{tokenizer.name_or_path}: the tokenizer's chat template fails ({error})") from error
-    return Prompt(text, has_bos=bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token))
+        template = tokenizer.get_chat_template()
+        with _on_the_date():
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer)
+    except Exception as error:  # of any type: templates are programs
+        raise SubmodelsError(f"{where}: the tokenizer's chat template fails ({error})") from error
+    if found := _RANDOM.search(template):
+        raise SubmodelsError(
+            f"{where}: the tokenizer's chat template draws at random ({found[0]}), so that equal runs would differ; "
+            "take that out of it"
+        )
+    return text
+
+
+@contextmanager
+def _on_the_date() -> Iterator[None]:
+    """Templates are told `DATE`: transformers asks the clock itself, and takes data from its caller but no function."""
+    from transformers.utils import chat_template_utils as compiler
+
+    class Fixed(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return DATE
+
+    before = compiler.datetime
+    compiler.datetime = Fixed
+    try:
+        yield
+    finally:
+        compiler.datetime = before
+
+
+def template_files(model: Path) -> list[Path]:
+    """The files beside tokenizer_config.json that hold the templates of the tokenizer in a directory."""
+    return sorted(path for pattern in _TEMPLATES for path in Path(model).glob(pattern))
+
+
+def date(name: str, model: Path) -> dict[str, str]:
+    """What is recorded of texts in a format: the date in them, if the model's template writes one."""
+    if not FORMATS[name].needs_tokenizer:
+        return {}
+    paths = [path for path in [Path(model) / _CONFIG, *template_files(model)] if path.is_file()]
+    writes = any("strftime_now" in path.read_text(encoding="utf-8") for path in paths)
+    return {"date": DATE.date().isoformat()} if writes else {}
 
 
 def _plain(write: Callable[[str], str], **details) -> Format:

@@ -4,7 +4,24 @@ As in lm-eval, but BOS stays in front, and a prompt never loses more than the ha
 leave a prompt of a few tokens, or none, because an answer may be as long as the context, the answer gets less room.
 """
 
+from submodels.checkpoints.base import find_context
 from submodels.errors import SubmodelsError
+
+ASSUMED = 2048  # tokens, where neither the model's configuration nor its tokenizer states a context
+_NO_LIMIT = 10**9  # tokenizers state absurd lengths for none
+
+
+def context_of(config, tokenizer) -> tuple[int, str | None]:
+    """The context requests are cut to, in tokens, and what to say where config.json does not state it."""
+    if stated := find_context(config):
+        return stated, None
+    length, source = getattr(tokenizer, "model_max_length", _NO_LIMIT), "model_max_length of tokenizer_config.json"
+    if length >= _NO_LIMIT:
+        length, source = ASSUMED, "as nothing states another length"
+    return length, (
+        f"config.json states no context; longer prompts and texts are cut to {length} tokens, {source} (set "
+        "max_position_embeddings in config.json for another length)"
+    )
 
 
 def prompt_room(context: int, max_new: int) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from submodels import files
@@ -12,7 +12,7 @@ from submodels.world.shape import EMBEDDINGS, PIECES, SHAPE
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-_IN_BLOCK = re.compile(r"(?:^|\.)(\d+)\..*weight$")
+_IN_BLOCK = re.compile(r"(?:(.+?)\.)?(\d+)\..*weight$")  # the list that the block is in, and its number
 
 
 def find_shape(spec: BaseModelSpec) -> ModelShape:
@@ -36,7 +36,8 @@ def tiny_shape(architecture: str) -> ModelShape:
 def read_shape(directory: Path) -> ModelShape:
     """The shape of a Hugging Face directory, from its config.json and the headers of its safetensors files.
 
-    Prunable are the matrices in numbered blocks; `intermediate` is the widest side of any of them.
+    Prunable are the matrices in the list of blocks that holds most numbers, which is the language model's where there
+    are others; `intermediate` is the widest side of any of them.
     """
     from submodels.checkpoints.base import weight_files  # slow to import, and most grids have no local model
 
@@ -45,8 +46,12 @@ def read_shape(directory: Path) -> ModelShape:
     stored: dict[str, files.StoredTensor] = {}
     for path in weight_files(directory):
         stored |= files.read_safetensors_header(path, "download it again")[1]
-    blocks = {name: _IN_BLOCK.search(name) for name, tensor in stored.items() if len(tensor.shape) == 2}
-    matrices = {name: stored[name].shape for name, found in blocks.items() if found}
+    blocks = {name: _IN_BLOCK.match(name) for name, tensor in stored.items() if len(tensor.shape) == 2}
+    lists: dict[str | None, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for name, found in blocks.items():
+        if found:
+            lists[found[1]][name] = stored[name].shape
+    matrices = max(lists.values(), key=lambda shapes: sum(map(math.prod, shapes.values())), default=None)
     if not matrices:
         raise SubmodelsError(f"{directory}: no safetensors weights of decoder blocks; download the model again")
     dtypes = Counter(_STORED.get(stored[name].type) for name in matrices)
@@ -54,7 +59,7 @@ def read_shape(directory: Path) -> ModelShape:
     return ModelShape(
         parameters=sum(math.prod(tensor.shape) for tensor in stored.values()),
         prunable=sum(math.prod(shape) for shape in matrices.values()),
-        blocks=len({blocks[name][1] for name in matrices}),
+        blocks=len({blocks[name][2] for name in matrices}),
         hidden=next((config[key] for key in WIDTHS if key in config), widest),
         intermediate=widest,
         keys=key_width(config),

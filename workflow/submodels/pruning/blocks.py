@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import init_empty_weights
 from torch import nn
 from torch.utils._pytree import tree_map
-from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from submodels.checkpoints.base import Weights, load_config, usable_device
+from submodels.checkpoints.tensors import empty_model, find_tensors, is_finite
 from submodels.errors import SubmodelsError
 from submodels.pruning.windows import Windows
-
-_FLOATING = {"F64", "F32", "F16", "BF16"}  # data types of safetensors that hold weights as they are
 
 
 @dataclass
@@ -61,25 +58,18 @@ class Batch:
         self.hidden = self.forward(block, index, device).to(self.home)
 
 
-def empty_model(config: PreTrainedConfig, where: str, dtype: torch.dtype | None = None) -> nn.Module:
-    """The architecture without weights; an error, beginning with `where`, for one that is no causal language model."""
-    # Parameters go to the meta device, buffers are computed: rotary frequencies are in no checkpoint.
-    try:
-        with init_empty_weights(include_buffers=False):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    except Exception as error:  # of any type: the constructors of models take what config.json says on trust
-        reason = f"{type(error).__name__}: {str(error).split(chr(10))[0]}"
-        raise SubmodelsError(
-            f"{where}: a {type(config).__name__} makes no causal language model, it is not supported ({reason})"
-        ) from error
-    return model.eval().requires_grad_(False)
+def find_body(model: nn.Module) -> tuple[str, nn.Module]:
+    """Path and module of what computes hidden states from token ids: a larger model's language model, no more."""
+    body = model.base_model if model.config.get_text_config() is model.config else model.get_decoder()
+    return next(path for path, module in model.named_modules() if module is body), body
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Path and list of the decoder blocks: the one outermost ModuleList of equal-class layers, one per hidden layer."""
     layers = model.config.get_text_config().num_hidden_layers
     found: dict[str, nn.ModuleList] = {}
-    for path, module in model.named_modules():
+    prefix, body = find_body(model)
+    for path, module in body.named_modules(prefix=prefix):
         nested = any(path.startswith(f"{outer}.") for outer in found)
         if (
             isinstance(module, nn.ModuleList)
@@ -126,10 +116,11 @@ class BlockStream:
         if self.device.type == "cuda":  # weights are copied beside the computation, which goes on meanwhile
             self._computing, self._reading = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
         self.model = empty_model(self.config, f"{model_dir}/config.json", self.dtype)
+        self._body_path, self.body = find_body(self.model)
         self.path, self.blocks = find_blocks(self.model)
         self._tuples = False  # whether blocks return tuples; found out when the windows are embedded
         self._linears = [find_linears(block, self.name(index)) for index, block in enumerate(self.blocks)]
-        self._check_tensors()
+        self._stored = self._find_tensors()
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -150,43 +141,27 @@ class BlockStream:
             for name, linear in self.linears(index).items()
         }
 
-    @property
-    def body(self) -> nn.Module:
-        """The model without its head: everything that will be read."""
-        return self.model.base_model
-
-    def _check_tensors(self) -> None:
-        """Every tensor that will be read is there, with the shape the architecture gives it."""
-        for name, tensor in self.body.state_dict(prefix=f"{self.model.base_model_prefix}.").items():
-            if name not in self.weights:
-                raise SubmodelsError(
-                    f"{self.weights.model_dir}: the tensor {name} is missing; save the model again with this "
-                    "transformers version or download it again"
-                )
-            if self.weights.shape(name) != tuple(tensor.shape):
-                raise SubmodelsError(
-                    f"{self.weights.model_dir}: {name} has shape {self.weights.shape(name)}, "
-                    f"config.json asks for {tuple(tensor.shape)}"
-                )
-            if tensor.is_floating_point() and self.weights.type(name) not in _FLOATING:
-                raise SubmodelsError(
-                    f"{self.weights.model_dir}: {name} is stored as {self.weights.type(name)}: quantised; use the "
-                    "unquantised model"
-                )
-
-        beyond = re.compile(rf"{re.escape(self.path)}\.(\d+)\.")
-        if more := [name for name in self.weights if (m := beyond.match(name)) and int(m[1]) >= len(self)]:
+    def _find_tensors(self) -> dict[str, str]:
+        """Everything that will be read -> the tensor it is stored in; an error if the checkpoint is not the model's."""
+        stored = find_tensors(self.weights, self.model)
+        prefix, inner = f"{self.model.base_model_prefix}.", self.path.removeprefix(f"{self.model.base_model_prefix}.")
+        beyond = re.compile(rf"(?:{re.escape(prefix)})?{re.escape(inner)}\.(\d+)\.")
+        unread = stored.unread.items()
+        if more := [tensor for tensor, name in unread if (m := beyond.match(name)) and int(m[1]) >= len(self)]:
             raise SubmodelsError(
                 f"{self.weights.model_dir}: config.json asks for {len(self)} blocks, but there is {more[0]}"
             )
+        read = {_join(self._body_path, name) for name in self.body.state_dict()}
+        return {name: stored.name(name) for name in read & (stored.names.keys() | stored.converted.keys())}
 
     def _read(
         self, path: str, wanted: dict[str, torch.Tensor], room: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The tensors `path`.`name` on the device, all finite, in `room` (name -> tensor), which grows as needed.
 
-        wanted: name -> a tensor of that shape.
+        wanted: name -> a tensor of that shape; what the checkpoint leaves to the architecture is not read.
         """
+        wanted = {name: like for name, like in wanted.items() if _join(path, name) in self._stored}
         cuda = self.device.type == "cuda"
         for name, like in wanted.items():
             if name not in room or room[name].shape != like.shape:
@@ -195,10 +170,11 @@ class BlockStream:
                 if cuda:  # the memory may have been the computation's, which may not have come to its end there
                     self._reading.wait_stream(self._computing)
             with torch.cuda.stream(self._reading) if cuda else nullcontext():
-                self.weights.read(f"{path}.{name}", room[name])
-                if like.is_floating_point() and not torch.isfinite(torch.stack(room[name].aminmax())).all():
+                self.weights.read(self._stored[_join(path, name)], room[name])
+                if like.is_floating_point() and not is_finite(room[name]):
                     raise SubmodelsError(
-                        f"{path}.{name}: NaN or infinite weights in {self.weights.model_dir}, read as {self.dtype}"
+                        f"{_join(path, name)}: NaN or infinite weights in {self.weights.model_dir}, read as "
+                        f"{self.dtype}"
                     )
         if cuda:
             self._reading.synchronize()
@@ -232,10 +208,9 @@ class BlockStream:
         Each block is replaced by a recorder of its arguments, so blocks that are called differently (sliding-window
         and full attention in turn) each get their own. offload: batches are kept on the host between blocks.
         """
-        prefix = self.model.base_model_prefix
-        blocks = self.path.removeprefix(f"{prefix}.") + "."
+        blocks = self.path.removeprefix(f"{self._body_path}.") + "."
         outside = {name: like for name, like in self.body.state_dict().items() if not name.startswith(blocks)}
-        self.body.load_state_dict(self._read(prefix, outside, {}), strict=False, assign=True)
+        self.body.load_state_dict(self._read(self._body_path, outside, {}), strict=False, assign=True)
         self._move_outside(self.device)
         home = torch.device("cpu") if offload else self.device
         batches = [self._record(part, home) for part in windows.batches(batch_size)]
@@ -284,6 +259,10 @@ class BlockStream:
             for block in self.blocks:
                 block.__dict__.pop("forward", None)
         return Batch(inputs[0].to(home), counted, _move(calls, home), home)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 class _Recorded(Exception):

@@ -8,7 +8,7 @@ import torch
 
 from submodels import files
 from submodels.allocator import keep_freed_memory
-from submodels.checkpoints.base import fingerprint_base
+from submodels.checkpoints.base import find_context, fingerprint_base
 from submodels.errors import SubmodelsError, unknown
 from submodels.provenance import Manifest
 from submodels.pruning import masks, memory, patterns
@@ -69,8 +69,7 @@ def prune(
     rule, inputs, source, read = chosen.rule(), {}, None, None
     if windows is not None:
         text_config = stream.config.get_text_config()
-        context = getattr(text_config, "max_position_embeddings", None) or getattr(text_config, "max_seq_len", None)
-        read = read_windows(windows, vocabulary=text_config.vocab_size, context=context)
+        read = read_windows(windows, vocabulary=text_config.vocab_size, context=find_context(stream.config))
         inputs["windows"] = Path(windows)
         source = {"name": calibration or Path(windows).parent.name, "sha256": files.sha256_file(windows)}
     memory.check(stream, read, rule, batch_size, offload=offload)

@@ -2,8 +2,9 @@
 
 from transformers import PreTrainedConfig
 
+from submodels.checkpoints.tensors import empty_model
 from submodels.config import ModelShape, key_width
-from submodels.pruning.blocks import empty_model, find_blocks, find_linears
+from submodels.pruning.blocks import find_blocks, find_linears
 
 
 def find_shape(config: PreTrainedConfig, where: str) -> ModelShape:
