@@ -5,8 +5,9 @@ import torch
 import transformers
 from tiny_models import CONFIGS, assert_equal_masks, draw_windows, masks_of, save_model
 
+from submodels.checkpoints.decoder import find_blocks
 from submodels.errors import SubmodelsError
-from submodels.pruning.blocks import BlockStream, find_blocks
+from submodels.pruning.blocks import BlockStream
 from submodels.pruning.windows import Windows
 
 

@@ -14,11 +14,18 @@ from submodels.errors import SubmodelsError
 Call = tuple[list, dict]  # the arguments that follow the hidden states when the model calls a block
 
 
+def find_body(model: nn.Module) -> tuple[str, nn.Module]:
+    """Path and module of what computes hidden states from token ids: a larger model's language model, no more."""
+    body = model.base_model if model.config.get_text_config() is model.config else model.get_decoder()
+    return next(path for path, module in model.named_modules() if module is body), body
+
+
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Path and list of the decoder blocks: the one outermost ModuleList of equal-class layers, one per hidden layer."""
     layers = model.config.get_text_config().num_hidden_layers
     found: dict[str, nn.ModuleList] = {}
-    for path, module in model.named_modules():
+    prefix, body = find_body(model)
+    for path, module in body.named_modules(prefix=prefix):
         nested = any(path.startswith(f"{outer}.") for outer in found)
         if (
             isinstance(module, nn.ModuleList)
@@ -43,17 +50,13 @@ def run_block(block: nn.Module, hidden: torch.Tensor, call: Call) -> torch.Tenso
 
 
 class Decoder:
-    """A model and its decoder blocks. `path`: of the list of blocks within the model."""
+    """A model, what computes its hidden states (`body`) and its decoder blocks, with their paths within the model."""
 
     def __init__(self, model: nn.Module):
         self.model = model
+        self.body_path, self.body = find_body(model)
         self.path, self.blocks = find_blocks(model)
         self._tuples = False  # whether blocks return tuples; found out at the first call
-
-    @property
-    def body(self) -> nn.Module:
-        """The model without its output head."""
-        return self.model.base_model
 
     def record(self, **inputs) -> tuple[torch.Tensor, list[Call]]:
         """What the model calls its blocks with, without running them, for inputs as its forward pass takes them.

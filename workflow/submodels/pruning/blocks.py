@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from submodels.checkpoints.base import Weights, load_config, usable_device
+from submodels.checkpoints.decoder import Call, Decoder, run_block
 from submodels.checkpoints.tensors import empty_model, find_tensors, is_finite
 from submodels.errors import SubmodelsError
 from submodels.pruning.windows import Windows
@@ -34,14 +35,12 @@ class Batch:
 
     hidden: torch.Tensor
     counted: torch.Tensor | None
-    calls: list[tuple[tuple, dict]]
+    calls: list[Call]
     home: torch.device
 
     def forward(self, block: nn.Module, index: int, device: torch.device) -> torch.Tensor:
         """Output of block `index`, on `device`: (sequences, length, hidden_size)."""
-        args, kwargs = _move(self.calls[index], device)
-        output = block(self.hidden.to(device), *args, **kwargs)
-        return output[0] if isinstance(output, tuple) else output
+        return run_block(block, self.hidden.to(device), _move(self.calls[index], device))
 
     def part(self, size: int) -> "Batch":
         """The first `size` sequences alone."""
@@ -56,34 +55,6 @@ class Batch:
     def advance(self, block: nn.Module, index: int, device: torch.device) -> None:
         """Replace the hidden states by the output of block `index`."""
         self.hidden = self.forward(block, index, device).to(self.home)
-
-
-def find_body(model: nn.Module) -> tuple[str, nn.Module]:
-    """Path and module of what computes hidden states from token ids: a larger model's language model, no more."""
-    body = model.base_model if model.config.get_text_config() is model.config else model.get_decoder()
-    return next(path for path, module in model.named_modules() if module is body), body
-
-
-def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Path and list of the decoder blocks: the one outermost ModuleList of equal-class layers, one per hidden layer."""
-    layers = model.config.get_text_config().num_hidden_layers
-    found: dict[str, nn.ModuleList] = {}
-    prefix, body = find_body(model)
-    for path, module in body.named_modules(prefix=prefix):
-        nested = any(path.startswith(f"{outer}.") for outer in found)
-        if (
-            isinstance(module, nn.ModuleList)
-            and not nested
-            and len(module) == layers
-            and len({*map(type, module)}) == 1
-        ):
-            found[path] = module
-    if len(found) != 1:
-        raise SubmodelsError(
-            f"{type(model).__name__}: expected one list of {layers} decoder blocks of one class, "
-            f"found {', '.join(found) or 'none'}; this architecture is not supported"
-        )
-    return next(iter(found.items()))
 
 
 def find_linears(block: nn.Module, name: str) -> dict[str, nn.Linear]:
@@ -116,9 +87,9 @@ class BlockStream:
         if self.device.type == "cuda":  # weights are copied beside the computation, which goes on meanwhile
             self._computing, self._reading = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
         self.model = empty_model(self.config, f"{model_dir}/config.json", self.dtype)
-        self._body_path, self.body = find_body(self.model)
-        self.path, self.blocks = find_blocks(self.model)
-        self._tuples = False  # whether blocks return tuples; found out when the windows are embedded
+        self._decoder = Decoder(self.model)
+        self._body_path, self.body = self._decoder.body_path, self._decoder.body
+        self.path, self.blocks = self._decoder.path, self._decoder.blocks
         self._linears = [find_linears(block, self.name(index)) for index, block in enumerate(self.blocks)]
         self._stored = self._find_tensors()
 
@@ -228,49 +199,13 @@ class BlockStream:
     def _record(self, windows: Windows, home: torch.device) -> Batch:
         """One batch: what the blocks are called with, without running them."""
         ids, tokens, counted = _move(windows, self.device)
-        inputs, calls = [], []
-
-        def recorder(*args, **kwargs):
-            hidden, *args = args or [kwargs.pop("hidden_states")]
-            if inputs and hidden.shape != inputs[0].shape:
-                raise _TakesFirst
-            inputs.append(hidden)
-            calls.append((args, kwargs))
-            if len(calls) == len(self.blocks):
-                raise _Recorded
-            return (hidden,) if self._tuples else hidden
-
-        for block in self.blocks:
-            block.forward = recorder
-        try:
-            self.body(input_ids=ids, attention_mask=None if tokens is None else tokens.long(), use_cache=False)
-        except _Recorded:
-            pass
-        except _TakesFirst:
-            if self._tuples:
-                raise SubmodelsError(f"{self.path}: the blocks' inputs change shape; it is not supported") from None
-            self._tuples = True
-            return self._record(windows, home)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
-            raise SubmodelsError(
-                f"{type(self.model).__name__} cannot be run up to its blocks ({error}); it is not supported"
-            ) from error
-        finally:
-            for block in self.blocks:
-                block.__dict__.pop("forward", None)
-        return Batch(inputs[0].to(home), counted, _move(calls, home), home)
+        mask = None if tokens is None else tokens.long()
+        hidden, calls = self._decoder.record(input_ids=ids, attention_mask=mask, use_cache=False)
+        return Batch(hidden.to(home), counted, _move(calls, home), home)
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-class _Recorded(Exception):
-    """All blocks have been called; the rest of the forward pass is not needed."""
-
-
-class _TakesFirst(Exception):
-    """The model takes the first element of what a block returns: a tuple is wanted, not a tensor."""
 
 
 def _move(tree, device: torch.device):

@@ -2,9 +2,10 @@
 
 from transformers import PreTrainedConfig
 
+from submodels.checkpoints.decoder import find_blocks
 from submodels.checkpoints.tensors import empty_model
 from submodels.config import ModelShape, key_width
-from submodels.pruning.blocks import find_blocks, find_linears
+from submodels.pruning.blocks import find_linears
 
 
 def find_shape(config: PreTrainedConfig, where: str) -> ModelShape:
