@@ -188,7 +188,7 @@ rule generate:
         benchmarks=benchmark_arguments(GRID.benchmarks),
         limit=get_limit(),
         seed=GRID.grid.seed,
-        dtype=GRID.grid.evaluation.dtype,
+        dtype=GRID.grid.evaluation.computed_in,
         backend=GRID.grid.evaluation.backend,
         prompt=get_prompt,
         version=versions.GENERATE,

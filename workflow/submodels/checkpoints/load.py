@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from submodels.checkpoints.base import fingerprint_base, load_config, usable_device
+from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.pruning.masks import Masks, values_name
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def load_submodel(
-    model_dir: Path, submodel_dir: Path | None, *, dtype: str = "float32", device: str = "cpu"
+    model_dir: Path, submodel_dir: Path | None, *, dtype: str = AUTO, device: str = "cpu"
 ) -> "PreTrainedModel":
     """Base model plus mask, in eval mode on `device`; `submodel_dir` None gives the dense base model.
 
-    dtype: "float32", "bfloat16", "float16", or "auto" for the checkpoint's own.
+    dtype: see `find_dtype`.
     """
-    target, config = usable_device(device), load_config(model_dir)
+    dtype, target, config = find_dtype(dtype, device), usable_device(device), load_config(model_dir)
     masks = None if submodel_dir is None else read_matching_masks(model_dir, submodel_dir)
     from transformers import AutoModelForCausalLM
 
