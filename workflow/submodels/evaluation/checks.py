@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
@@ -488,13 +488,28 @@ def check_bos(subject: Subject) -> Iterator[Finding]:
             "more than once; correct post_processor in tokenizer.json or the template"
         )
     elif not times["texts"]:
-        say = problem if subject.config.model_type in _NEED_BOS else warning
+        needed = subject.config.model_type in _NEED_BOS
+        if not needed and (use := _other_use_of_bos(tokenizer)):
+            yield ok(f"{tokenizer.bos_token!r} stands before no text: it {use}")
+            return
+        say = problem if needed else warning
         yield say(
             f"the tokenizer has {tokenizer.bos_token!r} but does not put it before a text. If the model was trained "
             "with it, as Llama and Gemma were, all scores suffer: set add_bos_token: true in tokenizer_config.json"
         )
     else:
         yield ok(f"{tokenizer.bos_token!r} stands before every text, once")
+
+
+def _other_use_of_bos(tokenizer) -> str | None:
+    """What a token that is named BOS is for in a model that was not trained with it before every text, if it tells."""
+    if tokenizer.chat_template:
+        turns = [{"role": role, "content": "text"} for role in ("user", "assistant", "user")]
+        with suppress(Exception):  # of any kind: what is wrong with the template is another check's finding
+            if tokenizer.apply_chat_template(turns, tokenize=False).count(tokenizer.bos_token) > 1:
+                return "marks turns in the chat template"
+    others = {"the padding": tokenizer.pad_token, "the end token": tokenizer.eos_token}
+    return next((f"is {name}" for name, token in others.items() if token == tokenizer.bos_token), None)
 
 
 def _leading(ids: list[int], token: int | None) -> int:
