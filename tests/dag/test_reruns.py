@@ -276,6 +276,16 @@ def test_another_seed_trains_the_tiny_models_anew(project):
     }  # fmt: skip
 
 
+def test_what_pruning_computes_in_prunes_again(project):
+    """Tables and figures quote it no less; windows stay. Naming what `auto` stands for here changes nothing."""
+    write_grid(project, changed(pruning={"dtype": "float32"}, evaluation={"synonyms": "none", "dtype": "float32"}))
+    assert plan(project) == ALWAYS | {"describe": 1}
+    write_grid(project, changed(pruning={"dtype": "bfloat16"}))
+    assert plan(project) == NEW_WEIGHTS | {
+        "describe": 1, "prune": 15, "generate": 14, "execute": 14, "score": 4, "overlap": 2,
+    }  # fmt: skip
+
+
 def test_where_it_runs_reruns_nothing_scientific(project):
     write_grid(project, changed(evaluation={"synonyms": "none", "batch_size": 7}, pruning={"batch_size": 3}))
     assert plan(project) == ALWAYS | {"describe": 1}

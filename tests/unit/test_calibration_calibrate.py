@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from calibration_support import TEXTS, make_model, run, spec, write_rows
+from tokenizers import Tokenizer
 
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
@@ -47,6 +48,19 @@ def test_ids_equal_those_of_auto_tokenizer(tmp_path, config, architecture):
         assert ours.encode(text) == theirs(text)["input_ids"]
     assert ours.eos_id == theirs.eos_token_id
     assert set(ours.ordinary_ids).isdisjoint(theirs.all_special_ids)
+
+
+@pytest.mark.parametrize("config", [{}, {"add_bos_token": True}], ids=["plain", "by transformers"])
+def test_a_special_token_that_no_setting_names_is_not_ordinary(tmp_path, config):
+    """A chat model's marks, say: random calibration tokens are none of them."""
+    directory = make_model(tmp_path / "model", **config)
+    backend = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    backend.add_special_tokens(["<turn>"])
+    backend.add_tokens(["<tool>"])
+    backend.save(str(directory / "tokenizer.json"))
+    ordinary = load_tokenizer(directory).ordinary_ids
+    assert backend.token_to_id("<turn>") not in ordinary
+    assert backend.token_to_id("<tool>") in ordinary
 
 
 def test_rows(model, pool, tmp_path):

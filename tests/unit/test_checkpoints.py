@@ -122,7 +122,10 @@ def test_updated_weights_are_loaded_and_exported(tmp_path, dtype):
     prune(model, windows, "sparsegpt", "0.50", submodel)
     export(model, submodel, tmp_path / "out")
     base, exported = (load_file(path / "model.safetensors") for path in (model, tmp_path / "out"))
-    loaded, masks = load_submodel(model, submodel, dtype="auto").state_dict(), Masks(submodel)
+    loaded, masks = (
+        load_submodel(model, submodel, dtype=str(dtype).removeprefix("torch.")).state_dict(),
+        Masks(submodel),
+    )
     assert base.keys() == exported.keys()
     for name, weight in exported.items():
         assert weight.dtype == dtype
@@ -151,7 +154,8 @@ def test_export_never_overwrites_and_leaves_nothing_half_done(tmp_path):
 def test_dtype_of_a_loaded_model(tmp_path):
     base_dir, submodel_dir = make_submodel(tmp_path, dtype=torch.bfloat16)
     assert load_submodel(base_dir, submodel_dir).dtype == torch.float32
-    assert load_submodel(base_dir, submodel_dir, dtype="auto").dtype == torch.bfloat16
+    assert load_submodel(base_dir, submodel_dir, dtype="bfloat16").dtype == torch.bfloat16
+    assert load_submodel(base_dir, submodel_dir, device="meta").dtype == torch.bfloat16, "as away from a CPU"
 
 
 def test_fingerprint_follows_the_contents(tmp_path):

@@ -223,6 +223,23 @@ def test_a_tokenizer_without_bos(tmp_path, family, level):
     the_one(model, "bos", level, "set add_bos_token: true in tokenizer_config.json")
 
 
+@pytest.mark.parametrize(("family", "level"), [("llama", "ok"), ("qwen2", "ok"), ("gemma", "problem")])
+@pytest.mark.parametrize(
+    ("template", "special", "use"),
+    [
+        ("{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}</s>{% endfor %}", {}, "marks turns"),
+        (TURNS, {"pad_token": "<s>"}, "is the padding"),
+        (None, {"eos_token": "<s>"}, "is the end token"),
+    ],
+)
+def test_a_bos_that_is_for_something_else(tmp_path, family, level, template, special, use):
+    """SmolLM2, Qwen 2 with converted files and GPT-2 name one and add it to no text; Gemma was trained on it."""
+    model = make(tmp_path / "m", family, tokenizer=make_tokenizer(bos="$A"), template=template)
+    config = files.read_json(model / "tokenizer_config.json")
+    files.write_json(model / "tokenizer_config.json", config | special)
+    the_one(model, "bos", level, use if level == "ok" else "set add_bos_token: true")
+
+
 def test_a_tokenizer_that_puts_bos_twice(tmp_path):
     model = make(tmp_path / "m", tokenizer=make_tokenizer(bos="<s> <s> $A"))
     the_one(model, "bos", "problem", "begin with BOS 2 times")

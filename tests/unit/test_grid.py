@@ -151,7 +151,7 @@ def test_settings_that_change_samples_and_those_that_do_not():
     math = expand(evaluation={"samples": 3}).generation_settings("tiny-llama", "tiny_csr")
     assert math == expand().generation_settings("tiny-llama", "tiny_csr")
     vllm = expand(evaluation={"backend": "vllm", "device": "cuda", "batch_size": "auto"})
-    assert vllm.generation_settings("tiny-llama", "tiny_python") == base | {"backend": "vllm"}
+    assert vllm.generation_settings("tiny-llama", "tiny_python") == base | {"backend": "vllm", "dtype": "auto"}
 
 
 def test_a_benchmark_of_ones_own_is_a_task_file_and_a_file_of_items(tmp_path, monkeypatch, root):

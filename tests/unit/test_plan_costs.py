@@ -56,7 +56,7 @@ HARDWARE = figures()
 def prune(**changes):
     given = {
         "windows": 4, "seqlen": 10, "filled": 1, "batch_size": 2, "kept": 0.5, "solves": False, "values": False,
-        "device": "cpu", "offload": False, "threads": 1,
+        "dtype": "float32", "device": "cpu", "offload": False, "threads": 1,
     }  # fmt: skip
     return costs.prune(SHAPE, **given | changes, hardware=HARDWARE)
 
@@ -101,17 +101,18 @@ def test_memory_is_on_the_device_or_offloaded_to_the_host():
     assert offloaded.memory - gpu.memory == gpu.device_memory - offloaded.device_memory == hidden
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
-def test_pruning_agrees_with_what_the_stage_itself_estimates(method, tmp_path):
+def test_pruning_agrees_with_what_the_stage_itself_estimates(method, stored, tmp_path):
     """The same fixed, batch and window terms; the stage alone knows norms and how long the windows really are."""
-    save_model(tmp_path, hidden_size=64, intermediate_size=176)
-    shape, stream, chosen = read_shape(tmp_path), BlockStream(tmp_path), METHODS[method]
+    save_model(tmp_path, hidden_size=64, intermediate_size=176, dtype=stored)
+    shape, stream, chosen = read_shape(tmp_path), BlockStream(tmp_path, dtype=torch.float32), METHODS[method]
     windows = Windows(torch.ones(6, 16, dtype=torch.int64), torch.ones(6, 16, dtype=torch.bool))
     read = windows if chosen.needs_calibration else None
     (need,) = memory.estimate(stream, read, chosen.rule(), 4, offload=False)
     planned = costs.prune(
         shape, windows=6 if read else 0, seqlen=16, filled=1, batch_size=4, kept=0.5, solves=chosen.updates_weights,
-        values=False, device="cpu", offload=False, threads=1, hardware=HARDWARE,
+        values=False, dtype="float32", device="cpu", offload=False, threads=1, hardware=HARDWARE,
     )  # fmt: skip
     assert planned.memory - 100 == pytest.approx(need.total(6 if read else 0, 4), rel=0.15)
 
@@ -209,7 +210,7 @@ def test_everything_grows_with_the_model(factor, device, items, longest):
     given = {"dtype": "float32", "device": device, "backend": "hf"}
     pruning = {
         "windows": 4, "seqlen": 10, "filled": 1, "batch_size": 2, "kept": 0.5, "solves": True, "values": True,
-        "device": device, "offload": False, "threads": 1,
+        "dtype": "float32", "device": device, "offload": False, "threads": 1,
     }  # fmt: skip
 
     def all_costs(shape):

@@ -4,13 +4,24 @@ import json
 
 import pytest
 import torch
-from tiny_models import VOCABULARY, draw_windows, save_model, save_windows
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tiny_models import (
+    VOCABULARY,
+    assert_equal_masks,
+    change_tensors,
+    draw_windows,
+    masks_of,
+    save_model,
+    save_windows,
+)
 
 from submodels.errors import SubmodelsError
 from submodels.files import sha256_file
 from submodels.pruning import memory
 from submodels.pruning.blocks import BlockStream
-from submodels.pruning.masks import Masks
+from submodels.pruning.masks import FILE_NAME, Masks
+from submodels.pruning.methods import METHODS
 from submodels.pruning.patterns import Unstructured
 from submodels.pruning.prune import prune
 from submodels.pruning.rules import MAGNITUDE, WANDA, Pruned, Rule
@@ -71,13 +82,56 @@ def test_runs_are_equal_byte_for_byte(tmp_path, model, windows):
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("dtype", [None, "bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16", "float32"])
 def test_computes_in_the_dtype_asked_for(tmp_path, windows, stored, dtype):
+    """On a CPU that is float32 unless another is named."""
     model = save_model(tmp_path / "m", dtype=stored)
     prune(model, windows, "wanda", "0.50", tmp_path / "out", dtype=dtype)
-    expected = dtype or str(stored).removeprefix("torch.")
-    assert read_manifest(tmp_path / "out")["parameters"]["dtype"] == expected
+    assert read_manifest(tmp_path / "out")["parameters"]["dtype"] == {"auto": "float32"}.get(dtype, dtype)
     assert read_manifest(tmp_path / "out")["results"]["sparsity"] == 0.5
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.updates_weights])
+def test_a_half_precision_checkpoint_and_its_float32_copy_have_equal_masks(tmp_path, method, kind):
+    half, full = save_model(tmp_path / "half", dtype=kind), save_model(tmp_path / "full")
+    change_tensors(
+        full / "model.safetensors",
+        {name: tensor.float() for name, tensor in load_file(half / "model.safetensors").items()},
+    )
+    assert_equal_masks(
+        masks_of(half, tmp_path / "a", method=method, sparsity="0.60"),
+        masks_of(full, tmp_path / "b", method=method, sparsity="0.60"),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
+@pytest.mark.parametrize("stored", ["bfloat16", "float32", "float64"])
+def test_updated_values_are_stored_in_the_dtype_of_the_checkpoint(tmp_path, windows, stored, dtype):
+    model = save_model(tmp_path / "m", dtype=getattr(torch, stored))
+    prune(model, windows, "sparsegpt", "0.50", tmp_path / "out", dtype=dtype)
+    assert Masks(tmp_path / "out").header["values"] == stored
+    with safe_open(tmp_path / "out" / FILE_NAME, framework="pt") as file:
+        found = {name: file.get_tensor(name) for name in file.keys() if name.endswith(".values")}  # noqa: SIM118
+    assert {tensor.dtype for tensor in found.values()} == {getattr(torch, stored)}
+    if dtype == "bfloat16":  # no more precise than what the next block was computed with
+        assert all(torch.equal(tensor, tensor.bfloat16().to(tensor.dtype)) for tensor in found.values())
+
+
+def test_the_next_block_sees_the_values_that_are_stored(tmp_path):
+    """A rule whose update bfloat16 does not hold: 1 + 2**-10 becomes 1, in the block at work too."""
+
+    def update(weight, *_):
+        return Pruned(torch.ones_like(weight, dtype=torch.bool), torch.full(weight.shape, 1 + 2**-10))
+
+    stream = BlockStream(save_model(tmp_path / "half", dtype=torch.bfloat16), dtype=torch.float32)
+    with torch.inference_mode():
+        for name, pruned in prune_blocks(stream, [], Rule(None, update), Unstructured(0.5), 0):
+            assert pruned.weight.dtype == torch.bfloat16
+            used = stream.model.get_parameter(name)
+            assert used.dtype == torch.float32
+            assert (used == 1).all()
+            assert (pruned.weight == 1).all()
 
 
 def test_a_failed_run_leaves_no_manifest(tmp_path, model, windows):
@@ -95,7 +149,7 @@ def test_a_failed_run_leaves_no_manifest(tmp_path, model, windows):
         ({"sparsity": "1.5"}, "between 0 and 1"),
         ({"windows": None}, "method 'wanda' needs calibration windows"),
         ({"method": "magnitude"}, "method 'magnitude' looks at weights only"),
-        ({"dtype": "int8"}, "unknown dtype 'int8'; known: bfloat16, float16, float32"),
+        ({"dtype": "int8"}, "unknown dtype 'int8'; known: auto, bfloat16, float16, float32"),
         ({"batch_size": 0}, "batch size 0"),
         ({"device": "warp"}, "device 'warp' is not usable here"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not usable here"),
@@ -135,10 +189,12 @@ def test_windows_that_are_missing_or_cut_off(tmp_path, model, windows):
         prune(model, windows, "wanda", "0.50", tmp_path / "out")
 
 
-def test_a_checkpoint_in_float64_wants_a_dtype(tmp_path, windows):
+def test_a_checkpoint_in_float64_wants_a_dtype_away_from_a_cpu(tmp_path, windows):
     model = save_model(tmp_path / "double", dtype=torch.float64)
     with pytest.raises(SubmodelsError, match="its weights are float64; give --dtype, one of float32"):
-        prune(model, windows, "wanda", "0.50", tmp_path / "out")
+        prune(model, windows, "wanda", "0.50", tmp_path / "out", device="meta")
+    prune(model, windows, "wanda", "0.50", tmp_path / "out")
+    assert read_manifest(tmp_path / "out")["parameters"]["dtype"] == "float32"
 
 
 def test_updated_weights_beyond_the_dtype(tmp_path):

@@ -27,6 +27,9 @@ FIRST, LAST = "model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.w
 EMBEDDING = "model.embed_tokens.weight"
 
 
+HALF = ("--dtype", "float16")
+
+
 def command_line(model, windows, out, *options, sparsity="0.50"):
     method = ["--method", "magnitude"] if windows is None else ["--method", "wanda", "--windows", str(windows)]
     arguments = ["prune", "--model", str(model), *method, "--sparsity", sparsity, "--out", str(out), "--threads", "1"]
@@ -213,7 +216,7 @@ def test_activations_that_overflow_in_float16(tmp_path, windows, refused, block)
     model = save_model(tmp_path / "model", dtype=torch.float16)
     names = [f"model.layers.{block}.mlp.{kind}_proj.weight" for kind in ("gate", "up")]
     change_tensors(model / "model.safetensors", {name: torch.full((28, 16), 300.0).half() for name in names})
-    refused(model, windows, f"model.layers.{block}.mlp.down_proj: NaN or infinite activations", "float32")
+    refused(model, windows, f"model.layers.{block}.mlp.down_proj: NaN or infinite activations", "float32", options=HALF)
 
 
 def test_overflow_in_what_the_first_block_puts_out(tmp_path, windows, refused):
@@ -221,7 +224,7 @@ def test_overflow_in_what_the_first_block_puts_out(tmp_path, windows, refused):
     model = save_model(tmp_path / "model", dtype=torch.float16)
     down = torch.full((16, 28), 6e4, dtype=torch.float16)
     change_tensors(model / "model.safetensors", {"model.layers.0.mlp.down_proj.weight": down})
-    refused(model, windows, "model.layers.", "NaN or infinite activations")
+    refused(model, windows, "model.layers.", "NaN or infinite activations", options=HALF)
 
 
 # Windows that are not the model's.

@@ -189,7 +189,7 @@ rule generate:
         limit=get_limit(),
         drawn=get_samples(*GRID.benchmarks),
         seed=GRID.grid.seed,
-        dtype=GRID.grid.evaluation.dtype,
+        dtype=GRID.grid.evaluation.computed_in,
         backend=GRID.grid.evaluation.backend,
         prompt=get_prompt,
         version=versions.GENERATE,

@@ -33,10 +33,12 @@ rule prune:
         model=get_model_dir,
         method=get_method_arguments,
         windows=get_windows_arguments,
+        dtype=GRID.grid.pruning.computed_in,
         version=get_method_version,
     shell:
         "python -m submodels prune --model {params.model:q} {params.windows} {params.method} --device {resources.device} "
-        "--batch-size {resources.batch_size} --{resources.offload} --threads {threads} --out {params.directory} > {log} 2>&1"
+        "--dtype {params.dtype} --batch-size {resources.batch_size} --{resources.offload} --threads {threads} "
+        "--out {params.directory} > {log} 2>&1"
 
 
 rule export:

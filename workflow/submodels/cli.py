@@ -25,6 +25,10 @@ Directory = Annotated[Path, typer.Option(help="Directory to write.")]
 Model = Annotated[Path, typer.Option(help="Base model: a Hugging Face directory with safetensors.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; PyTorch's choice if not given.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+Dtype = Annotated[
+    str,
+    typer.Option(help="Of the computation: float32, bfloat16, float16; auto: float32 on a CPU, else the checkpoint's."),
+]
 Prompt = Annotated[
     str, typer.Option(help="How instructions are put to the model: base, llama2, llama2_paper, gemma, chat_template.")
 ]
@@ -158,7 +162,7 @@ def prune(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the calibration draw, recorded; decides random masks.")] = 0,
     device: Device = "cpu",
-    dtype: Annotated[str | None, typer.Option(help="Of the computation; the checkpoint's own if not given.")] = None,
+    dtype: Dtype = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Windows in one forward pass.")] = 8,
     offload: Annotated[bool, typer.Option(help="Keep hidden states in the host's memory.")] = False,
     threads: Threads = None,
@@ -229,7 +233,7 @@ def generate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items of each benchmark.")] = None,
     sampling: Sampling = None,
     device: Device = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Dtype = "auto",
     prompt: Prompt = "base",
     backend: Annotated[str, typer.Option(help="hf, or vllm in the environment of envs/vllm.yaml.")] = "hf",
     batch_size: Annotated[str, typer.Option(help="Sequences generated at once, or auto.")] = "16",
@@ -436,7 +440,7 @@ def doctor(
     ] = None,
     prompt: Prompt = "base",
     device: Device = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Dtype = "auto",
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from submodels import files
 from submodels.calibration.registry import CalibrationSet, load_calibration_sets, mix_faults
 from submodels.calibration.sizes import DEFAULT_ROWS, Size, find_size
+from submodels.dtypes import AUTO, CHOICES, find_dtype
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.adapters import ADAPTERS
 from submodels.evaluation.benchmarks import GREEDY, benchmark_names, check_sampling, load_benchmark
@@ -180,7 +181,9 @@ class Evaluation(Strict):
     """How sub-models are scored."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where models generate")
-    dtype: Literal[DTYPES] = Field("float32", description="weights while generating")
+    dtype: Literal[CHOICES] = Field(
+        AUTO, description="what generating computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
+    )
     backend: Literal["hf", "vllm"] = Field("hf", description="what generates; vllm has an environment of its own")
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         16, description="sequences generated at once; auto starts by the free memory and halves when it runs out"
@@ -204,13 +207,26 @@ class Evaluation(Strict):
             raise ValueError("backend: vllm generates on GPUs alone; set device: cuda, or backend: hf")
         return self
 
+    @property
+    def computed_in(self) -> str:
+        """A data type, or `auto` for the checkpoint's."""
+        return find_dtype(self.dtype, self.device)
+
 
 class Pruning(Strict):
     """How sub-models are pruned."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    dtype: Literal[CHOICES] = Field(
+        AUTO, description="what pruning computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
+    )
     batch_size: int = Field(8, ge=1, description="calibration windows in one forward pass")
     offload: bool = Field(False, description="keep hidden states in the host's memory, for a small GPU")
+
+    @property
+    def computed_in(self) -> str:
+        """A data type, or `auto` for the checkpoint's."""
+        return find_dtype(self.dtype, self.device)
 
 
 class LocalRows(Strict):

@@ -282,7 +282,7 @@ class Expansion:
             "version": versions.GENERATE,
             "task": self.benchmarks[benchmark].task,
             "seed": self.grid.seed,
-            "dtype": self.grid.evaluation.dtype,
+            "dtype": self.grid.evaluation.computed_in,
             "backend": self.grid.evaluation.backend,
             "limit": self.grid.evaluation.limit,
         }

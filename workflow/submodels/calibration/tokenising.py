@@ -93,11 +93,13 @@ def _load_any(model: Path) -> TextTokenizer:
 
     tokenizer = load.load_tokenizer(model)
     vocabulary = tokenizer.get_vocab()
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special |= set(tokenizer.all_special_ids)  # an unknown token may be an ordinary piece
     return TextTokenizer(
         # verbose=False: no warning on texts beyond the model's length, which windows cut anyway
         encode=lambda text: tokenizer(text, verbose=False)["input_ids"],
         eos_id=tokenizer.eos_token_id,
-        ordinary_ids=sorted(set(vocabulary.values()) - set(tokenizer.all_special_ids)),
+        ordinary_ids=sorted(set(vocabulary.values()) - special),
         paper_pad=_paper_pad(vocabulary, tokenizer.unk_token, tokenizer.pad_token),
     )
 

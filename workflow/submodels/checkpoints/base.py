@@ -25,10 +25,10 @@ _CONTEXTS = (
     "context_length",
 )  # fmt: skip
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_DTYPES = {  # safetensors' names -> PyTorch's
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
-    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
-}  # fmt: skip
+_PIECE = 1 << 23  # elements of a tensor that are read and converted at once
+# Safetensors' names of data types -> PyTorch's; the first are those that hold weights as they are.
+FLOATING = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_DTYPES = FLOATING | {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
 
 
 def weight_files(model_dir: Path) -> list[Path]:
@@ -150,13 +150,26 @@ class Weights:
         if entry.type not in _DTYPES:
             raise SubmodelsError(f"{entry.path}: {name} is stored as {entry.type}, not one of {', '.join(_DTYPES)}")
         dtype = getattr(torch, _DTYPES[entry.type])
-        direct = into.dtype == dtype and into.device.type == "cpu" and into.is_contiguous()
-        stored = into if direct else torch.empty(entry.shape, dtype=dtype)
         with open(entry.path, "rb") as file:
             file.seek(entry.offset)
-            file.readinto(stored.flatten().view(torch.uint8).numpy())
-        if not direct:
-            into.copy_(stored)
+            if into.dtype == dtype and into.device.type == "cpu" and into.is_contiguous():
+                file.readinto(into.flatten().view(torch.uint8).numpy())
+                return
+            piece = torch.empty(_PIECE, dtype=dtype)  # whole, the stored tensor would need as much memory again
+            for part in into.view(-1).split(_PIECE):
+                file.readinto(piece[: len(part)].view(torch.uint8).numpy())
+                part.copy_(piece[: len(part)])
+
+
+def checkpoint_dtype(model_dir: Path) -> str:
+    """The data type that config.json names, as transformers reads it, or that of the first floating-point tensor."""
+    config = files.read_json(Path(model_dir) / "config.json")
+    for part in (config, config.get("text_config") or {}):
+        named = str(part.get("dtype") or part.get("torch_dtype")).removeprefix("torch.")
+        if named in FLOATING.values():
+            return named
+    weights = Weights(model_dir)
+    return next((FLOATING[kind] for name in weights if (kind := weights.type(name)) in FLOATING), "float32")
 
 
 def base_files(model_dir: Path) -> dict[str, int]:

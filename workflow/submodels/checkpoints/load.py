@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from submodels.checkpoints.base import fingerprint_base, load_config, usable_device
 from submodels.checkpoints.tensors import check_nothing_is_missing, is_finite, read_stored, shown
+from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.pruning.masks import Masks, values_name
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def load_submodel(
-    model_dir: Path, submodel_dir: Path | None, *, dtype: str = "float32", device: str = "cpu"
+    model_dir: Path, submodel_dir: Path | None, *, dtype: str = AUTO, device: str = "cpu"
 ) -> "PreTrainedModel":
     """Base model plus mask, in eval mode on `device`; `submodel_dir` None gives the dense base model.
 
-    dtype: "float32", "bfloat16", "float16", or "auto" for the checkpoint's own.
+    dtype: see `find_dtype`.
     """
-    target = usable_device(device)
+    dtype, target = find_dtype(dtype, device), usable_device(device)
     read_stored(model_dir)
     masks = None if submodel_dir is None else read_matching_masks(model_dir, submodel_dir)
     from transformers import AutoModelForCausalLM

@@ -18,10 +18,9 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
 
-from submodels.checkpoints.base import Weights, load_config
+from submodels.checkpoints.base import FLOATING, Weights, load_config
 from submodels.errors import SubmodelsError
 
-_FLOATING = {"F64", "F32", "F16", "BF16"}  # data types of safetensors that hold weights as they are
 _SHOWN = 4  # names in an error
 
 
@@ -150,7 +149,7 @@ def _check(weights: Weights, name: str, stored: str, tensor: torch.Tensor) -> No
         raise SubmodelsError(
             f"{weights.model_dir}: {said} has shape {weights.shape(stored)}, config.json asks for {tuple(tensor.shape)}"
         )
-    if tensor.is_floating_point() and weights.type(stored) not in _FLOATING:
+    if tensor.is_floating_point() and weights.type(stored) not in FLOATING:
         raise SubmodelsError(
             f"{weights.model_dir}: {said} is stored as {weights.type(stored)}: quantised; use the unquantised model"
         )

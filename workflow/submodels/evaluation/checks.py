@@ -2,11 +2,13 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
 
 from submodels import files
+from submodels.dtypes import AUTO, DTYPE_BYTES, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.evaluation import prompts
 from submodels.evaluation.benchmarks import Benchmark, load_benchmark
@@ -21,7 +23,6 @@ SHOWN = 3  # items of each benchmark that are asked and whose solutions are run
 _LOOKED_AT = 200  # items of each benchmark whose prompts and answers are read
 _NEW_TOKENS = 64  # of a completion that is shown
 _GB = 1e9
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Families whose models were never trained without BOS and answer nonsense when it is missing.
 _NEED_BOS = ("gemma", "gemma2", "gemma3", "gemma3_text")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
@@ -80,11 +81,15 @@ class Subject:
         named: bool = False,
         prompt: str = "base",
         device: str = "cpu",
-        dtype: str = "float32",
+        dtype: str = AUTO,
     ):
-        """items: benchmark -> items at hand. named: the user asked for these benchmarks, so all must run here."""
+        """items: benchmark -> items at hand. named: the user asked for these benchmarks, so all must run here.
+
+        dtype: see `find_dtype`.
+        """
         self.model, self.submodel = Path(model), submodel
-        self.prompt, self.device, self.dtype, self.named = prompt, device, dtype, named
+        self.prompt, self.device, self.named = prompt, device, named
+        self.computed_in = find_dtype(dtype, device)
         self.items = items or {}
         self.benchmarks: dict[str, Benchmark] = {name: load_benchmark(name) for name in self.items}
 
@@ -96,6 +101,13 @@ class Subject:
     @_once
     def sandboxes(self) -> dict[str, str | None]:
         return sandbox_status()
+
+    @_once
+    def dtype(self) -> str:
+        """What the model computes in."""
+        from submodels.checkpoints.base import checkpoint_dtype
+
+        return checkpoint_dtype(self.model) if self.computed_in == AUTO else self.computed_in
 
     @_once
     def weights(self):
@@ -264,7 +276,7 @@ def memory_fault(subject: Subject) -> str | None:
     size, free = _memory(subject)
     if size <= free:
         return None
-    smaller = "" if _BYTES[subject.dtype] == 2 else " Try --dtype bfloat16."
+    smaller = "" if DTYPE_BYTES[subject.dtype] == 2 else " Try --dtype bfloat16."
     return (
         f"the weights take {size / _GB:.2g} GB in {subject.dtype}, but {free / _GB:.2g} GB are free ({subject.device})."
         f"{smaller} Otherwise use a machine with more memory"
@@ -283,7 +295,7 @@ def _memory(subject: Subject) -> tuple[int, int]:
         import torch
 
         free = torch.cuda.mem_get_info(device)[0]
-    return _parameters(subject) * _BYTES[subject.dtype], free
+    return _parameters(subject) * DTYPE_BYTES[subject.dtype], free
 
 
 def _parameters(subject: Subject) -> int:
@@ -459,13 +471,28 @@ def check_bos(subject: Subject) -> Iterator[Finding]:
             "more than once; correct post_processor in tokenizer.json or the template"
         )
     elif not times["texts"]:
-        say = problem if subject.config.model_type in _NEED_BOS else warning
+        needed = subject.config.model_type in _NEED_BOS
+        if not needed and (use := _other_use_of_bos(tokenizer)):
+            yield ok(f"the tokenizer puts no BOS before a text: {tokenizer.bos_token!r} {use}")
+            return
+        say = problem if needed else warning
         yield say(
             f"the tokenizer has {tokenizer.bos_token!r} but does not put it before a text. If the model was trained "
             "with it, as Llama and Gemma were, all scores suffer: set add_bos_token: true in tokenizer_config.json"
         )
     else:
         yield ok(f"{tokenizer.bos_token!r} stands before every text, once")
+
+
+def _other_use_of_bos(tokenizer) -> str | None:
+    """What a token that is named BOS is for in a model that was not trained with it before every text, if it tells."""
+    if tokenizer.chat_template:
+        turns = [{"role": role, "content": "text"} for role in ("user", "assistant", "user")]
+        with suppress(Exception):  # of any kind: what is wrong with the template is another check's finding
+            if tokenizer.apply_chat_template(turns, tokenize=False).count(tokenizer.bos_token) > 1:
+                return "marks turns in the chat template"
+    others = {"the padding": tokenizer.pad_token, "the end token": tokenizer.eos_token}
+    return next((f"is {name}" for name, token in others.items() if token == tokenizer.bos_token), None)
 
 
 def _leading(ids: list[int], token: int | None) -> int:

@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from submodels.errors import SubmodelsError, unknown
+from submodels.dtypes import AUTO
+from submodels.errors import SubmodelsError
 from submodels.evaluation import prompts
 from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark, load_items
 from submodels.evaluation.checks import CHECKS, PROBLEM, WARNING, Finding, Subject, first_line
 from submodels.grid import find_items
-from submodels.terms import DTYPES
 
 _CLIPPED = 600  # characters of a prompt or completion that is shown
 
@@ -69,7 +69,7 @@ def doctor(
     *,
     prompt: str = "base",
     device: str = "cpu",
-    dtype: str = "float32",
+    dtype: str = AUTO,
     threads: int | None = None,
     as_json: bool = False,
 ) -> bool:
@@ -80,8 +80,6 @@ def doctor(
     # Before the first imports that read them: nothing is fetched, and bars of a few steps would only be noise.
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TQDM_DISABLE="1")
     prompts.check(prompt)
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
     items = {}
     for name, path in (benchmarks or dict.fromkeys(benchmark_names())).items():
         benchmark = load_benchmark(name)
@@ -101,11 +99,8 @@ def doctor(
 
 
 def _as_json(subject: Subject, findings: list[Finding], said: dict, healthy: bool) -> str:
-    about = {
-        key: str(value)
-        for key in ("model", "submodel", "prompt", "device", "dtype")
-        if (value := getattr(subject, key))
-    }
+    about = {key: str(value) for key in ("model", "submodel", "prompt", "device") if (value := getattr(subject, key))}
+    about["dtype"] = subject.computed_in
     return json.dumps(
         about | {"healthy": healthy, "findings": [asdict(finding) for finding in findings], "samples": said}, indent=2
     )

@@ -10,7 +10,8 @@ from typing import Literal
 
 from submodels import files, versions
 from submodels.calibration.tokenising import FILES as TOKENIZER_FILES
-from submodels.errors import SubmodelsError, unknown
+from submodels.dtypes import AUTO, find_dtype
+from submodels.errors import SubmodelsError
 from submodels.evaluation import prompts
 from submodels.evaluation.backends import find_backend
 from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
@@ -19,7 +20,6 @@ from submodels.evaluation.shards import Shards
 from submodels.evaluation.truncation import losses
 from submodels.provenance import Manifest
 from submodels.pruning.masks import FILE_NAME as MASK_FILE
-from submodels.terms import DTYPES
 
 
 def generate(
@@ -30,7 +30,7 @@ def generate(
     *,
     seed: int = 0,
     device: str = "cpu",
-    dtype: str = "float32",
+    dtype: str = AUTO,
     backend: str = "hf",
     batch_size: int | Literal["auto"] = 16,
     threads: int | None = None,
@@ -42,16 +42,15 @@ def generate(
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
     backend: a name of BACKENDS. batch_size: `auto` starts by the free memory and halves when it runs out.
-    threads: CPU threads, None = PyTorch's choice. prompt: the model's format, for instructions. sampling: how many
-    samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
+    dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format, for instructions.
+    sampling: how many samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
     Device, batch size and threads are recorded but make no file stale.
     """
     # Before the first import of huggingface_hub, which reads them once: no job but `fetch` uses the network.
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-    from submodels.checkpoints.base import fingerprint_base
+    from submodels.checkpoints.base import checkpoint_dtype, fingerprint_base
 
-    if dtype not in (*DTYPES, "auto"):
-        raise unknown("dtype", dtype, (*DTYPES, "auto"))
+    dtype = find_dtype(dtype, device)
     counts = {"batch size": None if batch_size == "auto" else batch_size, "threads": threads, "limit": limit}
     for name, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
@@ -61,6 +60,7 @@ def generate(
     tasks = [load_benchmark(name).with_sampling(sampling) for name in benchmarks]
     items = [load_items(task, path) for task, path in zip(tasks, benchmarks.values(), strict=True)]
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
+    dtype = checkpoint_dtype(model) if dtype == AUTO else dtype
     if submodel is not None:
         speaker["mask"] = _mask_hash(submodel)
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "limit": limit, "version": versions.GENERATE}

@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass, replace
 
 from submodels.config import ModelShape
+from submodels.dtypes import DTYPE_BYTES
 from submodels.evaluation import batches
 from submodels.evaluation.batches import CPU_TOKENS, GPU_TOKENS
 from submodels.planning.hardware import Hardware
-from submodels.planning.shapes import DTYPE_BYTES
 from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 
 LARGEST_SHARD = 5e9  # of a checkpoint: what is written at once
@@ -95,6 +95,7 @@ def prune(
     kept: float,
     solves: bool,
     values: bool,
+    dtype: str,
     device: str,
     offload: bool,
     threads: int,
@@ -103,18 +104,19 @@ def prune(
     """Two forward passes over the windows, of which the share `filled` are tokens, reading, and sorting all scores.
 
     windows: 0 for a method without data. solves: SparseGPT's Gram matrices, their inverses and its walk over columns.
+    dtype: of the computation; the checkpoint is read, and values are written, in its own.
     """
-    machine, size = hardware.machine(device), DTYPE_BYTES[shape.dtype]
+    machine, size = hardware.machine(device), DTYPE_BYTES[dtype]
     on_gpu = device != "cpu"
     cores = 1 if on_gpu else threads
-    rate = machine.flops[shape.dtype] * cores
+    rate = machine.flops[dtype] * cores
     tokens = windows * seqlen * filled
     batches = math.ceil(windows / batch_size)
     block, matrix = shape.prunable // shape.blocks, shape.hidden * shape.intermediate
     inputs = [*[shape.hidden] * 6, shape.intermediate]  # of a block's linear layers
     work = 2 * forward_operations(shape, shape.prunable, tokens, seqlen * filled) / rate
     work += 2 * batches * shape.blocks * machine.block_seconds
-    work += shape.parameters * size / hardware.disk.read + shape.prunable / (machine.sorted * cores)
+    work += shape.parameters * DTYPE_BYTES[shape.dtype] / hardware.disk.read + shape.prunable / (machine.sorted * cores)
     fixed = fixed_bytes(size, embeddings=shape.vocabulary * shape.hidden, block=block, matrix=matrix)
     if solves:
         work += shape.blocks * sum(2 * tokens * columns**2 + 2 * columns**3 for columns in inputs) / rate

@@ -4,6 +4,7 @@ from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 
+from submodels.dtypes import AUTO
 from submodels.files import read_json
 from submodels.grid import EXECUTIONS, GENERATIONS, Expansion
 from submodels.planning import show
@@ -118,9 +119,10 @@ def assumptions(work: Work, source: str, fits: dict[str, Fit], memory: dict[str,
     pruning, evaluation, figures = grid.pruning, grid.evaluation, hardware.evaluation
     on = {"cpu": hardware.cpu.name}
     said = [
-        f"Figures of {source}: pruning on {on.get(pruning.device, hardware.gpu.name)}; generating on "
-        f"{on.get(evaluation.device, hardware.gpu.name)} in {evaluation.dtype} by {evaluation.backend}; all "
-        f"else on {hardware.cpu.name}.",
+        f"Figures of {source}: pruning on {on.get(pruning.device, hardware.gpu.name)} "
+        f"in {_named(pruning.computed_in)}; generating on "
+        f"{on.get(evaluation.device, hardware.gpu.name)} in {_named(evaluation.computed_in)} by {evaluation.backend}; "
+        f"all else on {hardware.cpu.name}.",
         f"Answers are {figures.rambling:g} times as long as right ones; each batch goes on for as many tokens as a "
         f"benchmark allows; {100 * figures.hanging:g}% of programs run into the time limit.",
         "Jobs are done where their output exists; that a file is stale only `snakemake --dry-run` sees. Hours are "
@@ -145,6 +147,10 @@ def assumptions(work: Work, source: str, fits: dict[str, Fit], memory: dict[str,
             "Most memory measured: " + ", ".join(f"{rule} {size / GB:.1f} GB" for rule, size in memory.items()) + "."
         )
     return said
+
+
+def _named(dtype: str) -> str:
+    return "the checkpoint's dtype" if dtype == AUTO else dtype
 
 
 def _fitted(entry: tuple[str, Fit]) -> str:

@@ -10,7 +10,6 @@ from submodels.config import WIDTHS, BaseModelSpec, ModelShape, key_width
 from submodels.errors import SubmodelsError
 from submodels.world.shape import EMBEDDINGS, PIECES, SHAPE
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _IN_BLOCK = re.compile(r"(?:(.+?)\.)?(\d+)\..*weight$")  # the list that the block is in, and its number
 

@@ -7,14 +7,15 @@ from functools import cache
 from pathlib import Path
 
 from submodels import grid as layout
-from submodels.config import ModelShape
+from submodels.config import Evaluation, ModelShape, Pruning
+from submodels.dtypes import DTYPE_BYTES, find_dtype
 from submodels.evaluation.batches import CPU_BATCH, largest_batch
 from submodels.evaluation.benchmarks import Size
 from submodels.evaluation.metrics import SCORERS
 from submodels.planning import costs
 from submodels.planning.costs import Asked, Cost
 from submodels.planning.hardware import Hardware, read_hardware
-from submodels.planning.shapes import DTYPE_BYTES, find_shape
+from submodels.planning.shapes import find_shape
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
@@ -58,6 +59,10 @@ class Work:
     def shape(self, model: str) -> ModelShape:
         return find_shape(self.grid.spec(model))
 
+    def dtype(self, model: str, stage: Pruning | Evaluation) -> str:
+        """What a stage computes in."""
+        return find_dtype(stage.dtype, stage.device, self.shape(model).dtype)
+
     def items(self, benchmark: str) -> int:
         """How many items a benchmark has: what its file of rows holds, or what its task file says."""
         task, local = self.grid.benchmarks[benchmark], self.grid.grid.sources.get(benchmark)
@@ -89,7 +94,7 @@ class Work:
             self.shape(model),
             self.asked(benchmark),
             batch_size=batch,
-            dtype=evaluation.dtype,
+            dtype=self.dtype(model, evaluation),
             device=evaluation.device,
             backend=evaluation.backend,
             threads=self.threads,
@@ -98,7 +103,7 @@ class Work:
 
     def _fitting(self, model: str, asked: Asked) -> int:
         """The power of two of sequences that fit into most of a GPU's memory beside the model."""
-        shape, size = self.shape(model), DTYPE_BYTES[self.grid.grid.evaluation.dtype]
+        shape, size = self.shape(model), DTYPE_BYTES[self.dtype(model, self.grid.grid.evaluation)]
         free = 0.8 * max(self.hardware.gpu.memory - shape.parameters * size, 0)
         return largest_batch(free, costs.written_bytes(shape, asked.read + asked.longest, size))
 
@@ -164,6 +169,7 @@ def _prune(work: Work, model: str, submodel: str) -> Cost:
         kept=work.kept(one),
         solves=updates,
         values=updates,
+        dtype=work.dtype(model, pruning),
         device=pruning.device,
         offload=pruning.offload,
         threads=work.threads,
@@ -196,7 +202,7 @@ def _generate(work: Work, model: str, submodel: str) -> Cost:
     return costs.generate(
         work.shape(model),
         [work.answer(model, benchmark) for benchmark in work.grid.benchmarks],
-        dtype=evaluation.dtype,
+        dtype=work.dtype(model, evaluation),
         device=evaluation.device,
         backend=evaluation.backend,
         masked=submodel != DENSE,

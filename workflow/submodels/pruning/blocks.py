@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from submodels.checkpoints.base import Weights, load_config, usable_device
+from submodels.checkpoints.base import Weights, checkpoint_dtype, load_config, usable_device
 from submodels.checkpoints.decoder import Call, Decoder, run_block
 from submodels.checkpoints.tensors import empty_model, find_tensors, is_finite
 from submodels.errors import SubmodelsError
@@ -74,15 +74,16 @@ def find_linears(block: nn.Module, name: str) -> dict[str, nn.Linear]:
 class BlockStream:
     """A checkpoint as a sequence of decoder blocks.
 
-    dtype: of the computation; None = as the checkpoint says. Only what is in use holds memory: the embeddings while the
-    windows are embedded, then the block lent out and the next one. What cannot work is refused at once, from names and
-    shapes alone.
+    dtype: of the computation; None = that of the checkpoint, `stored`. Only what is in use holds memory: the embeddings
+    while the windows are embedded, then the block lent out and the next one. What cannot work is refused at once, from
+    names and shapes alone.
     """
 
     def __init__(self, model_dir: Path, *, dtype: torch.dtype | None = None, device: str = "cpu"):
         self.weights = Weights(model_dir)
         self.config = load_config(model_dir)
-        self.dtype = dtype or self.config.dtype or torch.float32
+        self.stored = getattr(torch, checkpoint_dtype(model_dir))
+        self.dtype = dtype or self.stored
         self.device = usable_device(device)
         if self.device.type == "cuda":  # weights are copied beside the computation, which goes on meanwhile
             self._computing, self._reading = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)

@@ -27,7 +27,8 @@ from submodels.errors import SubmodelsError
 
 FORMAT = 1
 FILE_NAME = "submodel.safetensors"
-VALUE_TYPES = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}  # safetensors name, bytes
+# Data type -> safetensors' name, bytes.
+VALUE_TYPES = {"float64": ("F64", 8), "float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}
 _HEADER_KEYS = {"format", "shapes", "method", "sparsity", "seed", "calibration", "base"}
 
 

@@ -43,7 +43,7 @@ METHODS = {
     "ria": Method(1, True, f"{_RULES}:RIA", "relative importance and activations, compared over the matrix"),
     "ria_row": Method(1, True, f"{_RULES}:RIA_ROW", "relative importance and activations, within an output row"),
     "sparsegpt": Method(
-        1, True, f"{_RULES}:SPARSEGPT", "least output error; the kept weights make up for it", updates_weights=True
+        2, True, f"{_RULES}:SPARSEGPT", "least output error; the kept weights make up for it", updates_weights=True
     ),
     "wanda": Method(1, True, f"{_RULES}:WANDA", "weight times input norm, compared within an output row"),
 }

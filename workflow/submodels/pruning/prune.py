@@ -9,7 +9,8 @@ import torch
 from submodels import files
 from submodels.allocator import keep_freed_memory
 from submodels.checkpoints.base import find_context, fingerprint_base
-from submodels.errors import SubmodelsError, unknown
+from submodels.dtypes import AUTO, find_dtype
+from submodels.errors import SubmodelsError
 from submodels.provenance import Manifest
 from submodels.pruning import masks, memory, patterns
 from submodels.pruning.blocks import BlockStream
@@ -29,7 +30,7 @@ def prune(
     calibration: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    dtype: str | None = None,
+    dtype: str = AUTO,
     batch_size: int = 8,
     offload: bool = False,
     threads: int | None = None,
@@ -40,7 +41,7 @@ def prune(
     method: a name in `METHODS`. sparsity: `0.50`, `2of4`, ...
     calibration: the calibration set's name, recorded; by default the name of the windows' directory.
     seed: that of the calibration draw, recorded; it also seeds methods that choose at random.
-    dtype: of the computation, None = the checkpoint's own; statistics are float32 in any case.
+    dtype: of the computation, see `find_dtype`; statistics are float32, and values the checkpoint's, in any case.
     batch_size: windows computed together. offload: hidden states wait on the host, the device holds only blocks.
     threads: CPU threads, None = PyTorch's choice.
     The process keeps freed memory from here on (`allocator.keep_freed_memory`).
@@ -50,8 +51,7 @@ def prune(
         raise SubmodelsError(f"method '{method}' needs calibration windows; give --windows")
     if not chosen.needs_calibration and windows is not None:
         raise SubmodelsError(f"method '{method}' looks at weights only; leave out --windows")
-    if dtype is not None and dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
+    dtype = find_dtype(dtype, device)
     if batch_size < 1:
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
     if threads is not None:
@@ -63,7 +63,7 @@ def prune(
     if out.exists() and not out.is_dir():
         raise SubmodelsError(f"{out}: not a directory; choose another --out")
     (out / "manifest.json").unlink(missing_ok=True)  # an old manifest must not vouch for a new mask
-    stream = BlockStream(model, dtype=dtype and getattr(torch, dtype), device=device)
+    stream = BlockStream(model, dtype=None if dtype == AUTO else getattr(torch, dtype), device=device)
     if (kind := str(stream.dtype).removeprefix("torch.")) not in DTYPES:
         raise SubmodelsError(f"{model}: its weights are {kind}; give --dtype, one of {', '.join(DTYPES)}")
     rule, inputs, source, read = chosen.rule(), {}, None, None
@@ -79,7 +79,7 @@ def prune(
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
     about = parameters | {"calibration": source, "base": inputs["base"]}
     if chosen.updates_weights:
-        about["values"] = kind
+        about["values"] = str(stream.stored).removeprefix("torch.")
 
     pruned = {}
     try:

@@ -24,7 +24,8 @@ def prune_blocks(
 
     Per block: run the dense block over all batches and collect the statistic of every linear layer, prune them all,
     then run the pruned block to make the inputs of the next. `batches` are moved along in place; a rule
-    without a statistic needs none. Updated weights are yielded, and used, in the stream's dtype.
+    without a statistic needs none. Updated weights are yielded in the checkpoint's dtype, and those used are
+    no more precise: the next block sees what will be loaded.
     """
     blocks = tqdm(stream, desc="prune", unit="block", mininterval=1, total=len(stream))
     for index, block in enumerate(blocks):
@@ -57,11 +58,12 @@ def prune_block(
         except SubmodelsError as error:
             raise SubmodelsError(f"{parameter}: {error}") from error
         if pruned.weight is not None:
-            pruned = Pruned(pruned.kept, pruned.weight.to(linear.weight.dtype))
+            pruned = Pruned(pruned.kept, pruned.weight.to(linear.weight.dtype).to(stream.stored))
             if not torch.isfinite(pruned.weight).all():
+                narrow = min(linear.weight.dtype, stream.stored, key=lambda dtype: torch.finfo(dtype).max)
                 raise SubmodelsError(
-                    f"{parameter}: updated weights beyond the range of {linear.weight.dtype}; use --dtype bfloat16 or "
-                    "float32"
+                    f"{parameter}: updated weights beyond the range of {narrow}; save the model in bfloat16 or "
+                    "float32, and compute in one of them (--dtype)"
                 )
             linear.weight.copy_(pruned.weight)
         linear.weight.masked_fill_(~pruned.kept, 0)
