@@ -156,5 +156,8 @@ def _check(weights: Weights, name: str, stored: str, tensor: torch.Tensor) -> No
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether a tensor of floating-point numbers holds neither NaN nor infinities, without a copy of it."""
-    return tensor.numel() == 0 or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
+    """Whether a tensor of floating-point numbers holds neither NaN nor infinities, without a copy of it.
+
+    One without values, empty or on the meta device, holds none.
+    """
+    return tensor.numel() == 0 or tensor.is_meta or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())

@@ -42,7 +42,7 @@ def generate(
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
     backend: a name of BACKENDS. batch_size: `auto` starts by the free memory and halves when it runs out.
-    dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format, for instructions.
+    dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format of instructions.
     sampling: how many samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
     Device, batch size and threads are recorded but make no file stale.
     """
