@@ -192,13 +192,14 @@ def test_each_row_stops_at_its_own_stop_string(lm):
     assert ending.text([5], [6, 1]) == lm.tokenizer.decode([6])
 
 
-def test_rows_end_at_the_end_token(lm):
-    """A bias that makes the end token likely: rows of one batch end at different steps and are dropped on the way."""
+@pytest.mark.parametrize("token", [0, 1], ids=["BOS", "end token"])
+def test_rows_end_at_the_end_token_or_where_another_text_begins(lm, token):
+    """A bias that makes the token likely: rows of one batch end at different steps and are dropped on the way."""
     from submodels.evaluation.engine import run
 
     benchmark = with_generation("tiny_python", max_gen_toks=40, temperature=1.0)
     bias = torch.zeros(lm.model.config.vocab_size)
-    bias[1] = 3.0
+    bias[token] = 3.0
     lm.model.lm_head.bias = torch.nn.Parameter(bias)
     try:
         texts = [line["completion"] for line in run(lm, benchmark, CODE, seed=0)]
@@ -206,7 +207,7 @@ def test_rows_end_at_the_end_token(lm):
         lm.model.lm_head.bias = None
     lengths = [len(lm.tokenizer.encode(text)) for text in texts]
     assert min(lengths) < 10 < max(lengths)
-    assert not any("<eos>" in text for text in texts)
+    assert not any("<eos>" in text or "<bos>" in text for text in texts)
 
 
 ARCHITECTURES = {

@@ -490,7 +490,7 @@ def check_bos(subject: Subject) -> Iterator[Finding]:
     elif not times["texts"]:
         needed = subject.config.model_type in _NEED_BOS
         if not needed and (use := _other_use_of_bos(tokenizer)):
-            yield ok(f"{tokenizer.bos_token!r} stands before no text: it {use}")
+            yield ok(f"the tokenizer puts no BOS before a text: {tokenizer.bos_token!r} {use}")
             return
         say = problem if needed else warning
         yield say(

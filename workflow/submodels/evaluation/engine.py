@@ -224,9 +224,10 @@ class EngineLM(Engine, HFLM):
         return [Text(ending.text(*pair), len(pair[1])) for pair in zip(prompts, new, strict=True)]
 
     def _end_tokens(self) -> set[int]:
+        """End tokens, and BOS: with it another text begins, which decoding would join to the answer without a word."""
         declared = self.model.generation_config.eos_token_id
         declared = declared if isinstance(declared, list) else [declared]
-        return {*declared, self.tokenizer.eos_token_id} - {None}
+        return {*declared, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id} - {None}
 
 
 def _left_padded(prompts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
