@@ -16,7 +16,7 @@ from transformers import Gemma2Config, LlamaConfig
 from submodels import files
 from submodels.errors import SubmodelsError
 from submodels.evaluation import engine as engine_module
-from submodels.evaluation.batches import CPU_BATCH, largest_batch
+from submodels.evaluation.batches import CPU_BATCH, cpu_batch, largest_batch
 from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.engine import EngineLM, run, sample_seed, text_bytes
 from submodels.evaluation.generate import generate
@@ -198,6 +198,10 @@ def test_the_first_batch_fills_the_memory():
     assert text_bytes(config, 50, 2) == cache + 100 * 64
     config = Gemma2Config(vocab_size=100, num_hidden_layers=3, head_dim=16, num_key_value_heads=1)
     assert text_bytes(config, 50, 4) == 2 * 3 * 16 * 4 * 50 + 100 * 64
+
+
+def test_a_cpu_writes_fewer_long_texts_at_once():
+    assert [cpu_batch(length) for length in (1, 768, 769, 1256, 6144, 12_288, 50_000)] == [16, 16, 15, 9, 2, 1, 1]
 
 
 def test_a_small_gpu_begins_with_smaller_batches(lm, monkeypatch):

@@ -236,7 +236,7 @@ def generate(
     dtype: Dtype = "auto",
     prompt: Prompt = "base",
     backend: Annotated[str, typer.Option(help="hf, or vllm in the environment of envs/vllm.yaml.")] = "hf",
-    batch_size: Annotated[str, typer.Option(help="Sequences generated at once, or auto.")] = "16",
+    batch_size: Annotated[str, typer.Option(help="Texts generated at once, or auto.")] = "auto",
     threads: Threads = None,
 ):
     """Run every missing benchmark of a sub-model; samples of each go to a file of its own."""

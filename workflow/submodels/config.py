@@ -186,7 +186,7 @@ class Evaluation(Strict):
     )
     backend: Literal["hf", "vllm"] = Field("hf", description="what generates; vllm has an environment of its own")
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        16, description="sequences generated at once; auto starts by the free memory and halves when it runs out"
+        "auto", description="texts generated at once; auto: as many as fit, halved when memory runs out"
     )
     limit: int | None = Field(None, ge=1, description="only the first items of each benchmark (a pilot)")
     samples: Annotated[Annotated[int, Field(ge=1)] | Literal[GREEDY] | None, BeforeValidator(_sampling)] = Field(

@@ -2,7 +2,7 @@
 
 from submodels.pruning.need import working_bytes
 
-CPU_BATCH = 16  # texts written at once where no memory is there to be filled
+CPU_BATCH, CPU_WRITTEN = 16, 12_288  # texts written at once by a CPU, and the most tokens of them all
 LARGEST_BATCH = 1024
 CPU_TOKENS, GPU_TOKENS = 1024, 8192  # read at once where texts are scored
 CPU_HEAD, GPU_HEAD = 1 << 25, 1 << 28  # bytes of the float32 logits that are made at once there
@@ -27,6 +27,11 @@ def scored_bytes(size: int, length: float, *, on_cpu: bool, hidden: int, keys: i
     tokens, head = (CPU_TOKENS, CPU_HEAD) if on_cpu else (GPU_TOKENS, GPU_HEAD)
     working = working_bytes(size, tokens, hidden=hidden, widest=widest)
     return working + _COPIES * head + length * (2 * hidden + 2 * keys) * size
+
+
+def cpu_batch(length: float) -> int:
+    """Texts of up to `length` tokens, prompts included, that a CPU writes at once where nothing else is said."""
+    return max(1, min(CPU_BATCH, int(CPU_WRITTEN // length)))
 
 
 def largest_batch(free: float, needed: float) -> int:

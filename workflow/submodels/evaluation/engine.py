@@ -38,6 +38,7 @@ from submodels.evaluation.batches import (
     CPU_TOKENS,
     GPU_HEAD,
     GPU_TOKENS,
+    cpu_batch,
     largest_batch,
     written_bytes,
 )
@@ -166,7 +167,7 @@ class Engine:
 
 
 class EngineLM(Engine, HFLM):
-    """A loaded model as lm-eval sees it. batch_size: None starts by the free memory and halves when it runs out."""
+    """A loaded model as lm-eval sees it. batch_size: None begins with what fits and halves when memory runs out."""
 
     def __init__(self, model, tokenizer, batch_size: int | None):
         context, unstated = context_of(model.config, tokenizer)
@@ -209,7 +210,7 @@ class EngineLM(Engine, HFLM):
 
     def _first_batch(self, length: int) -> int:
         if self.device.type != "cuda":
-            return CPU_BATCH
+            return cpu_batch(length)
         free, _ = torch.cuda.mem_get_info(self.device)
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return largest_batch(0.8 * free, text_bytes(self.model.config, length, self.model.dtype.itemsize))

@@ -32,7 +32,7 @@ def generate(
     device: str = "cpu",
     dtype: str = AUTO,
     backend: str = "hf",
-    batch_size: int | Literal["auto"] = 16,
+    batch_size: int | Literal["auto"] = "auto",
     threads: int | None = None,
     limit: int | None = None,
     prompt: str = "base",
@@ -41,7 +41,7 @@ def generate(
     """Write `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json` for each benchmark (name -> items), then done.json.
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
-    backend: a name of BACKENDS. batch_size: `auto` starts by the free memory and halves when it runs out.
+    backend: a name of BACKENDS. batch_size: `auto` begins with what fits and halves when memory runs out.
     dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format of instructions.
     sampling: how many samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
     Device, batch size and threads are recorded but make no file stale.

@@ -9,7 +9,7 @@ from pathlib import Path
 from submodels import grid as layout
 from submodels.config import Evaluation, ModelShape, Pruning
 from submodels.dtypes import DTYPE_BYTES, find_dtype
-from submodels.evaluation.batches import CPU_BATCH, largest_batch
+from submodels.evaluation.batches import cpu_batch, largest_batch
 from submodels.evaluation.benchmarks import Size
 from submodels.evaluation.metrics import SCORERS
 from submodels.planning import costs
@@ -89,7 +89,7 @@ class Work:
         evaluation = self.grid.grid.evaluation
         batch = evaluation.batch_size
         if batch == "auto":
-            batch = CPU_BATCH if evaluation.device == "cpu" else self._fitting(model, self.asked(benchmark))
+            batch = self._fitting(model, self.asked(benchmark))
         return costs.answer(
             self.shape(model),
             self.asked(benchmark),
@@ -102,7 +102,9 @@ class Work:
         )
 
     def _fitting(self, model: str, asked: Asked) -> int:
-        """The power of two of sequences that fit into most of a GPU's memory beside the model."""
+        """The batch size that `auto` begins with: on a GPU what fits into most of its memory beside the model."""
+        if self.grid.grid.evaluation.device == "cpu":
+            return cpu_batch(asked.read + asked.longest)
         shape, size = self.shape(model), DTYPE_BYTES[self.dtype(model, self.grid.grid.evaluation)]
         free = 0.8 * max(self.hardware.gpu.memory - shape.parameters * size, 0)
         return largest_batch(free, costs.written_bytes(shape, asked.read + asked.longest, size))
