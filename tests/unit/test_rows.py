@@ -300,7 +300,7 @@ def test_missing_values_never_become_text(tmp_path, benchmark, row, field):
 
 
 def test_ids_that_pandas_made_floats(tmp_path):
-    row = {"text": "t", "code": "def f(): pass", "test_list": ["assert f() is None"], "test_setup_code": ""}
+    row = {"text": "t", "code": "def f(): pass", "test_list": ["assert f() is None"] * 3, "test_setup_code": ""}
     frame = pandas.DataFrame([row | {"task_id": 11}, row | {"task_id": 12}])
     frame.to_parquet(tmp_path / "rows.parquet")
     write_items("mbpp", tmp_path / "items.jsonl", rows=tmp_path / "rows.parquet")
