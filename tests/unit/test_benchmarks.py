@@ -200,6 +200,17 @@ def test_faults_of_task_files_are_named(tmp_path, changes, message):
     assert path in str(error.value)
 
 
+def test_other_samples_change_nothing_but_the_samples():
+    """What decides no sample stays too: how the tests of a program fail, how large a plan takes the benchmark to be."""
+    for name in benchmark_names():
+        plain = load_benchmark(name)
+        if not SCORERS[plain.scorer].takes_samples or plain.protocol == "paper":
+            continue
+        greedy = plain.with_sampling("greedy")
+        assert (greedy.quiet, greedy.size, greedy.source) == (plain.quiet, plain.size, plain.source), name
+    assert load_benchmark("humanevalx_javascript").with_sampling("greedy").quiet
+
+
 @pytest.mark.parametrize(
     ("sampling", "repeats", "metrics"),
     [
@@ -265,7 +276,12 @@ def test_no_such_task_and_functions_in_yaml(tmp_path):
 
 
 GOOD = {
-    "tiny_python": {"prompt": "def f():\n", "canonical_solution": "    pass\n", "test": "x", "entry_point": "f"},
+    "tiny_python": {
+        "prompt": "def f():\n",
+        "canonical_solution": "    pass\n",
+        "test": "def check(f): pass",
+        "entry_point": "f",
+    },
     "tiny_math": {"question": "1 + 1?", "answer": "#### 2"},
     "tiny_csr": {"query": "a", "choices": ["b", "c"], "gold": 1},
     "tiny_translation": {"source": "a", "target": "b"},

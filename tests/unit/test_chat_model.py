@@ -105,7 +105,7 @@ def test_it_answers_every_kind_of_benchmark_and_is_scored(model, items, tmp_path
 
 def test_every_end_token_and_a_text_that_begins_end_an_answer(model):
     lm = EngineLM(load_submodel(model, None), load_tokenizer(model), 4)
-    assert lm._end_tokens() == {0, 1, 3}
+    assert lm.end_tokens(lm.model.generation_config) == {0, 1, 3}
 
 
 def test_nothing_false_is_said_of_it(model, items):

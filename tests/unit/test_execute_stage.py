@@ -16,7 +16,7 @@ from submodels.evaluation import runners, sandbox
 from submodels.evaluation.execute import execute, execute_all
 
 ITEM = {"task_id": "one", "prompt": "def f():\n", "test": "def check(f):\n    assert f() == 1\n", "entry_point": "f"}
-LONE = "compile error: the program holds half a surrogate pair (U+D83D), which no text file can"
+LONE = r"compile error: the program holds half of a surrogate pair ('\ud83d'), which is no character"
 GOOD, BAD = "    return 1\n", "    return 2\n"
 
 
@@ -150,7 +150,7 @@ def test_unknown_language_and_unknown_sandbox(items, tmp_path):
         ("python", {"task_id": "one"}, "task_id 'one' is there twice"),
         ("python", {"entry_point": "check"}, "`entry_point` is check, the name of the function that the tests define"),
         ("python", {"test": "assert f() == 1"}, r"with an `entry_point`, the `test` must define `check\(candidate\)`"),
-        ("python", {"prompt": "# \ud83d"}, r"prompt or tests hold half a surrogate pair \(U\+D83D\)"),
+        ("python", {"prompt": "# \ud83d"}, r"field 'prompt' holds half of a surrogate pair"),
         ("javascript", {"test": "console.assert(f() === 1)"}, "the `test` uses console.assert, .* say `quiet: true`"),
         ("javascript", {"test": None}, "needs a text `test`"),
         ("java", {"test": "public class Main { void f();"}, "a Java `test` must end with the end of main and of class"),
@@ -163,8 +163,22 @@ def test_a_bad_item_is_named_before_anything_runs(language, changes, message, tm
     end = "check\nint main() {\n}\n}\n"  # an end for Java and for C++
     items = write(tmp_path / "items.jsonl", [ITEM | {"test": end}, ITEM | {"task_id": "two", "test": end} | changes])
     samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
-    with pytest.raises(SubmodelsError, match=rf"items\.jsonl, line 2: {message}"):
+    with pytest.raises(SubmodelsError, match=rf"items\.jsonl, row 2: {message}"):
         execute(items, language, samples, tmp_path / "out.jsonl")
+
+
+def test_items_may_be_in_a_list(tmp_path):
+    """As every other stage reads them."""
+    (tmp_path / "items.jsonl").write_text(json.dumps([ITEM], indent=1))
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
+    assert execute(tmp_path / "items.jsonl", "python", samples, tmp_path / "o.jsonl", sandbox="none") == {"passed": 1}
+
+
+def test_a_time_limit_that_is_no_number_is_an_error(tmp_path):
+    items = write(tmp_path / "items.jsonl", [ITEM | {"timeout": float("nan")}])
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "one", "completion": GOOD}])
+    with pytest.raises(SubmodelsError, match=r"items\.jsonl, row 1: `timeout` must be a number of seconds"):
+        execute(items, "python", samples, tmp_path / "out.jsonl")
 
 
 def test_missing_toolchain_leaves_every_line_not_run(tmp_path, monkeypatch):
@@ -256,7 +270,7 @@ def test_a_faulty_benchmark_stops_no_other(executed, ran):
     write(executed["generations"] / "tiny_python.jsonl.gz", [{"task_id": "one", "completion": BAD}])
     executed["benchmarks"] = dict(reversed(executed["benchmarks"].items()))
     (executed["out"] / "done.json").unlink()
-    with pytest.raises(SubmodelsError, match=r"tiny_java\.jsonl, line 1: a Java `test` must end"):
+    with pytest.raises(SubmodelsError, match=r"tiny_java\.jsonl, row 1: a Java `test` must end"):
         execute_all(**executed)
     assert ran == ["tiny_python.jsonl.gz.partial"]
     assert not (executed["out"] / "done.json").exists()

@@ -97,6 +97,17 @@ def test_keys_and_values_of_one_block_alone_are_kept(tmp_path, monkeypatch):
     assert (len(pasts), most_kept) == (4, 1)
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
+def test_pieces_share_the_masks_of_the_last_one(family, tmp_path, monkeypatch):
+    """Causal ones and those of sliding windows: a mask for each kind, not for each piece."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(save_model(tmp_path, family, blocks=4)).eval()
+    known, real = [], likelihoods._share_masks
+    monkeypatch.setattr(likelihoods, "_share_masks", lambda calls, masks: known.append(masks) or real(calls, masks))
+    score_tokens(Decoder(model), [([3] * 27, [4])], most=4, head_bytes=1 << 20)
+    assert len(known) == 7
+    assert [tuple(mask.shape[-2:]) for mask in known[0]] == [(4, 27)] * (2 if family == "gemma3" else 1)
+
+
 MEMORY = """
 import resource, sys, torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -114,7 +125,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - loaded) * 1024)
 """
 
 
-@pytest.mark.parametrize(("vocabulary", "length"), [(1_000, 8192), (150_000, 2048)])
+@pytest.mark.parametrize(("vocabulary", "length"), [(1_000, 8192), (1_000, 16_384), (150_000, 2048)])
 def test_memory_follows_neither_the_vocabulary_nor_the_context(vocabulary, length):
     """Logits of all tokens would take 1.2 GB of float32 for the second case, keys and values of all blocks 17 MB."""
     command = [sys.executable, "-c", MEMORY, str(vocabulary), str(length)]

@@ -82,6 +82,11 @@ def test_a_prompt_is_rendered_from_its_item(tmp_path, template, rows, wanted):
         ("tiny_math", {"doc_to_text": "{{hint}} {{question}}"}, [{"hint": "a"}, {"hint": None}],
          "row 2 (a/1): mine: doc_to_text would write a null value as a text: `hint`"),
         ("tiny_math", {"doc_to_text": "{{hint}} {{question}}"}, [{"hint": float("nan")}], "null value as a text: `h"),
+        ("tiny_math", {"doc_to_text": "{{hint ~ '!'}} {{question}}"}, [{"hint": None}], "null value as a text: `hint`"),
+        ("tiny_math", {"doc_to_text": "{{'Q: ' + hint|string}}"}, [{"hint": None}], "null value as a text: `hint`"),
+        ("tiny_math", {"doc_to_text": "{{hints|join(', ')}}"}, [{"hints": ["a", None]}], "as a text: `hints[1]`"),
+        ("tiny_math", {"doc_to_text": "{{'%s' % hint}}"}, [{"hint": float("nan")}], "null value as a text: `hint`"),
+        ("tiny_math", {"doc_to_text": "{{hints}}"}, [{"hints": [{"a": None}]}], "null value as a text: `hints[0].a`"),
         ("tiny_math", {"doc_to_text": "quesion"}, [{}],
          "doc_to_text 'quesion' names no field of the items; fields that exist: task_id, question, answer"),
         ("tiny_math", {"doc_to_text": "Question: {{quesion}}"}, [{}], "{{quesion}}' names no field of the items"),
@@ -106,6 +111,19 @@ def test_what_an_item_lacks_is_named_before_anything_is_asked(tmp_path, name, ch
     assert str(error.value).startswith(f"{tmp_path / 'items.jsonl'}, row ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{% if hint %}{{hint}}{% endif %}{{question}}", "{{hint or ''}}{{question}}", "{{question}}",
+     "{% if hint is none %}{{question}}{% endif %}", "{% if hint == none %}{{question}}{% endif %}",
+     "{% if hint is defined and not hint %}{{question}}{% endif %}"],
+)  # fmt: skip
+def test_a_null_may_be_asked_for(tmp_path, template):
+    _checked(
+        tmp_path, benchmark := _benchmark("tiny_math", doc_to_text=template), items := _items(MATH, {"hint": None})
+    )
+    assert Questions(benchmark.task, items).text(items[0]) == MATH["question"]
 
 
 def test_programs_need_no_solution(tmp_path):

@@ -21,7 +21,7 @@ rule prune:
         environment("submodels")
     threads: 1
     resources:
-        # Where it runs and how much at once is no parameter: changing it reruns nothing.
+        # Where it runs and how much at once is no parameter: by itself, changing it reruns nothing.
         device=GRID.grid.pruning.device,
         batch_size=GRID.grid.pruning.batch_size,
         offload="offload" if GRID.grid.pruning.offload else "no-offload",

@@ -15,6 +15,7 @@ from submodels.config import Axes, BaseModelSpec, Grid, LocalRows, Registries
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.benchmarks import PACKAGES, Benchmark, load_benchmark
 from submodels.evaluation.prompts import settings as prompt_settings
+from submodels.evaluation.prompts import template_files
 from submodels.evaluation.runners import missing_toolchains
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
@@ -82,7 +83,8 @@ TIMINGS = {  # what finished jobs took, by rule
     "figures": "results/timings/figures.tsv",
     "report": "results/timings/report.tsv",
 }
-MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model")  # of what decides a base model's numbers and prompts
+# Of files that decide a base model's numbers and prompts.
+MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".tiktoken")
 # Downloads live outside results/, so that deleting results/ does not cost them.
 FETCHED_MODEL = "resources/fetched/models/{model}"
 FETCHED_SET = "resources/fetched/calibration_sets/{set}"
@@ -207,7 +209,8 @@ class Expansion:
 
     def _find_files(self, model: str) -> list[str]:
         if path := self.spec(model).path:
-            return [str(file) for file in sorted(path.glob("*")) if file.suffix in MODEL_SUFFIXES]
+            found = {file for file in path.glob("*") if file.suffix in MODEL_SUFFIXES}
+            return [str(file) for file in sorted(found.union(template_files(path)))]
         return [f"{self.model_dir(model)}/manifest.json"]
 
     def weights(self, model: str, submodel: str) -> list[str]:

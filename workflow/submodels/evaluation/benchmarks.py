@@ -10,9 +10,11 @@ from pydantic import ConfigDict, Field, model_validator
 
 from submodels import files
 from submodels.errors import SubmodelsError, unknown
+from submodels.evaluation import extraction
 from submodels.evaluation.adapters import ADAPTERS
 from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.questions import Questions
+from submodels.evaluation.runners import language_runner
 from submodels.hub import HubSource
 from submodels.resources import resource
 from submodels.rows import faults, read_json
@@ -179,6 +181,7 @@ class Benchmark:
     def __init__(self, task: dict, where: str = "task"):
         """`where`: the file named in errors."""
         checked = parse(_Task, task, where)
+        self._file = task
         self.task = task | {"metadata": {key: task["metadata"][key] for key in task["metadata"] if key not in _LATER}}
         self.size = checked.metadata.size
         self.generation = checked.generation_kwargs
@@ -227,11 +230,9 @@ class Benchmark:
         settings, metrics = self.task["generation_kwargs"], scorer.metrics(count)
         if sampling == GREEDY:
             settings = {name: settings[name] for name in ("until", "max_gen_toks")} | {"do_sample": False}
-        metadata = self.task["metadata"] | {"primary": self.primary if self.primary in metrics else metrics[0]}
-        if self.size:
-            metadata |= {"size": self.size.model_dump()}
+        metadata = self._file["metadata"] | {"primary": self.primary if self.primary in metrics else metrics[0]}
         changed = Benchmark(
-            self.task | {"repeats": count, "generation_kwargs": settings, "metadata": metadata}, self.name
+            self._file | {"repeats": count, "generation_kwargs": settings, "metadata": metadata}, self.name
         )
         changed.sampling = sampling
         return changed
@@ -271,6 +272,13 @@ def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
     return items
 
 
+def _program_fault(benchmark: Benchmark, item: dict) -> str | None:
+    """Why the programs of an item could not be run: known before they are written."""
+    if not benchmark.is_code:
+        return None
+    return language_runner(benchmark.language).fault(item, benchmark.quiet) or extraction.fault(item)
+
+
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
     """SubmodelsError, naming the row, unless there are items, each with a `task_id` of its own and all it needs.
 
@@ -290,7 +298,7 @@ def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
             raise SubmodelsError(
                 f"{where}, row {row} ({task_id}): field '{wrong[0]}' {wrong[1]}; mend the row or leave it out"
             )
-        if fault := SCORERS[benchmark.scorer].fault(item):
+        if fault := SCORERS[benchmark.scorer].fault(item) or _program_fault(benchmark, item):
             raise SubmodelsError(f"{where}, row {row} ({task_id}): {fault}")
     questions = Questions(benchmark.task, items)
     try:

@@ -489,7 +489,7 @@ def _other_use_of_bos(tokenizer) -> str | None:
     if tokenizer.chat_template:
         turns = [{"role": role, "content": "text"} for role in ("user", "assistant", "user")]
         with suppress(Exception):  # of any kind: what is wrong with the template is another check's finding
-            if tokenizer.apply_chat_template(turns, tokenize=False).count(tokenizer.bos_token) > 1:
+            if prompts.render(turns, tokenizer, answer=False).count(tokenizer.bos_token) > 1:
                 return "marks turns in the chat template"
     others = {"the padding": tokenizer.pad_token, "the end token": tokenizer.eos_token}
     return next((f"is {name}" for name, token in others.items() if token == tokenizer.bos_token), None)

@@ -26,7 +26,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig
 
 from submodels import files
 from submodels.checkpoints.decoder import Decoder
@@ -119,6 +119,14 @@ class Engine:
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
         """One batch of texts after prompts of token ids; settings: the fields of `Generation`."""
         raise NotImplementedError
+
+    def end_tokens(self, settings: GenerationConfig) -> set[int]:
+        """Tokens that end an answer: those a model's settings declare, the tokenizer's, and BOS.
+
+        With BOS another text begins, which decoding would join to the answer without a word.
+        """
+        declared = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+        return {*declared, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id} - {None}
 
     @property
     def adds_bos(self) -> bool:
@@ -239,7 +247,7 @@ class EngineLM(Engine, HFLM):
         new = [[] for _ in prompts]
         live = list(range(len(prompts)))  # whose continuation each row of the cache is
         room = [min(max_new, self.max_length - len(prompt)) for prompt in prompts]
-        ending = Ending(self.tokenizer, self._end_tokens(), stops)
+        ending = Ending(self.tokenizer, self.end_tokens(self.model.generation_config), stops)
         for step in range(max(room)):
             tokens = draw(logits, None if uniform is None else uniform[step, live], **choose)
             for i, token in zip(live, tokens.tolist(), strict=True):
@@ -255,12 +263,6 @@ class EngineLM(Engine, HFLM):
             mask, position = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1), position + 1
             logits = forward(tokens[:, None], mask, position)
         return [Text(ending.text(*pair), len(pair[1])) for pair in zip(prompts, new, strict=True)]
-
-    def _end_tokens(self) -> set[int]:
-        """End tokens, and BOS: with it another text begins, which decoding would join to the answer without a word."""
-        declared = self.model.generation_config.eos_token_id
-        declared = declared if isinstance(declared, list) else [declared]
-        return {*declared, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id} - {None}
 
 
 def _left_padded(prompts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,12 +7,11 @@ a killed job continues where it was. Of a sub-model's benchmarks those whose exe
 
 import os
 import platform
-import re
 import secrets
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,12 +28,13 @@ from submodels.evaluation.metrics.pass_at_k import verdict
 from submodels.evaluation.partial import Partial
 from submodels.evaluation.prepared import identity
 from submodels.evaluation.runners import find_tools, java, language_runner, missing_toolchain
-from submodels.evaluation.samples import line_number, read_samples
+from submodels.evaluation.samples import read_samples
 from submodels.evaluation.sandbox import Worker, start_worker
 from submodels.provenance import Manifest
+from submodels.rows import fault as unwritable
+from submodels.rows import faults, read_json
 from submodels.terms import NOT_RUN
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _LOAD_SECONDS = 30  # for a program that only loads libraries
 
 
@@ -83,7 +83,7 @@ def execute(
     """
     benchmark_items, samples, out = Path(benchmark_items), Path(samples), Path(out)
     runner = language_runner(language)
-    by_task = _check_items(files.read_jsonl(benchmark_items), runner, quiet, benchmark_items)
+    by_task = _check_items(read_json(benchmark_items), runner, quiet, benchmark_items)
     rows = read_samples(samples, by_task, ("completion",))
     parameters = {"version": versions.EXECUTE, "language": language, "quiet": quiet, "sandbox": sandbox}
     parameters |= {"timeout": timeout, "memory_mb": memory_mb}
@@ -176,30 +176,21 @@ def _first_line(process: subprocess.Popen) -> str:
     return process.communicate(timeout=30)[0].strip().split("\n")[0]
 
 
-def _check_items(items: list[dict], runner, quiet: bool, path: Path) -> dict[str, dict]:
+def _check_items(items: Sequence[dict], runner, quiet: bool, path: Path) -> dict[str, dict]:
     by_task = {}
-    for number, item in enumerate(items):
+    for row, item in enumerate(items, start=1):
         if fault := _fault(item, runner, quiet, by_task):
-            raise SubmodelsError(f"{path}, line {line_number(path, number)}: {fault}")
+            raise SubmodelsError(f"{path}, row {row}: {fault}")
         by_task[item["task_id"]] = item
     return by_task
 
 
-def _fault(item, runner, quiet: bool, known: dict[str, dict]) -> str | None:
-    if not isinstance(item, dict):
-        return "an item must be an object"
+def _fault(item: dict, runner, quiet: bool, known: dict[str, dict]) -> str | None:
     if fault := text_fault(item, "task_id") or runner.fault(item, quiet) or extraction.fault(item):
         return fault
     if item["task_id"] in known:
         return f"task_id '{item['task_id']}' is there twice"
-    parts = [extraction.program_start(item), item["test"], item.get("entry_point", "")]
-    return f"prompt or tests hold {fault}" if (fault := _lone_surrogate("".join(parts))) else None
-
-
-def _lone_surrogate(text: str) -> str | None:
-    """What no text file can hold of a text, or None: JSON has an escape for half a surrogate pair, UTF-8 has not."""
-    found = _SURROGATE.search(text)
-    return f"half a surrogate pair (U+{ord(found[0]):04X}), which no text file can" if found else None
+    return next((f"field '{field}' {fault}" for field, fault in faults(item)), None)
 
 
 def _run_all(
@@ -256,8 +247,8 @@ class _Judge:
 
     def run(self, worker: Worker, item: dict, completion: str) -> str:
         """The verdict on one program."""
-        if fault := _lone_surrogate(completion):
-            return f"compile error: the program holds {fault}"
+        if fault := unwritable(completion):
+            return f"compile error: the program {fault}"
         nonce = secrets.token_hex(16)
         limits = self.limits | {"timeout": float(item.get("timeout", self.limits["timeout"]))}
         job = self.runner.job(item, completion, nonce, self.tools | worker.places, **limits)

@@ -44,7 +44,8 @@ def generate(
     backend: a name of BACKENDS. batch_size: `auto` begins with what fits and halves when memory runs out.
     dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format of instructions.
     sampling: how many samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
-    Device, batch size and threads are recorded but make no file stale.
+    Device, batch size and threads are recorded; beside the dtype that `auto` takes from the device none makes a file
+    stale.
     """
     # Before the first import of huggingface_hub, which reads them once: no job but `fetch` uses the network.
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -9,11 +9,12 @@ before the next block begins, so that the keys and values of one block alone are
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch.utils._pytree import tree_map
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 from submodels.allocator import return_freed_memory
-from submodels.checkpoints.decoder import Decoder, run_block
+from submodels.checkpoints.decoder import Call, Decoder, run_block
 
 
 @torch.inference_mode()
@@ -69,17 +70,43 @@ def _read(decoder: Decoder, ids: torch.Tensor, most: int) -> torch.Tensor:
             hidden = run_block(block, hidden, call)
         return hidden
     past = [_Past() for _ in decoder.blocks]
-    cache, starts, pieces = Cache(layers=past), range(0, ids.shape[1], most), []
-    for start in starts:
+    cache, length, pieces, masks = Cache(layers=past), ids.shape[1], [], []
+    ends = [*range(length, 0, -most)][::-1]  # the first piece is the one that may be shorter
+    starts = [0, *ends[:-1]]
+    for start, end in [*zip(starts, ends, strict=True)][::-1]:
         _set_length(past, start)
-        pieces.append(decoder.record(input_ids=ids[:, start : start + most], past_key_values=cache, use_cache=True))
+        hidden, calls = decoder.record(input_ids=ids[:, start:end], past_key_values=cache, use_cache=True)
+        pieces.insert(0, (hidden, _share_masks(calls, masks)))
     hidden, calls = (list(each) for each in zip(*pieces, strict=True))
     for index, block in enumerate(decoder.blocks):
         for piece, start in enumerate(starts):
             _set_length(past, start)
             hidden[piece] = run_block(block, hidden[piece], calls[piece][index])
-        past[index].reset()
+        past[index].drop()
     return torch.cat(hidden, dim=1)
+
+
+def _share_masks(calls: list[Call], known: list[torch.Tensor]) -> list[Call]:
+    """The calls of a piece with attention masks that are parts of `known` ones, to which new ones are added.
+
+    A mask says which of the tokens so far each token of the piece sees, [..., piece, so far]. Causal ones, with or
+    without a sliding window, go by the distance alone, so an earlier piece's is the end of a later one's, and the masks
+    of all pieces, which would grow with the square of the text, take the place of the last one's.
+    """
+    shared: dict[int, torch.Tensor] = {}
+
+    def share(leaf):
+        if not isinstance(leaf, torch.Tensor) or leaf.dtype != torch.bool or leaf.ndim < 2:
+            return leaf
+        if id(leaf) not in shared:
+            rows, columns = leaf.shape[-2:]
+            ends = (mask[..., -rows:, -columns:] for mask in known if mask.shape[-1] >= columns)
+            shared[id(leaf)] = next((end for end in ends if torch.equal(end, leaf)), leaf)
+            if shared[id(leaf)] is leaf:
+                known.append(leaf)
+        return shared[id(leaf)]
+
+    return tree_map(share, calls)
 
 
 class _Past(DynamicLayer):
@@ -89,6 +116,10 @@ class _Past(DynamicLayer):
 
     def get_seq_length(self) -> int:
         return self.length
+
+    def drop(self) -> None:
+        self.keys = self.values = None
+        self.is_initialized = False
 
 
 def _set_length(past: list[_Past], length: int) -> None:
@@ -110,5 +141,6 @@ def _score(
         chosen = logits.gather(-1, wanted[:, None]) - largest
         values.append((chosen - logits.sub_(largest).exp_().sum(-1, keepdim=True).log()).squeeze(-1))
         del logits
-        return_freed_memory()
+        if hidden.device.type == "cpu":
+            return_freed_memory()
     return torch.cat(values), torch.cat(greedy)

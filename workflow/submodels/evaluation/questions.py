@@ -156,8 +156,38 @@ class Questions:
         return value if isinstance(value, list) else otherwise
 
 
-class _Null(Exception):
+class _NullWritten(Exception):
     """A null value would have been written."""
+
+
+class _Null:
+    """A null in an item: false, equal to none, and an error wherever it would become a text."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __eq__(self, other) -> bool:
+        return other is None or isinstance(other, _Null)
+
+    __hash__ = None
+
+    def _refuse(self, *arguments):
+        raise _NullWritten
+
+    __str__ = __repr__ = __html__ = __format__ = __add__ = __radd__ = _refuse
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or isinstance(value, _Null) or (isinstance(value, float) and math.isnan(value))
+
+
+def _marked(value: Any) -> Any:
+    """A value whose nulls, however deep inside, are `_Null`."""
+    if isinstance(value, dict):
+        return {key: _marked(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_marked(inner) for inner in value]
+    return _Null() if _is_null(value) else value
 
 
 def _written(value: Any) -> Any:
@@ -167,8 +197,8 @@ def _written(value: Any) -> Any:
         for inner in value:
             if isinstance(inner, Undefined):
                 str(inner)  # raises, as it would outside of a list
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        raise _Null
+    if _is_null(value):
+        raise _NullWritten
     return value
 
 
@@ -177,6 +207,7 @@ def _environment():
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_written)
+    environment.tests["none"] = lambda value: value is None or isinstance(value, _Null)
     environment.filters["regex_replace"] = lambda text, pattern, by, count=0: re.sub(pattern, by, text, count=count)
     return environment
 
@@ -202,10 +233,10 @@ class _Template:
         if self._render is None:
             raise ValueError(f"{part}: {self._fault}")
         try:
-            return self._render(item)
+            return self._render({name: _marked(item[name]) for name in self.names & item.keys()})
         except UndefinedError as error:
             raise ValueError(f"{part} asks for a field that the item lacks: {error}") from error
-        except _Null as error:
+        except _NullWritten as error:
             nulls = [path for name in sorted(self.names) for path in _nulls(item.get(name, ""), name)]
             raise ValueError(
                 f"{part} would write a null value as a text: {', '.join(nulls) or 'an expression'}"
@@ -223,8 +254,4 @@ def _nulls(value: Any, path: str) -> list[str]:
         return [found for key, inner in value.items() for found in _nulls(inner, f"{path}.{key}")]
     if isinstance(value, list):
         return [found for place, inner in enumerate(value) for found in _nulls(inner, f"{path}[{place}]")]
-    try:
-        _written(value)
-    except _Null:
-        return [f"`{path}`"]
-    return []
+    return [f"`{path}`"] if _is_null(value) else []

@@ -8,6 +8,7 @@ into windows of two tokens less than there.
 from pathlib import Path
 
 from lm_eval.models.vllm_causallms import VLLM
+from transformers import GenerationConfig
 from vllm import SamplingParams
 
 from submodels.evaluation.engine import Ending, Engine, Text, without_warnings
@@ -21,12 +22,16 @@ class VllmLM(Engine, VLLM):
     def __init__(self, checkpoint: Path, dtype: str, batch_size: int | None):
         with without_warnings():
             super().__init__(pretrained=str(checkpoint), dtype=dtype, batch_size=batch_size or REQUESTS, seed=0)
+        self._settings = GenerationConfig()
+        if (Path(checkpoint) / "generation_config.json").is_file():
+            self._settings = GenerationConfig.from_pretrained(checkpoint)
 
     @property
     def window(self) -> int:
         return self.max_length - 2  # vLLM wants room for a token before and for one that it generates
 
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
+        ends = self.end_tokens(self._settings)
         sampling = {"temperature": settings["temperature"], "top_k": settings["top_k"], "top_p": settings["top_p"]}
         if not settings["do_sample"]:
             sampling = {"temperature": 0.0}
@@ -34,12 +39,13 @@ class VllmLM(Engine, VLLM):
             SamplingParams(
                 max_tokens=min(settings["max_gen_toks"], self.max_length - len(prompt)),
                 stop=settings["until"],
+                stop_token_ids=sorted(ends),
                 seed=seed,
                 **sampling,
             )
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         outputs = self._model_generate(requests=prompts, generate=True, sampling_params=parameters)
-        ending = Ending(self.tokenizer, {self.tokenizer.eos_token_id} - {None}, settings["until"])
+        ending = Ending(self.tokenizer, ends, settings["until"])
         answers = [list(output.outputs[0].token_ids) for output in outputs]
         return [Text(ending.text(*pair), len(pair[1])) for pair in zip(prompts, answers, strict=True)]
