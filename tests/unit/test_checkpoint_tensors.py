@@ -43,6 +43,12 @@ def old_gemma3(name):
     return f"language_model.model.{inner}" if "language_model." in name else name.removeprefix("model.")
 
 
+def published_gemma3(path):
+    if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 23):
+        pytest.skip("transformers before 5.23 itself does not find these tensors; the checkpoint is refused")
+    return rename(save_gemma3(path), old_gemma3)
+
+
 def with_buffers(directory, **buffers):
     change_tensors(directory / "model.safetensors", {name.replace("__", "."): value for name, value in buffers.items()})
     return directory
@@ -70,7 +76,7 @@ SPELLINGS = {
         lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"),
     ),
     "gemma3 with vision": save_gemma3,
-    "gemma3 as published": lambda path: rename(save_gemma3(path), old_gemma3),
+    "gemma3 as published": published_gemma3,
 }
 
 
