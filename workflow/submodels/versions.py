@@ -5,7 +5,7 @@ date, here and in everything made from them.
 """
 
 WORLD = 1
-TRAIN = 3
+TRAIN = 4
 FETCH = 1
 CALIBRATE = 2
 ITEMS = 2
