@@ -206,6 +206,17 @@ def test_shares_in_words():
     )
 
 
+def test_a_small_model_with_a_long_context_asks_for_little(root, monkeypatch, tmp_path):
+    """Whole contexts' logits would take tens of gigabytes: neither its vocabulary nor its context decides."""
+    monkeypatch.chdir(tmp_path)
+    grid = Expansion(read_grid(root / "tests/grids/smollm2.yaml"), "smollm2.yaml")
+    assert max(row.memory for row in make_plan(grid).rows) <= 3e9
+    work = Work(grid)
+    by_kind = {name: work.answer("smollm2-135m-instruct", name) for name in ("wikitext2", "hellaswag", "gsm8k")}
+    assert all(cost.device_memory < 0.6e9 for cost in by_kind.values())
+    assert by_kind["wikitext2"].work > 10 * by_kind["hellaswag"].work, "it has far more tokens, and scores them all"
+
+
 def test_text_csv_and_page(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     plan(expand(), tmp_path / "out")
