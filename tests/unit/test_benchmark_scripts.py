@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from submodels.planning.hardware import read_hardware
+
 pytestmark = pytest.mark.slow
 
 
@@ -26,3 +28,14 @@ def test_pruning(root):
     assert [line.split()[0] for line in lines[2:5]] == ["floor", "stage", "straightforward"]
     assert "with 2 blocks" in lines[5]
     assert "with 4: 1.0" in lines[5]
+
+
+def test_hardware(root, tmp_path):
+    """What is printed is a whole file of figures, of this machine."""
+    (tmp_path / "here.yaml").write_text("\n".join(run(root, "hardware.py")))
+    found, shipped = read_hardware(tmp_path / "here.yaml"), read_hardware()
+    assert found.gpu == shipped.gpu
+    assert found.cpu.name != shipped.cpu.name
+    assert 1e9 < found.cpu.flops["float32"] < 1e12
+    assert 0 < found.cpu.thin <= 1
+    assert 2e8 < found.process.torch_memory < 2e9
