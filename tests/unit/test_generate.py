@@ -433,3 +433,10 @@ def test_bad_input_is_one_clear_error(model_dir, items, tmp_path, options, messa
     arguments = {"submodel": None, "benchmarks": {"tiny_csr": items["tiny_csr"]}} | options
     with pytest.raises(SubmodelsError, match=message):
         generate(model_dir, out=tmp_path, **arguments)
+
+
+def test_programs_that_could_not_be_run_are_not_written(model_dir, tmp_path):
+    files.write_jsonl(tmp_path / "items.jsonl", [CODE[0] | {"test": "assert add_0(1) == 1"}])
+    with pytest.raises(SubmodelsError, match=r"items\.jsonl, row 1 \(python/0\): .* must define `check\(candidate\)`"):
+        generate(model_dir, None, {"tiny_python": tmp_path / "items.jsonl"}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -272,11 +272,14 @@ def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
     return items
 
 
-def _program_fault(benchmark: Benchmark, item: dict) -> str | None:
-    """Why the programs of an item could not be run: known before they are written."""
+def check_programs(benchmark: Benchmark, items: list[dict], where: str) -> None:
+    """SubmodelsError, naming the row, where programs could not be run: known before they are written."""
     if not benchmark.is_code:
-        return None
-    return language_runner(benchmark.language).fault(item, benchmark.quiet) or extraction.fault(item)
+        return
+    runner = language_runner(benchmark.language)
+    for row, item in enumerate(items, start=1):
+        if fault := runner.fault(item, benchmark.quiet) or extraction.fault(item):
+            raise SubmodelsError(f"{where}, row {row} ({item['task_id']}): {fault}")
 
 
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
@@ -298,7 +301,7 @@ def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
             raise SubmodelsError(
                 f"{where}, row {row} ({task_id}): field '{wrong[0]}' {wrong[1]}; mend the row or leave it out"
             )
-        if fault := SCORERS[benchmark.scorer].fault(item) or _program_fault(benchmark, item):
+        if fault := SCORERS[benchmark.scorer].fault(item):
             raise SubmodelsError(f"{where}, row {row} ({task_id}): {fault}")
     questions = Questions(benchmark.task, items)
     try:

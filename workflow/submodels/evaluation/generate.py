@@ -14,7 +14,7 @@ from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.evaluation import prompts
 from submodels.evaluation.backends import find_backend
-from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
+from submodels.evaluation.benchmarks import Benchmark, check_programs, load_benchmark, load_items
 from submodels.evaluation.partial import Partial
 from submodels.evaluation.shards import Shards
 from submodels.evaluation.truncation import losses
@@ -60,6 +60,8 @@ def generate(
     prompts.check(prompt)
     tasks = [load_benchmark(name).with_sampling(sampling) for name in benchmarks]
     items = [load_items(task, path) for task, path in zip(tasks, benchmarks.values(), strict=True)]
+    for task, rows, path in zip(tasks, items, benchmarks.values(), strict=True):
+        check_programs(task, rows, str(path))
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
     dtype = checkpoint_dtype(model) if dtype == AUTO else dtype
     if submodel is not None:
