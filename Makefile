@@ -8,7 +8,7 @@ BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
-	@echo "The report: $(CURDIR)/results/report/index.html"
+	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 
 test: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

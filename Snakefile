@@ -13,6 +13,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/start.smk"
 include: "workflow/rules/base_models.smk"
 include: "workflow/rules/calibration.smk"
 include: "workflow/rules/pruning.smk"
@@ -21,17 +22,11 @@ include: "workflow/rules/analysis.smk"
 include: "workflow/rules/planning.smk"
 
 
-onstart:
-    refuse_orphans()
-    for language, hint in MISSING_TOOLCHAINS.items():
-        logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
-
-
 rule all:
     default_target: True
     input:
-        layout.REPORT,
-        get_kept(),
+        TREE.report,
+        [f"{TREE.checkpoint}/config.json".format(model=model, submodel=id) for model, id in GRID.kept],
 
 
 rule fetch:

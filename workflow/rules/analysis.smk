@@ -11,13 +11,13 @@ localrules:
 rule overlap:
     """Jaccard distances between the masks of a base model."""
     input:
-        get_masks,
+        of_submodels(TREE.mask, GRID.submodels),
     output:
-        layout.OVERLAP,
+        TREE.overlap,
     log:
-        "results/logs/overlap/{model}.log",
+        TREE.log("overlap", "model"),
     benchmark:
-        layout.TIMINGS["overlap"]
+        TREE.timing("overlap", "model")
     conda:
         environment("submodels")
     threads: 1
@@ -25,7 +25,7 @@ rule overlap:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        directories=get_submodel_dirs,
+        directories=of_submodels(TREE.submodel, GRID.submodels),
         levels=["--level layer", "--level module_kind"],
         version=versions.OVERLAP,
     shell:
@@ -35,9 +35,9 @@ rule overlap:
 rule describe:
     """Write the expanded grid as data, for what follows."""
     output:
-        layout.GRID,
+        TREE.grid,
     log:
-        "results/logs/describe.log",
+        TREE.log("describe"),
     conda:
         environment("submodels")
     params:
@@ -50,17 +50,17 @@ rule describe:
 rule tabulate:
     """Tables of every score, of the best sub-models, of languages, of overlaps and of methods."""
     input:
-        grid=layout.GRID,
-        scores=get_scores,
-        overlap=get_overlaps,
-        manifests=get_manifests,
+        grid=TREE.grid,
+        scores=expand(TREE.scored, model=GRID.models),
+        overlap=expand(TREE.overlap, model=GRID.models),
+        manifests=lambda wildcards: PRUNED,
     output:
-        shown_tables(),
-        collect(f"{layout.TABLES}/{{table}}.{{format}}", table=layout.TABLE_NAMES, format=["md", "tex"]),
+        [shown(f"{TREE.tables}/{name}.csv", "tables", "Tables", table=name) for name in paths.TABLE_NAMES],
+        collect(f"{TREE.tables}/{{table}}.{{format}}", table=paths.TABLE_NAMES, format=["md", "tex"]),
     log:
-        "results/logs/tables.log",
+        TREE.log("tabulate"),
     benchmark:
-        layout.TIMINGS["tabulate"]
+        TREE.timing("tabulate")
     conda:
         environment("submodels")
     resources:
@@ -68,9 +68,9 @@ rule tabulate:
         runtime=get_runtime,
     params:
         directory=get_output_dir,
-        scores=[f"--scores {path}" for path in get_scores(None)],
-        overlap=[f"--overlap {path}" for path in get_overlaps(None)],
-        submodels=layout.SUBMODELS,
+        scores=[f"--scores {path}" for path in SCORES],
+        overlap=[f"--overlap {path}" for path in expand(TREE.overlap, model=GRID.models)],
+        submodels=TREE.submodels,
         version=versions.TABULATE,
     shell:
         "python -m submodels tabulate --grid {input.grid} {params.scores} {params.overlap} "
@@ -80,22 +80,26 @@ rule tabulate:
 rule figures:
     """Figures and the data behind each."""
     input:
-        grid=layout.GRID,
-        tables=collect(f"{layout.TABLES}/{{table}}.csv", table=layout.TABLE_NAMES),
+        grid=TREE.grid,
+        tables=collect(f"{TREE.tables}/{{table}}.csv", table=paths.TABLE_NAMES),
     output:
-        shown_figures(),
-        collect(f"{layout.FIGURES}/{{figure}}-{{model}}.csv", figure=layout.FIGURE_NAMES, model=GRID.models),
+        [
+            shown(f"{TREE.figures}/{figure}-{model}.svg", figure, "Figures", figure=figure, model=model)
+            for figure in paths.FIGURE_NAMES
+            for model in GRID.models
+        ],
+        collect(f"{TREE.figures}/{{figure}}-{{model}}.csv", figure=paths.FIGURE_NAMES, model=GRID.models),
     log:
-        "results/logs/figures.log",
+        TREE.log("figures"),
     benchmark:
-        layout.TIMINGS["figures"]
+        TREE.timing("figures")
     conda:
         environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        tables=get_tables_dir,
+        tables=directory_of("tables"),
         directory=get_output_dir,
         version=versions.FIGURES,
     shell:
@@ -105,32 +109,32 @@ rule figures:
 rule report:
     """The page that shows it all, and a copy of the pictures on it."""
     input:
-        grid=layout.GRID,
-        scores=get_scores,
+        grid=TREE.grid,
+        scores=expand(TREE.scored, model=GRID.models),
         tables=rules.tabulate.output,
         figures=rules.figures.output,
     output:
-        page=layout.REPORT,
+        page=TREE.report,
         directory=report(
-            directory(str(Path(layout.REPORT).parent)),
-            htmlindex=Path(layout.REPORT).name,
+            directory(str(Path(TREE.report).parent)),
+            htmlindex=Path(TREE.report).name,
             caption="../report/page.rst",
             category="Report",
             labels={"page": "everything"},
         ),
     log:
-        "results/logs/report.log",
+        TREE.log("report"),
     benchmark:
-        layout.TIMINGS["report"]
+        TREE.timing("report")
     conda:
         environment("submodels")
     resources:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        scores=[f"--scores {path}" for path in get_scores(None)],
-        tables=get_tables_dir,
-        figures=get_figures_dir,
+        scores=[f"--scores {path}" for path in SCORES],
+        tables=directory_of("tables"),
+        figures=directory_of("figures"),
         version=versions.REPORT,
     shell:
         "python -m submodels report --grid {input.grid} {params.scores} --tables {params.tables} "

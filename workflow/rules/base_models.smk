@@ -12,14 +12,14 @@ localrules:
 rule world:
     """Write the synthetic corpus, its calibration pools and its benchmarks."""
     output:
-        train=layout.WORLD_TRAIN,
-        pools=expand(layout.WORLD_POOL, pool=corpus.POOLS),
-        benchmarks=expand(layout.WORLD_ITEMS, benchmark=corpus.BENCHMARKS),
-        manifest=f"{layout.WORLD}/manifest.json",
+        train=TREE.world_train,
+        pools=expand(TREE.world_pool, pool=corpus.POOLS),
+        benchmarks=expand(TREE.world_items, benchmark=corpus.BENCHMARKS),
+        manifest=f"{TREE.world}/manifest.json",
     log:
-        "results/logs/world.log",
+        TREE.log("world"),
     benchmark:
-        layout.TIMINGS["world"]
+        TREE.timing("world")
     conda:
         environment("submodels")
     resources:
@@ -36,14 +36,14 @@ rule world:
 rule train_base_model:
     """Train a tiny base model on the tiny world."""
     input:
-        train=layout.WORLD_TRAIN,
+        train=TREE.world_train,
     output:
-        directory=directory(layout.TRAINED_MODEL),
-        manifest=f"{layout.TRAINED_MODEL}/manifest.json",
+        directory=directory(TREE.trained_model),
+        manifest=f"{TREE.trained_model}/manifest.json",
     log:
-        "results/logs/base_models/{model}.log",
+        TREE.log("train_base_model", "model"),
     benchmark:
-        layout.TIMINGS["train_base_model"]
+        TREE.timing("train_base_model", "model")
     wildcard_constraints:
         model=any_of(name for name in GRID.models if GRID.spec(name).tiny_world),
     conda:
@@ -53,7 +53,7 @@ rule train_base_model:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        architecture=get_architecture,
+        architecture=lambda wildcards: GRID.spec(wildcards.model).tiny_world,
         seed=GRID.grid.seed,
         version=versions.TRAIN,
     shell:
@@ -64,18 +64,18 @@ rule train_base_model:
 rule fetch_base_model:
     """Bring a base model from the Hub at its pinned revision; the only kind of rule that uses the network."""
     output:
-        directory=directory(layout.FETCHED_MODEL),
-        manifest=f"{layout.FETCHED_MODEL}/manifest.json",
+        directory=directory(paths.FETCHED_MODEL),
+        manifest=f"{paths.FETCHED_MODEL}/manifest.json",
     log:
-        "results/logs/fetch/{model}.log",
+        TREE.log("fetch_base_model", "fetched"),
     wildcard_constraints:
-        model=any_of(name for name in GRID.models if GRID.spec(name).hub),
+        fetched=any_of(GRID.fetched_models),
     retries: 2
     conda:
         environment("submodels")
     params:
-        repository=lambda wildcards: GRID.spec(wildcards.model).hub,
-        revision=lambda wildcards: GRID.spec(wildcards.model).revision,
+        repository=lambda wildcards: GRID.fetched_models[wildcards.fetched].hub,
+        revision=lambda wildcards: GRID.fetched_models[wildcards.fetched].revision,
         version=versions.FETCH,
     shell:
         "HF_HUB_OFFLINE=0 python -m submodels fetch-model --hub {params.repository:q} --revision {params.revision:q} "

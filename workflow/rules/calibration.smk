@@ -2,8 +2,8 @@
 
 Inputs: a file of rows for each calibration set (tiny world, local, or fetched), for a mix those of its components; the
 base model's tokenizer.
-Outputs: token windows and a manifest for each base model and draw `<set>-s<seed>`, `<set>-n<rows>-s<seed>` where a block
-of the grid names the rows.
+Outputs: token windows, the rows they are made of, and a manifest for each base model and draw `<set>-s<seed>`,
+`<set>-n<rows>-s<seed>` where a block of the grid names the rows.
 """
 
 
@@ -14,18 +14,18 @@ localrules:
 rule fetch_calibration_set:
     """Bring a calibration set from the Hub at its pinned revision."""
     output:
-        rows=layout.FETCHED_ROWS,
-        manifest=f"{layout.FETCHED_SET}/manifest.json",
+        rows=paths.FETCHED_ROWS,
+        manifest=f"{paths.FETCHED_SET}/manifest.json",
     log:
-        "results/logs/fetch/{set}.log",
+        TREE.log("fetch_calibration_set", "fetched"),
     wildcard_constraints:
-        set=any_of(name for name, entry in GRID.registries.calibration_sets.items() if entry.source.hub),
+        fetched=any_of(GRID.fetched_sets),
     retries: 2
     conda:
         environment("submodels")
     params:
         directory=subpath(output.rows, parent=True),
-        source=get_hub_source,
+        source=lambda wildcards: as_json(GRID.fetched_sets[wildcards.fetched]),
         version=versions.FETCH,
     shell:
         "HF_HUB_OFFLINE=0 python -m submodels fetch-calibration-set --source {params.source:q} --out {params.directory} "
@@ -38,12 +38,13 @@ rule calibrate:
         model=get_model,
         source=get_calibration_source,
     output:
-        windows=f"{layout.WINDOWS}/windows.safetensors",
-        manifest=f"{layout.WINDOWS}/manifest.json",
+        windows=TREE.windows,
+        rows=TREE.drawn_rows,
+        manifest=f"{TREE.calibration}/manifest.json",
     log:
-        "results/logs/calibration/{model}/{calibration}.log",
+        TREE.log("calibrate", "model", "calibration"),
     benchmark:
-        layout.TIMINGS["calibrate"]
+        TREE.timing("calibrate", "model", "calibration")
     conda:
         environment("submodels")
     threads: 1
@@ -54,15 +55,9 @@ rule calibrate:
         directory=subpath(output.windows, parent=True),
         model=get_model_dir,
         spec=get_calibration_spec,
-        seed=get_calibration_seed,
-        size=get_calibration_size,
-        seqlen=GRID.grid.calibration.seqlen,
-        windows=GRID.grid.calibration.windows,
-        protocol=GRID.grid.calibration.protocol,
-        prompt=get_calibration_prompt,
-        source=get_source_arguments,
+        draw=get_draw_options,
+        source=get_source_options,
         version=versions.CALIBRATE,
     shell:
-        "python -m submodels calibrate --spec {params.spec:q} {params.source} --model {params.model:q} "
-        "{params.prompt} {params.size} --seqlen {params.seqlen} --windows {params.windows} --protocol {params.protocol} --seed {params.seed} "
+        "python -m submodels calibrate --spec {params.spec:q} {params.source} --model {params.model:q} {params.draw} "
         "--out {params.directory} > {log} 2>&1"

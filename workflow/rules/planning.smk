@@ -11,11 +11,13 @@ localrules:
 rule plan:
     """Say what the grid takes: jobs, hours, memory, disk. It has no declared output, so it always runs."""
     log:
-        "results/logs/plan.log",
+        TREE.log("plan"),
     conda:
         environment("submodels")
     params:
         grid=get_grid,
-        directory=layout.PLAN,
+        files=get_grid_files,
+        directory=TREE.plan,
     shell:
-        "python -m submodels plan --config {params.grid:q} --out {params.directory} 2>&1 | tee {log}"
+        "SUBMODELS_GRID_FILES={params.files:q} python -m submodels plan --config {params.grid:q} --out {params.directory} "
+        "2>&1 | tee {log}"

@@ -11,12 +11,12 @@ rule prune:
         model=get_model,
         windows=get_windows,
     output:
-        mask=layout.MASK,
-        manifest=f"{layout.SUBMODEL}/manifest.json",
+        mask=TREE.mask,
+        manifest=f"{TREE.submodel}/manifest.json",
     log:
-        "results/logs/pruning/{model}/{submodel}.log",
+        TREE.log("prune", "model", "submodel"),
     benchmark:
-        layout.TIMINGS["prune"]
+        TREE.timing("prune", "model", "submodel")
     conda:
         environment("submodels")
     threads: 1
@@ -31,12 +31,11 @@ rule prune:
     params:
         directory=subpath(output.mask, parent=True),
         model=get_model_dir,
-        method=get_method_arguments,
-        windows=get_windows_arguments,
+        method=get_method_options,
         dtype=GRID.grid.pruning.computed_in,
-        version=get_method_version,
+        version=lambda wildcards: METHODS[get_submodel(wildcards).method].version,
     shell:
-        "python -m submodels prune --model {params.model:q} {params.windows} {params.method} --device {resources.device} "
+        "python -m submodels prune --model {params.model:q} {params.method} --device {resources.device} "
         "--dtype {params.dtype} --batch-size {resources.batch_size} --{resources.offload} --threads {threads} "
         "--out {params.directory} > {log} 2>&1"
 
@@ -45,14 +44,14 @@ rule export:
     """Write a sub-model as an ordinary Hugging Face checkpoint."""
     input:
         model=get_model,
-        mask=layout.MASK,
+        mask=TREE.mask,
     output:
-        directory=directory(layout.CHECKPOINT),
-        config=f"{layout.CHECKPOINT}/config.json",
+        directory=directory(TREE.checkpoint),
+        config=f"{TREE.checkpoint}/config.json",
     log:
-        "results/logs/export/{model}/{submodel}.log",
+        TREE.log("export", "model", "submodel"),
     benchmark:
-        layout.TIMINGS["export"]
+        TREE.timing("export", "model", "submodel")
     conda:
         environment("submodels")
     threads: 1

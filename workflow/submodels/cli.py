@@ -4,6 +4,7 @@ Every command imports its stage when it runs, so that `submodels --help` and the
 """
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -39,7 +40,10 @@ Sampling = Annotated[
         "--samples", help="Of each item where pass@k is scored: a number, or greedy for one; else the task file's."
     ),
 ]
-GridFile = Annotated[Path, typer.Option(help="results/grid.json, written by `describe`.")]
+GridFile = Annotated[Path, typer.Option(help="results/<grid>/grid.json, written by `describe`.")]
+OfGrid = Annotated[
+    str | None, typer.Option(help="Name of a grid that was run here, whose items are meant where no file is named.")
+]
 
 
 def main() -> None:
@@ -70,20 +74,22 @@ def _count(value: str | None) -> int | str | None:
     return int(value) if value is not None and value.isdecimal() else value
 
 
-def _found_items(task) -> Path:
+def _found_items(task, grid: str | None) -> Path:
     from submodels.grid import find_items  # slow to import, and the workflow names the items
 
-    return find_items(task)
+    return find_items(task, grid)
 
 
-def _expand(grid: str):
-    """A grid file, or a grid as JSON, validated and expanded."""
+def _expand(grid: str) -> tuple:
+    """(expansion, files) of a grid file, or of a grid as JSON, whose files the environment names."""
     from submodels import config
     from submodels.grid import Expansion
 
-    if grid.startswith("{"):
-        return Expansion(config.check_grid(json.loads(grid), "the grid"), "the grid")
-    return Expansion(config.read_grid(grid), grid)
+    if not grid.startswith("{"):
+        return Expansion(config.read_grid(grid), grid), [grid]
+    named = json.loads(os.environ.get("SUBMODELS_GRID_FILES", '["the grid"]'))
+    where = " + ".join(named)
+    return Expansion(config.check_grid(json.loads(grid), where), where), named
 
 
 @app.command()
@@ -229,6 +235,10 @@ def generate(
     submodel: Annotated[
         Path | None, typer.Option(help="Directory of a sub-model; the dense base model if not given.")
     ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="Directory that `calibrate` wrote for the sub-model: its rows must hold none of the items."),
+    ] = None,
     seed: Seed = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items of each benchmark.")] = None,
     sampling: Sampling = None,
@@ -245,7 +255,7 @@ def generate(
     benchmarks = _pairs(benchmark, "NAME")
     generate(
         model, submodel, benchmarks, out,
-        seed=seed, limit=limit, device=device, dtype=dtype, prompt=prompt, backend=backend, threads=threads,
+        draw=draw, seed=seed, limit=limit, device=device, dtype=dtype, prompt=prompt, backend=backend, threads=threads,
         batch_size=_count(batch_size), sampling=_count(sampling),
     )  # fmt: skip
 
@@ -274,6 +284,7 @@ def execute(
     record_not_run: Annotated[
         bool, typer.Option("--record-not-run", help="Without a sandbox, write 'not run: <why>' instead of failing.")
     ] = False,
+    grid: OfGrid = None,
 ):
     """Run generated programs against their tests, in a sandbox."""
     from submodels.evaluation.benchmarks import load_benchmark
@@ -284,7 +295,8 @@ def execute(
         if not task.is_code:
             raise SubmodelsError(f"{task.name}: not a code benchmark, there is nothing to execute")
     named = [
-        value if "=" in value else f"{value}={_found_items(task)}" for value, task in zip(benchmark, tasks, strict=True)
+        value if "=" in value else f"{value}={_found_items(task, grid)}"
+        for value, task in zip(benchmark, tasks, strict=True)
     ]
     items = _pairs(named, "NAME")
     settings = {"sandbox": sandbox, "timeout": timeout, "memory_mb": memory_mb}
@@ -300,41 +312,37 @@ def execute(
 
 
 @app.command()
-def contamination(
-    benchmark: Annotated[list[str], typer.Option(help="NAME=FILE with the benchmark's items; repeat for more.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    draw: Annotated[list[Path] | None, typer.Option(help="Directory that `calibrate` wrote; repeat for more.")] = None,
-):
-    """Refuse calibration rows that hold items of the benchmarks; under protocol paper, record them."""
-    from submodels.evaluation.contamination import contamination
-
-    contamination(draw or [], _pairs(benchmark, "NAME"), out)
-
-
-@app.command()
 def score(
-    samples: Annotated[list[str], typer.Argument(help="SUBMODEL=FILE: what to score.")],
-    benchmark: Annotated[str, typer.Option(help="Name in resources/tasks/.")],
-    items: Annotated[Path, typer.Option(help="The benchmark's items.")],
+    samples: Annotated[list[str], typer.Argument(help="SUBMODEL=FILE: what to score; or SUBMODEL, with directories.")],
+    benchmark: Annotated[
+        list[str], typer.Option(help="NAME=FILE with the benchmark's items; repeat for more, with directories.")
+    ],
     model: Annotated[str, typer.Option(help="Name of the base model, recorded.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write; or a directory, where directories are read.")],
+    generations: Annotated[
+        Path | None, typer.Option(help="Directory with what `generate` wrote, a directory for each sub-model.")
+    ] = None,
+    executions: Annotated[Path | None, typer.Option(help="The same of `execute`, for code.")] = None,
     synonyms: Annotated[str, typer.Option(help="METEOR's synonyms: none or wordnet.")] = "none",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items were generated.")] = None,
-    contamination: Annotated[
-        Path | None, typer.Option(help="What `contamination` wrote; without it the overlap is not known.")
-    ] = None,
     sampling: Sampling = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = 1000,
     seed: Seed = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Sub-models scored at once.")] = 1,
 ):
-    """Score sub-models on one benchmark, with intervals over items."""
-    from submodels.evaluation.score import score
+    """Score sub-models on one benchmark, or on all that `generate` and `execute` left; with intervals over items."""
+    from submodels.evaluation.score import score, score_all
 
-    score(
-        benchmark, items, _pairs(samples, "SUBMODEL"), out,
-        model=model, synonyms=synonyms, limit=limit, contamination=contamination, resamples=resamples, seed=seed,
-        sampling=_count(sampling),
-    )  # fmt: skip
+    benchmarks = _pairs(benchmark, "NAME")
+    settings = {"model": model, "synonyms": synonyms, "limit": limit, "sampling": _count(sampling)}
+    settings |= {"resamples": resamples, "seed": seed}
+    if generations is not None:
+        score_all(benchmarks, samples, generations, executions or generations, out, workers=workers, **settings)
+    elif len(benchmarks) > 1:
+        raise SubmodelsError(f"{len(benchmarks)} benchmarks are given; samples of several need --generations")
+    else:
+        ((name, items),) = benchmarks.items()
+        score(name, items, _pairs(samples, "SUBMODEL"), out, **settings)
 
 
 @app.command()
@@ -359,7 +367,7 @@ def describe(
     """Expand a grid: its sub-models, benchmarks and settings as data."""
     from submodels import files
 
-    files.write_json(out, _expand(grid).describe())
+    files.write_json(out, _expand(grid)[0].describe())
 
 
 @app.command()
@@ -421,12 +429,12 @@ def plan(
     hardware: Annotated[
         Path | None, typer.Option(help="Figures to assume; resources/hardware.yaml by default.")
     ] = None,
-    out: Directory = Path("results/plan"),
+    out: Annotated[Path | None, typer.Option(help="Directory to write; results/<grid>/plan by default.")] = None,
 ):
     """Say what a grid takes, before it is paid for: jobs, hours, memory, disk."""
     from submodels.planning.plan import plan
 
-    plan(_expand(config), out, hardware)
+    plan(*_expand(config), out, hardware)
 
 
 @app.command()
@@ -443,6 +451,7 @@ def doctor(
     dtype: Dtype = "auto",
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    grid: OfGrid = None,
 ):
     """Look for what is wrong with a model, its prompts and this machine; exit status 1 if something is."""
     from submodels.evaluation.doctor import doctor
@@ -452,7 +461,7 @@ def doctor(
     named |= _pairs([name for name in benchmark if "=" in name], "NAME")
     healthy = doctor(
         model, submodel, named or None,
-        prompt=prompt, device=device, dtype=dtype, threads=threads, as_json=as_json,
+        prompt=prompt, device=device, dtype=dtype, threads=threads, as_json=as_json, grid=grid,
     )  # fmt: skip
     raise typer.Exit(not healthy)
 

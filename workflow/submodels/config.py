@@ -196,7 +196,7 @@ class Evaluation(Strict):
     sandbox: Literal["auto", "bubblewrap", "unshare", "apptainer", "none"] = Field(
         "auto", description="where generated code runs; `none` is dangerous and must be said"
     )
-    timeout: float = Field(10, gt=0, description="seconds for one program")
+    timeout: float = Field(10.0, gt=0, description="seconds for one program")
     memory_mb: int = Field(1024, ge=64, description="memory limit of one program")
     synonyms: Literal["none", "wordnet"] = Field("wordnet", description="METEOR's synonym matching")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples over items")

@@ -2,6 +2,7 @@
 
 import codecs
 import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -287,6 +288,39 @@ def read_safetensors_header(path: Path, remedy: str) -> tuple[dict[str, str], di
         name: StoredTensor(path, entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
         for name, entry in entries.items()
     }
+
+
+_FICLONE = 0x40049409  # share a file's blocks, see ioctl_ficlone(2)
+
+
+def copy_file(source: Path, target: Path, sha256: str, *, link: bool = False) -> bool:
+    """Copy a file of that hash; False, and nothing written, where there is no such file.
+
+    Copies share their blocks where the file system can. link: a hard link instead, where it has them.
+    """
+    try:
+        with atomic_path(target) as temporary:
+            if not (link and _linked(source, temporary)):
+                with open(source, "rb") as original, open(temporary, "wb") as copy:
+                    try:
+                        fcntl.ioctl(copy, _FICLONE, original.fileno())
+                    except OSError:
+                        shutil.copyfileobj(original, copy, 1 << 24)
+            if sha256_file(temporary) != sha256:
+                raise FileNotFoundError(source)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without links
+        return False
+    return True
 
 
 def sha256_bytes(data: bytes) -> str:

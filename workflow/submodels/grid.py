@@ -1,14 +1,10 @@
-"""The grid expanded: every sub-model of the product of the axes, its id, and every path under results/.
-
-This is the only place that knows paths. Patterns hold the workflow's wildcards ({model}, {submodel}, {benchmark},
-{calibration}); fill them with `str.format`.
-"""
+"""The grid expanded: every sub-model of the product of the axes, its id, and the files that each of them needs."""
 
 import fnmatch
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from submodels import versions
+from submodels import layout
 from submodels.calibration.registry import CalibrationSet
 from submodels.calibration.sizes import Size
 from submodels.config import Axes, BaseModelSpec, Grid, LocalRows, Registries
@@ -17,82 +13,12 @@ from submodels.evaluation.benchmarks import PACKAGES, Benchmark, load_benchmark
 from submodels.evaluation.prompts import settings as prompt_settings
 from submodels.evaluation.prompts import template_files
 from submodels.evaluation.runners import missing_toolchains
+from submodels.files import fingerprint
+from submodels.hub import HubSource
+from submodels.layout import Tree
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
 from submodels.terms import DENSE, NO_CALIBRATION
-
-GRID = "results/grid.json"
-WORLD = "results/world"
-WORLD_TRAIN = f"{WORLD}/train.jsonl"
-WORLD_POOL = f"{WORLD}/calibration/{{pool}}.jsonl"
-WORLD_ITEMS = f"{WORLD}/benchmarks/{{benchmark}}.jsonl"
-ITEMS = "results/benchmarks/{benchmark}.jsonl"
-SETTINGS = "results/benchmarks/{model}/{benchmark}.settings.json"
-QUESTIONS = "results/benchmarks/{model}/questions.sha256"
-EXECUTION_SETTINGS = "results/benchmarks/{benchmark}.execution.json"
-PROGRAMS = "results/benchmarks/{model}/programs.sha256"
-TRAINED_MODEL = "results/base_models/{model}"
-WINDOWS = "results/calibration/{model}/{calibration}"
-SUBMODELS = "results/submodels"
-SUBMODEL = f"{SUBMODELS}/{{model}}/{{submodel}}"
-MASK = f"{SUBMODEL}/submodel.safetensors"
-WEIGHTS = "results/evaluated/{model}/weights.txt"
-CHECKPOINT = "results/checkpoints/{model}/{submodel}"
-GENERATIONS = "results/generations/{model}/{submodel}"
-GENERATED = f"{GENERATIONS}/done.json"
-SAMPLES = f"{GENERATIONS}/{{benchmark}}.jsonl.gz"
-ALL_GENERATED = "results/evaluated/{model}/generated.txt"
-EXECUTIONS = "results/executions/{model}/{submodel}"
-EXECUTED = f"{EXECUTIONS}/done.json"
-VERDICTS = f"{EXECUTIONS}/{{benchmark}}.jsonl.gz"
-ALL_EXECUTED = "results/evaluated/{model}/executed.txt"
-CONTAMINATION = "results/contamination/{model}.json"
-SCORES = "results/scores/{model}/{benchmark}.json"
-OVERLAP = "results/overlap/{model}.csv"
-TABLES = "results/tables"
-TABLE_NAMES = (
-    "scores",
-    "relative",
-    "best_submodels",
-    "code_languages",
-    "jaccard",
-    "jaccard_layers",
-    "within_domain",
-    "noise",
-    "sparsity_curves",
-    "claims",
-    "methods",
-)
-FIGURES = "results/figures"
-FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
-REPORT = "results/report/index.html"
-PLAN = "results/plan"
-LINK = "results/links/{path}/{name}"  # to files of the user's whose paths Snakemake would take for patterns
-TIMINGS = {  # what finished jobs took, by rule
-    "world": "results/timings/world.tsv",
-    "train_base_model": "results/timings/base_models/{model}.tsv",
-    "calibrate": "results/timings/calibration/{model}/{calibration}.tsv",
-    "prune": "results/timings/pruning/{model}/{submodel}.tsv",
-    "export": "results/timings/export/{model}/{submodel}.tsv",
-    "contamination": "results/timings/contamination/{model}.tsv",
-    "generate": "results/timings/generation/{model}/{submodel}.tsv",
-    "execute": "results/timings/execution/{model}/{submodel}.tsv",
-    "score": "results/timings/scores/{model}/{benchmark}.tsv",
-    "overlap": "results/timings/overlap/{model}.tsv",
-    "tabulate": "results/timings/tables.tsv",
-    "figures": "results/timings/figures.tsv",
-    "report": "results/timings/report.tsv",
-}
-# Of files that decide a base model's numbers and prompts.
-MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".tiktoken")
-# Downloads live outside results/, so that deleting results/ does not cost them.
-FETCHED_MODEL = "resources/fetched/models/{model}"
-FETCHED_SET = "resources/fetched/calibration_sets/{set}"
-FETCHED_ROWS = f"{FETCHED_SET}/rows.parquet"
-FETCHED_BENCHMARK = "resources/fetched/benchmarks/{benchmark}"
-FETCHED_BENCHMARK_ROWS = f"{FETCHED_BENCHMARK}/rows.parquet"
-FETCHED_WORDNET = "resources/fetched/nltk_data"
-FETCHED_WORDNET_MANIFEST = f"{FETCHED_WORDNET}/manifest.json"
 
 
 @dataclass(frozen=True)
@@ -124,12 +50,12 @@ class Expansion:
     """A validated grid with its registries, expanded to sub-models and paths; faults name the grid's file, `where`."""
 
     def __init__(self, grid: Grid, where: str):
-        self.grid = grid
+        self.grid, self.tree = grid, Tree(grid.name)
         self.registries = Registries(grid)
         self.benchmarks: dict[str, Benchmark] = {
             name: load_benchmark(name).with_sampling(grid.evaluation.samples) for name in grid.benchmarks
         }
-        self._items = {name: str(_items_file(task)) for name, task in self.benchmarks.items()}
+        self._items = {name: str(_items_file(task, self.tree)) for name, task in self.benchmarks.items()}
         self._submodels: dict[str, dict[str, Submodel]] = {model: {} for model in grid.base_models}
         self._evaluated: dict[str, list[str]] = {model: [DENSE] for model in grid.base_models}
         self._draws: dict[str, Submodel] = {}
@@ -148,11 +74,14 @@ class Expansion:
                     self._submodels[model][submodel.id] = submodel
                     if axes.evaluate:
                         self._evaluated[model].append(submodel.id)
-        known = [f"{model}/{id}" for model, ids in self._submodels.items() for id in ids]
+        known = {f"{model}/{id}": (model, id) for model, ids in self._submodels.items() for id in ids}
         for pattern in grid.keep:
             if not fnmatch.filter(known, pattern):
                 raise SubmodelsError(f"{where}: keep: {unknown('sub-model', pattern, known)}")
-        self.kept = [name for name in known if any(fnmatch.fnmatchcase(name, pattern) for pattern in grid.keep)]
+        self.kept = [
+            pair for name, pair in known.items() if any(fnmatch.fnmatchcase(name, pattern) for pattern in grid.keep)
+        ]
+        self.fetched_models, self.fetched_sets, self.fetched_benchmarks = self._find_fetched()
         self._model_files = {model: self._find_files(model) for model in grid.base_models}
 
     def _check_draw(self, submodel: Submodel, place: str) -> None:
@@ -201,7 +130,9 @@ class Expansion:
         spec = self.spec(model)
         if spec.path is not None:
             return str(spec.path)
-        return (FETCHED_MODEL if spec.hub else TRAINED_MODEL).format(model=model)
+        if spec.hub is not None:
+            return layout.FETCHED_MODEL.format(fetched=_model_name(model, spec))
+        return self.tree.trained_model.format(model=model)
 
     def model_files(self, model: str) -> list[str]:
         """The files that stand for a base model: the manifest of one made here, all that a local directory holds."""
@@ -209,13 +140,13 @@ class Expansion:
 
     def _find_files(self, model: str) -> list[str]:
         if path := self.spec(model).path:
-            found = {file for file in path.glob("*") if file.suffix in MODEL_SUFFIXES}
+            found = {file for file in path.glob("*") if file.suffix in layout.MODEL_SUFFIXES}
             return [str(file) for file in sorted(found.union(template_files(path)))]
         return [f"{self.model_dir(model)}/manifest.json"]
 
     def weights(self, model: str, submodel: str) -> list[str]:
         """The files that stand for the weights of a sub-model: its mask, or the dense base model."""
-        return self.model_files(model) if submodel == DENSE else [MASK.format(model=model, submodel=submodel)]
+        return self.model_files(model) if submodel == DENSE else [self.tree.mask.format(model=model, submodel=submodel)]
 
     def items(self, benchmark: str) -> str:
         """The benchmark's items file."""
@@ -227,7 +158,7 @@ class Expansion:
         if local == "fixture" or self.benchmarks[benchmark].source.hub is None:
             return None
         if local is None:
-            return FETCHED_BENCHMARK_ROWS.format(benchmark=benchmark)
+            return layout.FETCHED_BENCHMARK_ROWS.format(fetched=_set_name(benchmark, self.benchmarks[benchmark].source))
         return str(local.path if isinstance(local, LocalRows) else local)
 
     def adapter(self, benchmark: str) -> str | None:
@@ -248,59 +179,67 @@ class Expansion:
     def _rows_file(self, name: str) -> str | None:
         source = self.registries.calibration_sets[name].source
         if source.tiny_world:
-            return WORLD_POOL.format(pool=source.tiny_world)
+            return self.tree.world_pool.format(pool=source.tiny_world)
         if source.file:
             return str(source.file)
-        return FETCHED_ROWS.format(set=name) if source.hub else None
+        return layout.FETCHED_ROWS.format(fetched=_set_name(name, source)) if source.hub else None
 
-    def fetched(self) -> list[str]:
-        """The manifests of all that the grid needs from elsewhere."""
+    def _find_fetched(self) -> tuple[dict[str, BaseModelSpec], dict[str, HubSource], dict[str, HubSource]]:
+        """What comes from the Hub, by the name it is fetched under: base models, calibration sets, benchmarks."""
         sets = self.registries.calibration_sets
+        models = {_model_name(name, self.spec(name)): self.spec(name) for name in self.models if self.spec(name).hub}
         used = {
             name for draw in self._draws.values() for name in self.components(draw.calibration) or [draw.calibration]
         }
-        manifests = [f"{self.model_dir(model)}/manifest.json" for model in self.models if self.spec(model).hub]
-        manifests += [f"{FETCHED_SET}/manifest.json".format(set=name) for name in sorted(used) if sets[name].source.hub]
-        manifests += [
-            f"{FETCHED_BENCHMARK}/manifest.json".format(benchmark=name)
+        found = {
+            _set_name(name, sets[name].source): sets[name].source for name in sorted(used) if sets[name].source.hub
+        }
+        of_benchmarks = {
+            _set_name(name, task.source): task.source
             for name, task in self.benchmarks.items()
             if task.source.hub and name not in self.grid.sources
+        }
+        return models, found, of_benchmarks
+
+    def fetched(self) -> list[str]:
+        """The manifests of all that the grid needs from elsewhere."""
+        places = {
+            layout.FETCHED_MODEL: self.fetched_models,
+            layout.FETCHED_SET: self.fetched_sets,
+            layout.FETCHED_BENCHMARK: self.fetched_benchmarks,
+        }
+        manifests = [f"{place}/manifest.json".format(fetched=name) for place, names in places.items() for name in names]
+        return [
+            *manifests,
+            *([layout.FETCHED_WORDNET_MANIFEST] if any(map(self.takes_wordnet, self.benchmarks)) else []),
         ]
-        if any(map(self.takes_wordnet, self.benchmarks)):
-            manifests.append(FETCHED_WORDNET_MANIFEST)
-        return manifests
 
     def takes_wordnet(self, benchmark: str) -> bool:
         """Whether METEOR scores the benchmark, with WordNet's synonyms."""
         return self.benchmarks[benchmark].takes_synonyms and self.grid.evaluation.synonyms == "wordnet"
 
-    def samples(self, model: str, submodel: str, benchmark: str) -> str:
-        """The file whose lines are scored: executed samples for code, generations for everything else."""
-        pattern = VERDICTS if self.benchmarks[benchmark].is_code else SAMPLES
-        return pattern.format(model=model, submodel=submodel, benchmark=benchmark)
+    def questions(self, model: str) -> str:
+        """Identity of how a base model is asked: by its prompt format, and by what of task files decides samples."""
+        prompt, tasks = self.spec(model).prompt, self.benchmarks
+        return fingerprint({name: [prompt_settings(prompt, task), task.task] for name, task in tasks.items()})[:16]
 
-    def generation_settings(self, model: str, benchmark: str) -> dict:
-        """What decides a benchmark's samples besides the weights and the items."""
-        return prompt_settings(self.spec(model).prompt, self.benchmarks[benchmark]) | {
-            "version": versions.GENERATE,
-            "task": self.benchmarks[benchmark].task,
-            "seed": self.grid.seed,
-            "dtype": self.grid.evaluation.computed_in,
-            "backend": self.grid.evaluation.backend,
-            "limit": self.grid.evaluation.limit,
-        }
+    def programs(self) -> str:
+        """Identity of what decides verdicts beside samples, items and settings: task files, and missing tools."""
+        missing = missing_toolchains()
+        return fingerprint({name: [task.quiet, missing.get(task.language)] for name, task in self.benchmarks.items()})[
+            :16
+        ]
+
+    def metrics(self) -> str:
+        """Identity of how benchmarks are scored."""
+        return fingerprint({name: [task.task, task.scorer, task.primary] for name, task in self.benchmarks.items()})[
+            :16
+        ]
 
     @property
     def code(self) -> list[str]:
         """The benchmarks whose samples are programs."""
         return [name for name, task in self.benchmarks.items() if task.is_code]
-
-    def execution_settings(self, benchmark: str) -> dict:
-        """What decides the verdicts on a benchmark's programs besides samples, items and tools."""
-        evaluation = self.grid.evaluation
-        limits = {"timeout": evaluation.timeout, "memory_mb": evaluation.memory_mb}
-        rule = {"sandbox": evaluation.sandbox, "quiet": self.benchmarks[benchmark].quiet}
-        return {"version": versions.EXECUTE} | rule | limits
 
     def describe(self) -> dict:
         """The grid as plain data, for tables, figures and the report."""
@@ -338,30 +277,42 @@ class Expansion:
                 }
                 for name, task in self.benchmarks.items()
             },
-            "roots": {"submodels": SUBMODELS, "generations": "results/generations"},
+            "roots": {"submodels": self.tree.submodels, "generations": f"{self.tree.root}/generations"},
             "missing": missing_toolchains(),
             "config": self.grid.model_dump(mode="json"),
         }
 
 
-def find_items(benchmark: Benchmark) -> Path:
-    """Where a benchmark's items are when nobody says: inside their package, or in results/ after a run."""
+def find_items(benchmark: Benchmark, grid: str | None = None) -> Path:
+    """Where a benchmark's items are when nobody says: inside their package, or in the tree of the grid of that name."""
     if benchmark.source.package is not None and benchmark.adapter is None:
         return PACKAGES[benchmark.source.package]()
-    path = _items_file(benchmark)
+    if grid is None and benchmark.source.file is None:
+        raise SubmodelsError(
+            f"{benchmark.name}: give the file of its items as {benchmark.name}=FILE, or with --grid the name of a grid "
+            "that was run here"
+        )
+    path = _items_file(benchmark, Tree(grid or ""))
     if not path.exists():
-        command = f"world --out {WORLD}" if benchmark.source.tiny_world else "items --help"
-        raise SubmodelsError(f"{path}: no such file; make it (`submodels {command}`), or name the file of its items")
+        raise SubmodelsError(f"{path}: no such file; run the grid, or name the file of {benchmark.name}'s items")
     return path
 
 
-def _items_file(benchmark: Benchmark) -> Path:
+def _items_file(benchmark: Benchmark, tree: Tree) -> Path:
     """The items of the tiny world, of a file of one's own, or as the stage `items` writes them."""
     if benchmark.source.package is not None or benchmark.source.hub is not None:
-        return Path(ITEMS.format(benchmark=benchmark.name))
+        return Path(tree.items.format(benchmark=benchmark.name))
     if benchmark.source.file is not None:
         return resource("tasks") / benchmark.source.file
-    return Path(WORLD_ITEMS.format(benchmark=benchmark.name))
+    return Path(tree.world_items.format(benchmark=benchmark.name))
+
+
+def _model_name(name: str, spec: BaseModelSpec) -> str:
+    return layout.fetched_name(name, spec.revision, {"hub": spec.hub, "revision": spec.revision})
+
+
+def _set_name(name: str, source: HubSource) -> str:
+    return layout.fetched_name(name, source.revision, source.model_dump(mode="json", exclude_defaults=True))
 
 
 def _product(axes: Axes):

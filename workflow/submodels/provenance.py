@@ -1,7 +1,7 @@
 """Manifests: what made a file. Every stage writes one beside its product.
 
 A manifest holds the stage's parameters, the fingerprints of its inputs, the versions of what computed it, the git
-commit of the workflow, wall time and peak memory, and the stage's own `results`.
+commit of the workflow, wall time and peak memory, the hashes of its products, and the stage's own `results`.
 """
 
 import datetime
@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import submodels
@@ -48,13 +49,16 @@ class Manifest:
         inputs = {name: entry["sha256"] for name, entry in self.content["inputs"].items()}
         return files.fingerprint([self.content["stage"], self.content["parameters"], inputs])
 
-    def write(self, path: Path | str, **results) -> None:
+    def write(self, path: Path | str, products: Iterable[Path] = (), **results) -> None:
+        """products: the files that this manifest is of, in its directory or below."""
         started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
+        directory = Path(path).parent
         files.write_json(
             path,
             self.content
             | {
                 "fingerprint": self.fingerprint,
+                "products": {str(file.relative_to(directory)): files.sha256_file(file) for file in products},
                 "results": results,
                 "versions": versions(),
                 "git": git_state(),

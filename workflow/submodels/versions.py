@@ -7,7 +7,7 @@ date, here and in everything made from them.
 WORLD = 1
 TRAIN = 4
 FETCH = 1
-CALIBRATE = 2
+CALIBRATE = 3
 ITEMS = 2
 GENERATE = 4
 EXECUTE = 4

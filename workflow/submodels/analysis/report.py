@@ -34,6 +34,7 @@ from submodels.analysis.formats import (
 from submodels.analysis.study import REFERENCE, Setting, Study, load_study
 from submodels.analysis.tables import TABLES, show_counts
 from submodels.errors import SubmodelsError
+from submodels.evaluation.samples import manifest_of, samples_of
 from submodels.terms import DENSE, NO_CALIBRATION
 
 FIGURE_CAPTIONS = {
@@ -123,7 +124,7 @@ class Links:
         return self.existing(self.manifest_path(model, submodel))
 
     def generation_path(self, model: str, submodel: str, benchmark: str) -> Path:
-        return Path(self._roots["generations"]) / model / submodel / f"{benchmark}.manifest.json"
+        return manifest_of(samples_of(Path(self._roots["generations"]) / model / submodel, benchmark))
 
     def manifest_paths(self) -> list[Path]:
         """Every manifest behind the scores that exists."""

@@ -1,6 +1,6 @@
-"""The calibrate stage: a calibration set and a base model's tokenizer -> windows.safetensors and manifest.json."""
+"""The calibrate stage: a calibration set and a base model's tokenizer -> token windows, and the rows they are of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from submodels.calibration.tokenising import FILES, TextTokenizer, load_tokenize
 from submodels.calibration.windows import PAD, leading_ones, pad_rows
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.prompts import FORMATS, INSTRUCTION, date, template_files, wrapper
+from submodels.layout import DRAWN_ROWS, DRAWN_WINDOWS
+from submodels.products import take_over
 from submodels.provenance import Manifest
 
 
@@ -55,7 +57,7 @@ def calibrate(
     protocol: str = "strict",
     prompt: str = "base",
 ) -> None:
-    """Write `out`/windows.safetensors and `out`/manifest.json.
+    """Write `out`/windows.safetensors, `out`/rows.jsonl.gz (the rows drawn) and `out`/manifest.json.
 
     `spec`: a calibration set, the name of one in the registry, or an entry as JSON. `model`: directory with the base
     model's tokenizer. `windows`: `rows` (one row a window, cut and padded to `seqlen`) or `packed` (as many rows as
@@ -97,22 +99,33 @@ def calibrate(
         inputs={str(path.relative_to(model)): path for path in _tokenizer_files(parts, prompt, model)}
         | {f"source:{part.name}" if part.name else "source": part.path for part in parts if part.path},
     )
+    about = spec.model_dump(mode="json", include={"domain", "language", "source"}, exclude_none=True)
+    if take_over(manifest, out / "manifest.json", **about):
+        return
     draws = []
     for part, size in zip(parts, sizes, strict=True):
         with _naming(part.name, f" ({size} of {recipe.size})"):
             draws.append(draw_set(part.spec, part.path, tokenizer, replace(recipe, size=size)))
     arrays = _assemble(draws, pads, seqlen)
     _check_ids(arrays["input_ids"], model)
-    with files.atomic_path(out / "windows.safetensors") as temporary:
+    products = [out / DRAWN_WINDOWS, out / DRAWN_ROWS]
+    with files.atomic_path(products[0]) as temporary:
         save_file(arrays, temporary)
-    about = spec.model_dump(mode="json", include={"domain", "language", "source"}, exclude_none=True)
+    files.write_jsonl(products[1], _rows(parts, draws))
     each = [_statistics([drawn]) | drawn.rows | _quirk(pad, seqlen) for drawn, pad in zip(draws, pads, strict=True)]
     if spec.source.mix is None:
         results = each[0]
     else:
         of_components = {part.name: {"weight": part.weight} | found for part, found in zip(parts, each, strict=True)}
         results = _statistics(draws) | {"components": of_components}
-    manifest.write(out / "manifest.json", **about, **results)
+    manifest.write(out / "manifest.json", products, **about, **results)
+
+
+def _rows(parts: list[_Part], draws: list[Drawn]) -> Iterator[dict]:
+    """The rows drawn: of which component of a mix (null: the set itself), their number in its file, and their text."""
+    for part, drawn in zip(parts, draws, strict=True):
+        for number, text in drawn.texts.items():
+            yield {"component": part.name, "row": number, "text": text}
 
 
 def _tokenizer_files(parts: list[_Part], prompt: str, model: Path) -> list[Path]:

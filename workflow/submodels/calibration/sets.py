@@ -44,13 +44,15 @@ class Drawn:
 
     windows: token ids, at most `seqlen` each. counted: how many leading positions of each window, padding included,
     enter the statistics; the window's length but where padding counts. always_masked: an attention mask is written
-    even if every window is full. rows: statistics of the rows used, {} for random tokens.
+    even if every window is full. rows: statistics of the rows used, {} for random tokens. texts: the rows used, by
+    their index in the set, as the template renders them.
     """
 
     windows: list[list[int]]
     counted: list[int]
     always_masked: bool
     rows: dict
+    texts: dict[int, str]
 
 
 def draw_set(spec: CalibrationSet, path: Path | None, tokenizer: TextTokenizer, recipe: Recipe) -> Drawn:
@@ -70,7 +72,8 @@ class _Rows:
         self.total = len(self.source)
         self.skipped = 0
         self.indices: list[int] = []
-        self.texts: list[str] = []
+        self.texts: dict[int, str] = {}
+        self.previews: list[str] = []
         self.tokens: list[list[int]] = []
 
     def use(self, recipe: Recipe, encode, enough: int, worth: Callable[[list[int]], int]) -> int:
@@ -92,7 +95,8 @@ class _Rows:
                 self.skipped += 1
                 continue
             self.indices.append(index)
-            self.texts.append(prompt.text)
+            self.texts[index] = text
+            self.previews.append(prompt.text[:_PREVIEW_CHARACTERS])
             self.tokens.append(tokens)
             held += worth(tokens)
             # A budget is not filled by drawing a set over and over, which only the paper's protocol could do.
@@ -115,7 +119,7 @@ class _Rows:
             "row_tokens": statistics.length_distribution(lengths),
             "fraction_truncated": cut,
             "indices": self.indices,
-            "preview": [text[:_PREVIEW_CHARACTERS] for text in self.texts[:_PREVIEWS]],
+            "preview": self.previews[:_PREVIEWS],
         }
 
 
@@ -140,7 +144,7 @@ def _one_row_a_window(spec: CalibrationSet, path: Path, tokenizer: TextTokenizer
             raise _too_few_tokens(rows, size.tokens, held, f", cut at {seqlen} tokens,")
         counted = cut_lengths([length(tokens) for tokens in rows.tokens], size.tokens)
     windows = [tokens[:count] for tokens, count in zip(rows.tokens, counted, strict=True)]
-    return Drawn(windows, counted, always_masked=True, rows=rows.statistics(windows))
+    return Drawn(windows, counted, always_masked=True, rows=rows.statistics(windows), texts=rows.texts)
 
 
 def _packed(spec: CalibrationSet, path: Path, tokenizer: TextTokenizer, recipe: Recipe) -> Drawn:
@@ -161,7 +165,8 @@ def _packed(spec: CalibrationSet, path: Path, tokenizer: TextTokenizer, recipe: 
     if held < wanted:
         raise _too_few_tokens(rows, wanted, held)
     windows = pack_rows(rows.tokens, seqlen, wanted)
-    return Drawn(windows, [len(window) for window in windows], always_masked=False, rows=rows.statistics(None))
+    counted = [len(window) for window in windows]
+    return Drawn(windows, counted, always_masked=False, rows=rows.statistics(None), texts=rows.texts)
 
 
 MODES = {"rows": _one_row_a_window, "packed": _packed}
@@ -173,7 +178,7 @@ def _random_tokens(tokenizer: TextTokenizer, recipe: Recipe) -> Drawn:
     wanted = size.rows * seqlen if size.tokens is None else size.tokens
     ids = random.Random(recipe.seed).choices(tokenizer.ordinary_ids, k=wanted)
     windows = pack_rows([ids], seqlen, wanted)
-    return Drawn(windows, [len(window) for window in windows], always_masked=False, rows={})
+    return Drawn(windows, [len(window) for window in windows], always_masked=False, rows={}, texts={})
 
 
 def _too_few_tokens(rows: _Rows, wanted: int, held: int, cut: str = "") -> SubmodelsError:

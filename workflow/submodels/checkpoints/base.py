@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submodels import files
+from submodels.dtypes import AUTO
 from submodels.errors import SubmodelsError, fetch_first
 
 if TYPE_CHECKING:
@@ -170,6 +171,11 @@ def checkpoint_dtype(model_dir: Path) -> str:
             return named
     weights = Weights(model_dir)
     return next((FLOATING[kind] for name in weights if (kind := weights.type(name)) in FLOATING), "float32")
+
+
+def known_dtype(dtype: str, model_dir: Path) -> str:
+    """The data type of a computation: that, or for `auto` the checkpoint's."""
+    return checkpoint_dtype(model_dir) if dtype == AUTO else dtype
 
 
 def base_files(model_dir: Path) -> dict[str, int]:

@@ -4,6 +4,7 @@ A task file is an ordinary lm-eval task without `!function`; its `metadata` hold
 """
 
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -278,8 +279,13 @@ def check_programs(benchmark: Benchmark, items: list[dict], where: str) -> None:
         return
     runner = language_runner(benchmark.language)
     for row, item in enumerate(items, start=1):
-        if fault := runner.fault(item, benchmark.quiet) or extraction.fault(item):
+        if fault := program_fault(runner, item, benchmark.quiet):
             raise SubmodelsError(f"{where}, row {row} ({item['task_id']}): {fault}")
+
+
+def program_fault(runner: ModuleType, item: dict, quiet: bool) -> str | None:
+    """Why programs for this item could not be run; quiet: its tests fail by writing to stderr."""
+    return runner.fault(item, quiet) or extraction.fault(item)
 
 
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:

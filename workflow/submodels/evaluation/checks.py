@@ -105,9 +105,9 @@ class Subject:
     @_once
     def dtype(self) -> str:
         """What the model computes in."""
-        from submodels.checkpoints.base import checkpoint_dtype
+        from submodels.checkpoints.base import known_dtype
 
-        return checkpoint_dtype(self.model) if self.computed_in == AUTO else self.computed_in
+        return known_dtype(self.computed_in, self.model)
 
     @_once
     def weights(self):

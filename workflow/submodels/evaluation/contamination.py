@@ -1,4 +1,4 @@
-"""Stage `contamination`: whether the calibration rows behind a base model's sub-models hold items of its benchmarks.
+"""Whether the calibration rows behind a sub-model hold items of the benchmarks that would score it.
 
 An item counts as seen if one of its texts - a question, with or without its answer, a reference solution - stands whole
 in one row. Texts are compared as hashes of their normalised words: NFKC, lower case, without punctuation and without
@@ -15,19 +15,17 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
 from submodels import files, versions
-from submodels.calibration.templates import Template
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
-from submodels.provenance import Manifest
-from submodels.rows import read_rows
+from submodels.evaluation.benchmarks import Benchmark
+from submodels.layout import DRAWN_ROWS
 
+SEEN = "contamination.json"  # beside the samples: what was found
 _ANCHOR = 8  # words of a text that are looked up first, and so the least that SHORTEST can be
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word of a run is lost in its hash
 _LABEL = re.compile(r"^\s*[^\W\d]\w*:", re.MULTILINE)
@@ -122,40 +120,49 @@ TEXTS: dict[str, Callable[[dict], Texts]] = {  # by the benchmark's scorer
 DOCUMENTS = ("perplexity",)  # scorers of whole documents, in which rows may stand
 
 
-@dataclass
-class Rows:
-    """Rows of one file. set: what they were drawn for. texts, draws: by index, the row's text and who drew it."""
+class Draw:
+    """The rows of a calibration draw, from the directory that `calibrate` wrote."""
 
-    set: str
-    path: Path
-    texts: dict[int, str] = field(default_factory=dict)
-    draws: dict[int, list[str]] = field(default_factory=dict)
-    _hashes: dict[Callable, list[np.ndarray]] = field(default_factory=dict)
+    def __init__(self, directory: Path):
+        self.directory = Path(directory)
+        path = self.directory / DRAWN_ROWS
+        self._rows = files.read_jsonl(path)
+        self.fingerprint = files.sha256_file(path)
+        self._inputs = files.read_json(self.directory / "manifest.json")["inputs"]
 
-    def hashes(self, normalise: Callable[[str], np.ndarray]) -> list[np.ndarray]:
-        """The normalised texts, in order; made once for all benchmarks."""
-        if normalise not in self._hashes:
-            self._hashes[normalise] = [normalise(text) for text in self.texts.values()]
-        return self._hashes[normalise]
+    @cached_property
+    def hashes(self) -> dict[Callable, list[np.ndarray]]:
+        """The normalised texts of the rows, in order, by how they are normalised."""
+        return {normalise: [normalise(row["text"]) for row in self._rows] for normalise in SHORTEST}
+
+    def describe(self, number: int) -> dict:
+        """Of which calibration set a row is, of which file, and its number there."""
+        row, component = self._rows[number], self._rows[number]["component"]
+        name = self.directory.name.rpartition("-s")[0] + (f" (component {component})" if component else "")
+        source = self._inputs[f"source:{component}" if component else "source"]
+        return {"set": name, "source": source["path"], "row": row["row"]}
 
 
-def contamination(draws: list[Path], benchmarks: dict[str, Path], out: Path) -> None:
-    """Compare the rows of `draws` (directories that `calibrate` wrote) with benchmarks (name -> items); write `out`.
+def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[dict]]], out: Path) -> None:
+    """Compare the rows of a draw with benchmarks (task, file of items, items); write what was found to `out`.
 
-    Items in rows are an error under a benchmark's protocol `strict`; under `paper` they are recorded, as a quirk.
+    draw: directory that `calibrate` wrote; None for a model that saw no rows. Items in rows are an error under a
+    benchmark's protocol `strict`; under `paper` they are recorded. What `out` says already is not searched again.
     """
-    tasks = [load_benchmark(name) for name in benchmarks]
-    manifests = {Path(draw).name: Path(draw) / "manifest.json" for draw in draws}
-    parameters = {"version": versions.CONTAMINATION, "shortest": {one.__name__: n for one, n in SHORTEST.items()}}
-    inputs = {f"draw:{name}": path for name, path in manifests.items()}
-    inputs |= {f"items:{task.name}": Path(path) for task, path in zip(tasks, benchmarks.values(), strict=True)}
-    manifest = Manifest("contamination", parameters, inputs)
-    rows = _read_rows(manifests)
-    found = {
-        task.name: list(_find(task, load_items(task, path), rows))
-        for task, path in zip(tasks, benchmarks.values(), strict=True)
-    }
-    refused = [(task.name, one) for task in tasks if task.protocol == "strict" for one in found[task.name]]
+    rows = None if draw is None else Draw(draw)
+    about = {"version": versions.CONTAMINATION, "shortest": {one.__name__: n for one, n in SHORTEST.items()}}
+    about["rows"] = rows and rows.fingerprint
+    known = files.read_json(out) if out.is_file() else {}
+    known = known["benchmarks"] if known.items() >= about.items() else {}
+    found, refused = {}, []
+    for task, path, items in benchmarks:
+        found[task.name] = {"items": files.sha256_file(path), "scorer": task.scorer}
+        if known.get(task.name, {}).items() >= found[task.name].items():
+            found[task.name] = known[task.name]
+        else:
+            found[task.name]["seen"] = list(_find(task, items, rows)) if rows else []
+        if task.protocol == "strict":
+            refused += [(task.name, one) for one in found[task.name]["seen"]]
     if refused:
         shown = "\n".join(f"  {_sentence(benchmark, one)}" for benchmark, one in refused[:_SHOWN])
         more = f"\n  and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
@@ -163,21 +170,28 @@ def contamination(draws: list[Path], benchmarks: dict[str, Path], out: Path) -> 
             f"calibration rows hold items of the benchmarks that would score them:\n{shown}{more}\n"
             "leave these rows or sets out of the grid, or score a benchmark whose `metadata.protocol` is paper"
         )
-    manifest.write(
-        out,
-        draws=sorted(manifests),
-        benchmarks={name: {"seen": pairs, "quirks": _quirks(name, pairs)} for name, pairs in found.items()},
-    )
+    files.write_json(out, about | {"draw": rows and rows.directory.name, "benchmarks": found})
 
 
 def _sentence(benchmark: str, one: dict) -> str:
     return f"{one['set']}: row {one['row']} of {one['source']} holds item {one['item']} of {benchmark}"
 
 
-def _quirks(benchmark: str, pairs: list[dict]) -> list[str]:
+def read_seen(paths: list[Path], benchmark: str) -> list[dict] | None:
+    """The pairs of rows and items that `check_draw` found for a benchmark; None where it did not look."""
+    seen = {}
+    for path in paths:
+        found = files.read_json(path)["benchmarks"].get(benchmark) if path.is_file() else None
+        if found is None:
+            return None
+        seen |= {(one["set"], one["row"], one["item"]): one for one in found["seen"]}
+    return list(seen.values())
+
+
+def quirks(benchmark: str, seen: list[dict]) -> list[str]:
     """One sentence for each calibration set that holds items."""
     items: dict[str, list[str]] = {}
-    for one in pairs:
+    for one in seen:
         items.setdefault(one["set"], []).append(one["item"])
     sentences = []
     for name, held in items.items():
@@ -187,59 +201,20 @@ def _quirks(benchmark: str, pairs: list[dict]) -> list[str]:
     return sentences
 
 
-def _read_rows(manifests: dict[str, Path]) -> list[Rows]:
-    """The rows that were drawn, each file of them read once."""
-    held: dict[tuple[str, Path, str], Rows] = {}
-    for draw, place in manifests.items():
-        content = files.read_json(place)
-        for component, template, indices in _parts(content):
-            source = content["inputs"][f"source:{component}" if component else "source"]
-            name = draw.rpartition("-s")[0] + (f" (component {component})" if component else "")
-            path = Path(source["path"])
-            if not path.is_file() or files.sha256_file(path) != source["sha256"]:
-                raise SubmodelsError(f"{path}: not the rows that {place} was made of; run `calibrate` again")
-            rows = held.setdefault((name, path, template), Rows(name, path))
-            for index in indices:
-                drawn = rows.draws.setdefault(index, [])
-                if draw not in drawn:
-                    drawn.append(draw)
-    for (_, path, text), rows in held.items():
-        template = Template(text)
-        source = read_rows(path, template.fields)
-        for index in sorted(rows.draws):
-            rows.texts[index] = template.render(source[index], f"{path}, row {index}")
-    return list(held.values())
-
-
-def _parts(manifest: dict) -> Iterator[tuple[str | None, str, list[int]]]:
-    """(component or None, template, indices of its rows) of a draw; nothing for random tokens."""
-    parameters, results = manifest["parameters"], manifest["results"]
-    if parameters["kind"] != "mix":
-        parts = [(None, parameters, results)]
-    else:
-        parts = [(one["name"], one, results["components"][one["name"]]) for one in parameters["components"]]
-    for component, about, drawn in parts:
-        if "indices" in drawn:
-            yield component, about["template"], drawn["indices"]
-
-
-def _find(task: Benchmark, items: list[dict], rows: list[Rows]) -> Iterator[dict]:
+def _find(task: Benchmark, items: list[dict], rows: Draw) -> Iterator[dict]:
     """Every pair of an item and a row that holds it."""
     texts = [
         (item["task_id"], normalise, normalise(text)) for item in items for normalise, text in TEXTS[task.scorer](item)
     ]
-    for group in rows:
-        seen = set()
-        for normalise, shortest in SHORTEST.items():
-            chosen = [(item, hashes) for item, of, hashes in texts if of is normalise]
-            if not chosen:
-                continue
-            ids, hashes = zip(*chosen, strict=True)
-            places = group.hashes(normalise)
-            seen |= {(ids[text], place) for text, place in contained(list(hashes), places, shortest)}
-            if task.scorer in DOCUMENTS:
-                seen |= {(ids[text], place) for place, text in contained(places, list(hashes), shortest)}
-        indices = list(group.texts)
-        for item, place in sorted(seen):
-            row = indices[place]
-            yield {"set": group.set, "draws": group.draws[row], "source": str(group.path), "row": row, "item": item}
+    seen = set()
+    for normalise, shortest in SHORTEST.items():
+        chosen = [(item, hashes) for item, of, hashes in texts if of is normalise]
+        if not chosen:
+            continue
+        ids, hashes = zip(*chosen, strict=True)
+        places = rows.hashes[normalise]
+        seen |= {(ids[text], place) for text, place in contained(list(hashes), places, shortest)}
+        if task.scorer in DOCUMENTS:
+            seen |= {(ids[text], place) for place, text in contained(places, list(hashes), shortest)}
+    for item, place in sorted(seen):
+        yield rows.describe(place) | {"item": item}

@@ -41,11 +41,12 @@ def examine(subject: Subject, checks: dict[str, Callable[[Subject], Iterator[Fin
     return findings
 
 
-def items_at_hand(benchmark: Benchmark) -> list[dict]:
-    """The items found on this machine; else those of the tiny world, made now, or a fixture of the data set."""
+def items_at_hand(benchmark: Benchmark, grid: str | None = None) -> list[dict]:
+    """The items found on this machine, for some those of the grid of that name; else made now: the tiny world's, or a
+    fixture of the data set."""
     path = None
     with suppress(SubmodelsError):  # not made yet
-        path = find_items(benchmark)
+        path = find_items(benchmark, grid)
     if path is not None and path.is_file():
         return load_items(benchmark, path)
     with tempfile.TemporaryDirectory(prefix="submodels-") as directory:
@@ -72,10 +73,12 @@ def doctor(
     dtype: str = AUTO,
     threads: int | None = None,
     as_json: bool = False,
+    grid: str | None = None,
 ) -> bool:
     """Print what was found and what the model says to the first items; True if nothing is wrong.
 
-    benchmarks: name -> file of items, None for those at hand; without any, all that are registered.
+    benchmarks: name -> file of items, None for those at hand; without any, all that are registered. grid: name of a
+    grid that was run here, whose items are at hand.
     """
     # Before the first imports that read them: nothing is fetched, and bars of a few steps would only be noise.
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TQDM_DISABLE="1")
@@ -83,7 +86,7 @@ def doctor(
     items = {}
     for name, path in (benchmarks or dict.fromkeys(benchmark_names())).items():
         benchmark = load_benchmark(name)
-        items[name] = items_at_hand(benchmark) if path is None else load_items(benchmark, path)
+        items[name] = items_at_hand(benchmark, grid) if path is None else load_items(benchmark, path)
     if threads is not None:
         import torch
 

@@ -14,10 +14,11 @@ and counts how likely it finds the second one. Here BOS is context alone, as in 
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -336,9 +337,16 @@ def ask(benchmark: Benchmark, items: list[dict], seed: int, tokenizer, prompt: s
 
 
 def run(
-    lm: Engine, benchmark: Benchmark, items: list[dict], seed: int, prompt: str = "base", shards: Shards | None = None
+    lm: Engine,
+    benchmark: Benchmark,
+    items: list[dict],
+    seed: int,
+    prompt: str = "base",
+    shards: Shards | None = None,
+    known: Mapping[str, list[dict]] = MappingProxyType({}),
 ) -> list[dict]:
     """The sample lines of one benchmark, in the order of the items. shards: answers of before, and where new ones go.
+    known: the lines of items that need not be asked.
 
     Draws depend on `seed`, the benchmark, the item and the number of the sample. The batches left to do are those
     that an undisturbed run would have done, for longer requests come first and a batch is kept as a whole.
@@ -353,17 +361,19 @@ def run(
         counts[task_id] += 1
     answer = ANSWERS[benchmark.output_type]
     lengths = answer.prepare(lm, requests, shards.batch_size)
-    todo = [i for i in sorted(range(len(requests)), key=lambda i: -lengths[i]) if i not in shards.answers]
+    asked = [i for i, request in enumerate(requests) if request.instance.doc["task_id"] not in known]
+    todo = [i for i in sorted(asked, key=lambda i: -lengths[i]) if i not in shards.answers]
     with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=benchmark.name) as bar:
         while todo:
             batch = todo[: answer.shard or lm.batch_size]
             if _answer(lm, answer, {i: requests[i] for i in batch}, shards):
                 todo = todo[len(batch) :]
                 bar.update(len(batch))
-    grouped = {task_id: [] for task_id in counts}
-    for i, request in enumerate(requests):
-        grouped[request.instance.doc["task_id"]].append((request.instance, shards.answers[i]))
-    return [{"task_id": task_id} | line for task_id, group in grouped.items() for line in answer.lines(lm, group)]
+    grouped: dict[str, list] = {}
+    for i in asked:
+        grouped.setdefault(requests[i].instance.doc["task_id"], []).append((requests[i].instance, shards.answers[i]))
+    lines = {id: [{"task_id": id} | line for line in answer.lines(lm, group)] for id, group in grouped.items()}
+    return [line for id in counts for line in (known[id] if id in known else lines[id])]
 
 
 class Request(NamedTuple):

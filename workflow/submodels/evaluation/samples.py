@@ -1,4 +1,8 @@
-"""The lines of a samples file, checked before anything is made of them."""
+"""Files of samples: where they lie and what lies beside them, and their lines, checked before anything is made of them.
+
+A directory of `generate` or `execute` holds `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json`, while they are made
+`<benchmark>.partial.jsonl`.
+"""
 
 import json
 from collections.abc import Collection, Iterable
@@ -26,6 +30,25 @@ FIELDS = {
     "tokens": ("a number", _number),
     "bytes": ("a number", _number),
 }
+
+
+def samples_of(directory: Path, benchmark: str) -> Path:
+    return Path(directory) / f"{benchmark}.jsonl.gz"
+
+
+def manifest_of(samples: Path) -> Path:
+    """The manifest beside a file of samples or of items."""
+    return _beside(samples, "manifest.json")
+
+
+def unfinished_of(samples: Path) -> Path:
+    """What is there of them before they are all made."""
+    return _beside(samples, "partial.jsonl")
+
+
+def _beside(samples: Path, suffix: str) -> Path:
+    samples = Path(samples)
+    return samples.with_name(f"{samples.name.split('.jsonl')[0]}.{suffix}")
 
 
 def read_samples(path: Path, task_ids: Collection[str], fields: Iterable[str]) -> list[dict]:

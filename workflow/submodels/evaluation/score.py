@@ -1,15 +1,24 @@
-"""Stage score: every sub-model's score on one benchmark, from files of samples alone."""
+"""Stage score: every sub-model's score on each benchmark, from files of samples alone.
+
+A score that stands is kept: another benchmark or sub-model scores no other anew.
+"""
 
 from collections.abc import Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from submodels import files, provenance, versions
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
-from submodels.evaluation.execute import manifest_path
+from submodels.evaluation.contamination import SEEN, read_seen
+from submodels.evaluation.contamination import quirks as contamination_quirks
 from submodels.evaluation.metrics import SCORERS, Samples, Scores
-from submodels.evaluation.metrics.translation import SYNONYMS
-from submodels.evaluation.samples import read_samples
+from submodels.evaluation.metrics.translation import SYNONYMS, synonyms_identity
+from submodels.evaluation.samples import manifest_of, read_samples, samples_of
 from submodels.evaluation.statistics import Interval, bootstrap_interval, stratified_bootstrap
 from submodels.evaluation.truncation import losses
 from submodels.terms import NOT_RUN
@@ -20,6 +29,41 @@ SAMPLE_FIELDS = {
     "multiple_choice": ("loglikelihoods",),
     "loglikelihood_rolling": ("loglikelihood", "tokens", "bytes"),
 }
+
+
+def score_all(
+    benchmarks: dict[str, Path],
+    submodels: list[str],
+    generations: Path,
+    executions: Path,
+    out: Path,
+    *,
+    workers: int = 1,
+    **settings,
+) -> None:
+    """Score the sub-models of a base model on every benchmark (name -> items): `out`/<benchmark>.json; then write
+    `out`.json, which lists them.
+
+    generations, executions: directories in which `generate` and `execute` left each sub-model's samples, under its id.
+    workers: processes at once. `settings`: those of `score`. Scores of the same samples, items and settings are kept.
+    """
+    out, tasks = Path(out), [load_benchmark(name) for name in benchmarks]
+    seen = [Path(generations) / id / SEEN for id in submodels]
+    done, faults, kept = {}, [], 0
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        for task, items in zip(tqdm(tasks, desc="score", unit="benchmark"), benchmarks.values(), strict=True):
+            directory = executions if task.is_code else generations
+            samples = {id: samples_of(Path(directory) / id, task.name) for id in submodels}
+            path = out / f"{task.name}.json"
+            try:
+                kept += score(task.name, items, samples, path, seen=seen, keep=True, pool=pool, **settings)
+            except SubmodelsError as error:  # the other benchmarks are none the worse
+                faults.append(str(error))
+            else:
+                done[task.name] = files.sha256_file(path)
+    if faults:
+        raise SubmodelsError("\n".join(faults))
+    files.write_json(out.with_name(f"{out.name}.json"), {"benchmarks": done, "kept": kept})
 
 
 def score(
@@ -33,62 +77,69 @@ def score(
     resamples: int = 1000,
     seed: int = 0,
     limit: int | None = None,
-    contamination: Path | None = None,
+    seen: list[Path] | None = None,
     sampling: int | str | None = None,
-) -> None:
+    keep: bool = False,
+    pool: Executor | None = None,
+) -> int:
     """Score the samples of each sub-model (id -> file: executions for code, else generations) and write `out`.
 
-    Intervals are percentile bootstraps over items. `limit`: only the first items were asked. `contamination`: what the
-    stage of that name found; without it the overlap with calibration rows is unknown, and the score says so.
-    `sampling`: how the samples were drawn, as `generate` was told.
+    Intervals are percentile bootstraps over items. `limit`: only the first items were asked. `seen`: what `generate`
+    found of the items in calibration rows, a file of each sub-model; without one the overlap is unknown, and the score
+    says so. `sampling`: how the samples were drawn, as `generate` was told. `keep`: leave the scores of equal samples
+    that are in `out` already. `pool`: where sub-models are scored beside each other. Returns how many were kept.
     """
     if synonyms not in SYNONYMS:
         raise unknown("kind of synonyms", synonyms, SYNONYMS)
     task = load_benchmark(benchmark).with_sampling(sampling)
     asked = load_items(task, items_path)
     items = asked[:limit]
-    seen = {} if contamination is None else _contamination(task, Path(contamination))
+    held = read_seen(seen, task.name) if seen else None
+    said = contamination_quirks(task.name, held or [])
+    if held and task.protocol == "strict":
+        raise SubmodelsError(f"{said[0]} Protocol strict gives no score to what has seen its items")
     bootstrap = {"resamples": resamples, "seed": seed, "level": LEVEL}
-    scored = {id: _score_submodel(task, items, Path(path), synonyms, bootstrap) for id, path in samples.items()}
-    files.write_json_lines(
-        out,
-        {
-            "model": model,
-            "benchmark": task.name,
-            "domain": task.domain,
-            "language": task.language,
-            "protocol": task.protocol,
-            "quirks": [*task.quirks, *seen.pop("quirks", ())],
-            "contamination": seen or None,
-            "fixture": any(item.get("fixture", False) for item in items),
-            "faulty_items": {item["task_id"]: item["faulty"] for item in items if "faulty" in item},
-            "partial": {"items": len(items), "of": len(asked)} if len(items) < len(asked) else None,
-            "sampling": task.sampling,
-            "truncated": _most(entry["truncated"] for entry in scored.values()),
-            "primary": task.primary,
-            "higher_is_better": task.higher_is_better,
-            "synonyms": synonyms if task.takes_synonyms else None,
-            "bootstrap": bootstrap,
-            "items": {"path": str(items_path), "fingerprint": files.sha256_file(items_path), "limit": limit},
-            "version": versions.SCORE,
-            "versions": provenance.versions(),
-            "git": provenance.git_state(),
-            "task_ids": [item["task_id"] for item in items],
-            "submodels": scored,
-        },
-        key="submodels",
-    )
+    about = {
+        "model": model,
+        "benchmark": task.name,
+        "domain": task.domain,
+        "language": task.language,
+        "protocol": task.protocol,
+        "quirks": [*task.quirks, *said],
+        "contamination": None if held is None else {"items": len({one["item"] for one in held})},
+        "fixture": any(item.get("fixture", False) for item in items),
+        "faulty_items": {item["task_id"]: item["faulty"] for item in items if "faulty" in item},
+        "partial": {"items": len(items), "of": len(asked)} if len(items) < len(asked) else None,
+        "sampling": task.sampling,
+        "primary": task.primary,
+        "higher_is_better": task.higher_is_better,
+        "synonyms": synonyms if task.takes_synonyms else None,
+        "bootstrap": bootstrap,
+        "items": {"path": str(items_path), "fingerprint": files.sha256_file(items_path), "limit": limit},
+        "version": versions.SCORE,
+        "decided_by": files.fingerprint([task.task, task.scorer, task.takes_synonyms and synonyms_identity(synonyms)]),
+        "task_ids": [item["task_id"] for item in items],
+    }
+    known = files.read_json(out) if keep and Path(out).is_file() else {}
+    entries = known["submodels"] if all(known.get(key) == about[key] for key in _DECIDES) else {}
+    standing = {
+        id: entries[id]
+        for id, path in samples.items()
+        if id in entries and Path(path).is_file() and entries[id]["fingerprint"] == files.sha256_file(path)
+    }
+    kept, new = len(standing), {id: Path(path) for id, path in samples.items() if id not in standing}
+    work = partial(_score_submodel, task, items, synonyms=synonyms, bootstrap=bootstrap)
+    standing |= zip(new, (pool.map if pool else map)(work, new.values()), strict=True)
+    about["submodels"] = {id: standing[id] for id in samples}
+    about["truncated"] = _most(entry["truncated"] for entry in about["submodels"].values())
+    if not about.items() <= known.items():
+        made_by = {"versions": provenance.versions(), "git": provenance.git_state()}
+        files.write_json_lines(out, made_by | about, key="submodels")
+    return kept
 
 
-def _contamination(task: Benchmark, path: Path) -> dict:
-    """How many items calibration rows hold, and the sentences that say so; an error unless the protocol allows it."""
-    found = files.read_json(path)["results"]["benchmarks"].get(task.name)
-    if found is None:
-        raise SubmodelsError(f"{path}: {task.name} was not compared with the calibration rows; run the stage again")
-    if found["seen"] and task.protocol == "strict":
-        raise SubmodelsError(f"{path}: {found['quirks'][0]} Protocol strict gives no score to what has seen its items")
-    items = len({one["item"] for one in found["seen"]})
-    return {"path": str(path), "fingerprint": files.sha256_file(path), "items": items, "quirks": found["quirks"]}
+# Of a score file: what decides a sub-model's entry, beside its samples.
+_DECIDES = ("benchmark", "bootstrap", "items", "version", "decided_by")
 
 
 def _most(truncated: Iterable[dict[str, int]]) -> dict[str, int] | None:
@@ -98,7 +149,7 @@ def _most(truncated: Iterable[dict[str, int]]) -> dict[str, int] | None:
     return most if any(most.values()) else None
 
 
-def _score_submodel(task: Benchmark, items: list[dict], path: Path, synonyms: str, bootstrap: dict) -> dict:
+def _score_submodel(task: Benchmark, items: list[dict], path: Path, *, synonyms: str, bootstrap: dict) -> dict:
     lines = group_samples(task, items, path)
     executed, generated = _manifests(task, path)
     _check_drawn(task, path, generated)
@@ -165,7 +216,7 @@ def _cost(executed: dict, generated: dict) -> dict:
 
 
 def _manifest(samples: Path) -> dict:
-    path = manifest_path(samples)
+    path = manifest_of(samples)
     return files.read_json(path) if path.is_file() else {}
 
 

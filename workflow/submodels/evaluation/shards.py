@@ -11,9 +11,11 @@ class Shards:
     Without a file they are only in memory. `batch_size`: of the last shard, None before the first.
     """
 
+    TOTALS = ("prompt_tokens", "generated_tokens", "seconds")
+
     def __init__(self, partial: Partial | None = None):
         self.answers: dict[int, Any] = {}
-        self.totals = {"prompt_tokens": 0, "generated_tokens": 0, "seconds": 0.0}
+        self.totals = dict.fromkeys(self.TOTALS, 0)
         self.batch_size: int | None = None
         self._partial = partial
         for shard in partial.rows if partial is not None else ():

@@ -17,6 +17,7 @@ from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 LARGEST_SHARD = 5e9  # of a checkpoint: what is written at once
 LINE_MEMORY = 2000  # bytes of a sample or an item, read
 VALUE_MEMORY = 300  # of an item's scores, read
+WORDS_MEMORY = 20_000  # of an item or a calibration row, by its words
 
 
 @dataclass(frozen=True)
@@ -278,15 +279,26 @@ def execute(
     return replace(found, plain=plain + manifests)
 
 
-def score(asked: Asked, scorer: str, *, submodels: int, resamples: int, metrics: int, hardware: Hardware) -> Cost:
-    """Samples of every sub-model, and the bootstrap over items."""
-    evaluation = hardware.evaluation
-    work = submodels * (
-        asked.lines / evaluation.scored[scorer] + metrics * resamples * asked.items / evaluation.resampled
-    )
-    size = submodels * (hardware.files.score_bytes + asked.items * metrics * hardware.files.item_score_bytes)
-    return light(
-        hardware, work=work, product=size, memory=8 * resamples * asked.items + submodels * asked.lines * LINE_MEMORY
+def score(
+    benchmarks: list[tuple[Asked, str, int]], *, submodels: int, resamples: int, threads: int, hardware: Hardware
+) -> Cost:
+    """Samples of every sub-model, and the bootstrap over items, for each (benchmark, its scorer, number of metrics)."""
+    evaluation, written = hardware.evaluation, hardware.files
+    work = product = memory = 0.0
+    for asked, scorer, metrics in benchmarks:
+        drawn = metrics * resamples * asked.items / evaluation.resampled
+        work += submodels * (asked.lines / evaluation.scored[scorer] + drawn) / threads
+        product += submodels * (written.score_bytes + asked.items * metrics * written.item_score_bytes)
+        values = submodels * asked.items * metrics * VALUE_MEMORY
+        memory = max(memory, threads * (8 * resamples * asked.items + asked.lines * LINE_MEMORY) + values)
+    return light(hardware, work=work, product=product, memory=memory)
+
+
+def search(items: int, rows: int, hardware: Hardware) -> Cost:
+    """Items of benchmarks looked for in calibration rows, both by their words."""
+    return Cost(
+        work=(items + rows) / hardware.analysis.searched,
+        memory=hardware.process.light_memory + WORDS_MEMORY * (items + rows),
     )
 
 

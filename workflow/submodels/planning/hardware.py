@@ -79,7 +79,7 @@ class FileFigures(Strict):
     piece_bytes: Amount
     log_bytes: Amount
     manifest_bytes: Amount
-    settings_bytes: Amount
+    grid_bytes: Amount
     parameter_bytes: Amount
     matrices: Rate
     pair_bytes: Amount

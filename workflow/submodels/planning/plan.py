@@ -5,14 +5,15 @@ from datetime import datetime
 from pathlib import Path
 
 from submodels.dtypes import AUTO
+from submodels.evaluation.samples import manifest_of, samples_of
 from submodels.files import read_json
-from submodels.grid import EXECUTIONS, GENERATIONS, Expansion
+from submodels.grid import Expansion
 from submodels.planning import show
 from submodels.planning.costs import Cost
 from submodels.planning.hardware import Hardware, read_hardware
-from submodels.planning.jobs import Job, find_jobs, left, targets
+from submodels.planning.jobs import Job, find_jobs
 from submodels.planning.model import Disk, Plan, Row
-from submodels.planning.timings import Fit, Timing, fit_kinds, read_timing
+from submodels.planning.timings import Fit, fit_kinds, read_timing
 from submodels.planning.work import RULES, UNKNOWN_SIZE, Work
 
 HOUR, GB = 3600, 1e9
@@ -22,20 +23,21 @@ _BASES = ("fetch_base_model", "train_base_model")
 _SAMPLES = ("generate", "execute")
 
 
-def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "resources/hardware.yaml") -> Plan:
-    """Plan a grid in the working directory: what exists there is done, and its times teach those to come.
+def make_plan(
+    grid: Expansion, jobs: list[Job], hardware: Hardware | None = None, source: str = "resources/hardware.yaml"
+) -> Plan:
+    """Plan a grid whose jobs in the working directory are those: the times of finished ones teach those to come.
 
     source: where the hardware's figures are from, to be named.
     """
-    work, jobs = Work(grid, hardware), find_jobs(grid)
-    to_run = set(left(jobs, targets(grid)))
+    work, order = Work(grid, hardware), {rule: place for place, rule in enumerate(RULES)}
+    jobs = sorted(jobs, key=lambda job: order.get(job.rule, len(order)))
     fits, measured_memory = learn(work, jobs)
     rows: dict[str, Row] = {}
     disk, temporary = Disk(), defaultdict(list)
     for job in jobs:
-        cost, row = work.cost(job.rule, **dict(job.wildcards)), rows.setdefault(job.rule, Row(job.rule))
-        product = cost.product + work.hardware.files.log_bytes
-        runs = job in to_run
+        cost, row = work.cost(job.rule, **job.wildcards), rows.setdefault(job.rule, Row(job.rule))
+        product, runs = cost.product + work.hardware.files.log_bytes, job.runs
         row.add(
             Row(
                 job.rule,
@@ -43,7 +45,7 @@ def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "
                 done=int(not runs),
                 gpu_hours=work.gpus(job.rule) * seconds(work, job, cost, fits) / HOUR if runs else 0,
                 cpu_hours=work.threads * seconds(work, job, cost, fits) / HOUR if runs else 0,
-                memory=work.memory_mb(job.rule, **dict(job.wildcards)) * 1e6 if runs else 0,
+                memory=work.memory_mb(job.rule, **job.wildcards) * 1e6 if runs else 0,
                 gpu_memory=cost.device_memory if runs else 0,
                 disk=product,
                 disk_with_checkpoints=cost.plain if job.rule == "prune" else product,
@@ -68,17 +70,13 @@ def make_plan(grid: Expansion, hardware: Hardware | None = None, source: str = "
     for row in rows.values():
         row.disk_peak = row.disk + at_work[row.rule]
         total.add(row)
-    in_order = [rows[rule] for rule in RULES if rule in rows]
-    return Plan(grid.grid.name, in_order, total, disk, assumptions(work, source, fits, measured_memory))
+    return Plan(grid.grid.name, list(rows.values()), total, disk, assumptions(work, source, fits, measured_memory))
 
 
 def kind(work: Work, job: Job) -> str:
-    """Jobs of one kind are timed together: of a rule, and of a method or a scorer."""
-    wildcards = dict(job.wildcards)
+    """Jobs of one kind are timed together: of a rule, and of a method."""
     if job.rule == "prune":
-        return f"prune {work.grid.submodels(wildcards['model'])[wildcards['submodel']].method}"
-    if job.rule == "score":
-        return f"score {work.grid.benchmarks[wildcards['benchmark']].scorer}"
+        return f"prune {work.grid.submodels(job.wildcards['model'])[job.wildcards['submodel']].method}"
     return job.rule
 
 
@@ -86,25 +84,40 @@ def learn(work: Work, jobs: list[Job]) -> tuple[dict[str, Fit], dict[str, float]
     """Fits by kind of job, and the most memory measured by rule, from the jobs that Snakemake has timed here."""
     measured, memory = [], {}
     for job in jobs:
-        timing = job.timing and read_timing(job.timing)
-        if timing and _did_all(work, job, timing):
-            measured.append((kind(work, job), work.cost(job.rule, **dict(job.wildcards)), timing.seconds))
+        path = Path(work.grid.tree.timing(job.rule, *job.wildcards).format(**job.wildcards))
+        timing = read_timing(path)
+        if timing and _did_all(work, job, path.stat().st_mtime - timing.seconds):
+            measured.append((kind(work, job), work.cost(job.rule, **job.wildcards), timing.seconds))
             if timing.memory:
                 memory[job.rule] = max(memory.get(job.rule, 0), timing.memory)
     return fit_kinds(measured), memory
 
 
-def _did_all(work: Work, job: Job, timing: Timing) -> bool:
-    """Whether the timed run did all of the job: two rules keep those benchmarks that an earlier run finished."""
-    if job.rule not in _SAMPLES:
-        return True
-    generates = job.rule == "generate"
-    directory = Path((GENERATIONS if generates else EXECUTIONS).format(**dict(job.wildcards)))
-    names = work.grid.benchmarks if generates else work.grid.code
-    manifests = [directory / f"{name}.manifest.json" for name in names]
-    begun = Path(job.timing).stat().st_mtime - timing.seconds - 2  # a manifest says whole seconds
-    started = (datetime.fromisoformat(read_json(path)["started"]) for path in manifests if path.is_file())
-    return all(one.timestamp() >= begun for one in started)
+def _did_all(work: Work, job: Job, begun: float) -> bool:
+    """Whether the timed run, begun then (seconds since the epoch), did all of the job.
+
+    Not where an earlier run had finished some of it, or where another grid had made it.
+    """
+    found = [read_json(path) for path in _manifests(work, job) if path.is_file()]
+    if any(one.get("taken_from") or one.get("kept") or one.get("results", {}).get("taken") for one in found):
+        return False
+    started = (datetime.fromisoformat(one["started"]).timestamp() for one in found if "started" in one)
+    return all(moment >= begun - 2 for moment in started)  # a manifest says whole seconds
+
+
+def _manifests(work: Work, job: Job) -> list[Path]:
+    """What a job writes to say what it did, where its stage keeps or takes over; nothing of other stages."""
+    tree, grid = work.grid.tree, work.grid
+    places = {
+        "world": (f"{tree.world}/manifest.json",),
+        "train_base_model": (f"{tree.trained_model}/manifest.json",),
+        "calibrate": (f"{tree.calibration}/manifest.json",),
+        "prune": (f"{tree.submodel}/manifest.json",),
+        "generate": [manifest_of(samples_of(f"{tree.generations}/{{submodel}}", name)) for name in grid.benchmarks],
+        "score": (tree.scored,),
+        "execute": [manifest_of(samples_of(f"{tree.executions}/{{submodel}}", name)) for name in grid.code],
+    }
+    return [Path(str(place).format(**job.wildcards)) for place in places.get(job.rule, ())]
 
 
 def seconds(work: Work, job: Job, cost: Cost, fits: dict[str, Fit]) -> float:
@@ -125,8 +138,8 @@ def assumptions(work: Work, source: str, fits: dict[str, Fit], memory: dict[str,
         f"all else on {hardware.cpu.name}.",
         f"Answers are {figures.rambling:g} times as long as right ones; each batch goes on for as many tokens as a "
         f"benchmark allows; {100 * figures.hanging:g}% of programs run into the time limit.",
-        "Jobs are done where their output exists; that a file is stale only `snakemake --dry-run` sees. Hours are "
-        "those of reserved cores and GPUs, without waiting and retries.",
+        "Jobs to run are those of `snakemake --dry-run --rerun-incomplete`, of which some find their work done by "
+        "another grid. Hours are those of reserved cores and GPUs, without waiting and retries.",
         f"Memory is what the largest job asks for: {hardware.requests.memory:g} times its estimate, at least "
         f"{hardware.requests.least_memory / GB:g} GB. Disk at its peak holds the temporary files of "
         f"{hardware.parallel_jobs} jobs at once.",
@@ -138,7 +151,9 @@ def assumptions(work: Work, source: str, fits: dict[str, Fit], memory: dict[str,
     if fits:
         jobs = sum(found.jobs for found in fits.values())
         said.append(
-            f"Updated from {jobs} finished jobs in results/timings: " + "; ".join(map(_fitted, fits.items())) + "."
+            f"Updated from {jobs} finished jobs in {work.grid.tree.root}/timings: "
+            + "; ".join(map(_fitted, fits.items()))
+            + "."
         )
     else:
         said.append("No finished job has been timed here yet, so all hours are estimates from figures.")
@@ -158,9 +173,13 @@ def _fitted(entry: tuple[str, Fit]) -> str:
     return f"{name} {found.start:.0f} s + {found.factor:.2g} x work ({found.jobs})"
 
 
-def plan(grid: Expansion, out: Path, hardware: Path | None = None) -> None:
-    """Print the plan of a grid and write `out`/plan.csv and `out`/plan.html. hardware: other figures."""
-    found = make_plan(grid, read_hardware(hardware), str(hardware or "resources/hardware.yaml"))
+def plan(grid: Expansion, grid_files: list[str], out: Path | None = None, hardware: Path | None = None) -> None:
+    """Print the plan of a grid and write `out`/plan.csv and `out`/plan.html, by default in the grid's tree.
+
+    hardware: other figures.
+    """
+    figures, source = read_hardware(hardware), str(hardware or "resources/hardware.yaml")
+    found, out = make_plan(grid, find_jobs(grid, grid_files), figures, source), out or Path(grid.tree.plan)
     print(show.as_text(found))
     show.write_csv(found, out / "plan.csv")
     show.write_html(found, out / "plan.html")

@@ -3,15 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from submodels import grid as layout
 from submodels.config import Evaluation, ModelShape, Pruning
 from submodels.dtypes import DTYPE_BYTES, find_dtype
 from submodels.evaluation.batches import cpu_batch, largest_batch
 from submodels.evaluation.benchmarks import Size
 from submodels.evaluation.metrics import SCORERS
+from submodels.grid import Expansion, Submodel
 from submodels.planning import costs
 from submodels.planning.costs import Asked, Cost
 from submodels.planning.hardware import Hardware, read_hardware
@@ -29,14 +30,14 @@ FIXTURE_ITEMS = 6
 class Work:
     """The cost of the jobs of an expanded grid; nothing needs to be fetched."""
 
-    def __init__(self, grid: layout.Expansion, hardware: Hardware | None = None, threads: int = 1):
+    def __init__(self, grid: Expansion, hardware: Hardware | None = None, threads: int = 1):
         """threads: cores of a job."""
         self.grid, self.hardware, self.threads = grid, hardware or read_hardware(), threads
         self.cost = cache(self._cost)
 
     def _cost(self, rule: str, **wildcards: str) -> Cost:
-        """Of one job of `rule`."""
-        return RULES[rule](self, **wildcards)
+        """Of one job of `rule`; a light one where the rule has no price."""
+        return RULES.get(rule, _light)(self, **wildcards)
 
     def memory_mb(self, rule: str, attempt: int = 1, **wildcards: str) -> int:
         """What a job asks for, in MB: the estimate with a margin, and as much again for each attempt before."""
@@ -109,7 +110,7 @@ class Work:
         free = 0.8 * max(self.hardware.gpu.memory - shape.parameters * size, 0)
         return largest_batch(free, costs.written_bytes(shape, asked.read + asked.longest, size))
 
-    def windows(self, submodel: layout.Submodel) -> int:
+    def windows(self, submodel: Submodel) -> int:
         """Windows of its calibration draw, 0 for a method without data."""
         size = self.grid.size(submodel)
         if size is None:
@@ -117,11 +118,11 @@ class Work:
         return size.rows or math.ceil(size.tokens / self.grid.grid.calibration.seqlen)
 
     def download(self, name: str, kind: str) -> float:
-        """Bytes of a data set by its name, or what those of its kind have."""
+        """Bytes of a data set by its name, with or without a revision, or what those of its kind have."""
         sizes = self.hardware.files.downloads
-        return sizes.get(name, sizes[kind])
+        return sizes.get(name.partition("@")[0], sizes[kind])
 
-    def kept(self, submodel: layout.Submodel) -> float:
+    def kept(self, submodel: Submodel) -> float:
         pattern = patterns.parse(submodel.sparsity)
         return 1 - (pattern.ratio if isinstance(pattern, patterns.Unstructured) else pattern.n / pattern.m)
 
@@ -135,16 +136,17 @@ def _train(work: Work, model: str) -> Cost:
     return costs.train(work.shape(model), tokens, threads=work.threads, hardware=work.hardware)
 
 
-def _fetch_base_model(work: Work, model: str) -> Cost:
-    return costs.fetch(costs.checkpoint_bytes(work.shape(model), work.hardware), hardware=work.hardware)
+def _fetch_base_model(work: Work, fetched: str) -> Cost:
+    shape = find_shape(work.grid.fetched_models[fetched])
+    return costs.fetch(costs.checkpoint_bytes(shape, work.hardware), hardware=work.hardware)
 
 
-def _fetch_calibration_set(work: Work, set: str) -> Cost:
-    return costs.fetch(work.download(set, "calibration_set"), hardware=work.hardware)
+def _fetch_calibration_set(work: Work, fetched: str) -> Cost:
+    return costs.fetch(work.download(fetched, "calibration_set"), hardware=work.hardware)
 
 
-def _fetch_benchmark(work: Work, benchmark: str) -> Cost:
-    return costs.fetch(work.download(benchmark, "benchmark"), hardware=work.hardware)
+def _fetch_benchmark(work: Work, fetched: str) -> Cost:
+    return costs.fetch(work.download(fetched, "benchmark"), hardware=work.hardware)
 
 
 def _fetch_wordnet(work: Work) -> Cost:
@@ -188,20 +190,15 @@ def _benchmark_items(work: Work, benchmark: str) -> Cost:
 
 
 def _light(work: Work, **wildcards: str) -> Cost:
-    return costs.light(work.hardware, product=work.hardware.files.settings_bytes)
-
-
-def _contamination(work: Work, model: str) -> Cost:
-    rows = sum(work.windows(work.grid.draws()[draw]) for draw in work.grid.evaluated_draws(model))
-    items = sum(work.items(benchmark) for benchmark in work.grid.benchmarks)
-    seconds = (rows + items) / work.hardware.analysis.searched
-    memory = 10 * costs.LINE_MEMORY * (rows + items)  # rows are long, and both are looked up by their words
-    return costs.light(work.hardware, work=seconds, product=work.hardware.files.manifest_bytes, memory=memory)
+    return costs.light(work.hardware, product=work.hardware.files.grid_bytes)
 
 
 def _generate(work: Work, model: str, submodel: str) -> Cost:
     evaluation = work.grid.grid.evaluation
-    return costs.generate(
+    draw = None if submodel == DENSE else work.grid.submodels(model)[submodel].draw
+    rows = work.windows(work.grid.draws()[draw]) if draw else 0
+    searched = costs.search(sum(map(work.items, work.grid.benchmarks)) if draw else 0, rows, work.hardware)
+    found = costs.generate(
         work.shape(model),
         [work.answer(model, benchmark) for benchmark in work.grid.benchmarks],
         dtype=work.dtype(model, evaluation),
@@ -210,6 +207,7 @@ def _generate(work: Work, model: str, submodel: str) -> Cost:
         masked=submodel != DENSE,
         hardware=work.hardware,
     )
+    return replace(found, work=found.work + searched.work, memory=max(found.memory, searched.memory))
 
 
 def _execute(work: Work, model: str, submodel: str) -> Cost:
@@ -223,14 +221,15 @@ def _execute(work: Work, model: str, submodel: str) -> Cost:
     )
 
 
-def _score(work: Work, model: str, benchmark: str) -> Cost:
-    task = work.grid.benchmarks[benchmark]
+def _score(work: Work, model: str) -> Cost:
     return costs.score(
-        work.asked(benchmark),
-        task.scorer,
+        [
+            (work.asked(name), task.scorer, len(SCORERS[task.scorer].metrics(task.repeats)))
+            for name, task in work.grid.benchmarks.items()
+        ],
         submodels=len(work.grid.evaluated(model)),
         resamples=work.grid.grid.evaluation.resamples,
-        metrics=len(SCORERS[task.scorer].metrics(task.repeats)),
+        threads=work.threads,
         hardware=work.hardware,
     )
 
@@ -272,16 +271,8 @@ RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show
     "export": _export,
     "overlap": _overlap,
     "benchmark_items": _benchmark_items,
-    "benchmark_settings": _light,
-    "execution_settings": _light,
-    "questions": _light,
-    "programs": _light,
-    "contamination": _contamination,
     "generate": _generate,
     "execute": _execute,
-    "weights": _light,
-    "generated": _light,
-    "executed": _light,
     "score": _score,
     "describe": _light,
     "tabulate": _page("tabulate"),

@@ -11,6 +11,7 @@ from submodels.allocator import keep_freed_memory
 from submodels.checkpoints.base import find_context, fingerprint_base
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
+from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.pruning import masks, memory, patterns
 from submodels.pruning.blocks import BlockStream
@@ -72,11 +73,13 @@ def prune(
         read = read_windows(windows, vocabulary=text_config.vocab_size, context=find_context(stream.config))
         inputs["windows"] = Path(windows)
         source = {"name": calibration or Path(windows).parent.name, "sha256": files.sha256_file(windows)}
-    memory.check(stream, read, rule, batch_size, offload=offload)
     inputs["base"] = fingerprint_base(model)
     parameters = {"method": method, "sparsity": str(pattern), "seed": seed}
     numerics = {"version": chosen.version, "dtype": kind}
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
+    if take_over(manifest, out / "manifest.json"):
+        return
+    memory.check(stream, read, rule, batch_size, offload=offload)
     about = parameters | {"calibration": source, "base": inputs["base"]}
     if chosen.updates_weights:
         about["values"] = str(stream.stored).removeprefix("torch.")
@@ -96,7 +99,8 @@ def prune(
     how = {"device": device, "batch_size": batch_size, "offload": offload}
     if stream.device.type == "cuda":
         how["peak_device_memory_mb"] = round(torch.cuda.max_memory_reserved(stream.device) / 1e6, 1)
-    manifest.write(out / "manifest.json", calibration=source, **how, **_results(pruned, stream.shapes))
+    results = _results(pruned, stream.shapes)
+    manifest.write(out / "manifest.json", [out / masks.FILE_NAME], calibration=source, **how, **results)
 
 
 def pack(kept: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ from random import Random
 
 from submodels import files, versions
 from submodels.errors import SubmodelsError, unknown
+from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.world import arithmetic, code, facts, translation
 
@@ -128,7 +129,9 @@ def write_world(
         "calibration_rows": calibration_rows,
         "benchmark_items": benchmark_items,
     }
-    manifest = Manifest("world", parameters)
+    manifest, place = Manifest("world", parameters), out / "manifest.json"
+    if take_over(manifest, place):
+        return
     problems = split_problems(seed, train_documents, calibration_rows, benchmark_items)
     rows = {use: list(_documents(problems, use)) for use in ("benchmark", "calibration", "mix", "train", "text")}
     check_disjoint(**{use: {row["text"] for row in found} for use, found in rows.items()})
@@ -138,17 +141,19 @@ def write_world(
     Random(f"{seed} text").shuffle(rows["text"])
     pools = {name: [row["text"] for row in rows["calibration"] if row["domain"] == name] for name in DOMAINS}
     pools[MIX] = [row["text"] for row in rows["mix"]][:calibration_rows]
-    files.write_jsonl(out / "train.jsonl", rows["train"])
+    written = {out / "train.jsonl": rows["train"]}
     for pool, texts in pools.items():
-        files.write_jsonl(out / "calibration" / f"{pool}.jsonl", ({"text": text} for text in texts))
+        written[out / "calibration" / f"{pool}.jsonl"] = ({"text": text} for text in texts)
     items = {name: map(domain.item, problems[name]["benchmark"]) for name, domain in DOMAINS.items() if domain.item}
     texts = rows["text"][: benchmark_items[TEXT]]
     items[TEXT] = ({"domain": row["domain"], "text": row["text"]} for row in texts)
     for name, found in items.items():
         task = f"tiny_{name}"
-        numbered = ({"task_id": f"{task}/{i}"} | item for i, item in enumerate(found))
-        files.write_jsonl(out / "benchmarks" / f"{task}.jsonl", numbered)
-    manifest.write(out / "manifest.json", documents={use: len(found) for use, found in rows.items()})
+        numbered = [{"task_id": f"{task}/{i}"} | item for i, item in enumerate(found)]
+        written[out / "benchmarks" / f"{task}.jsonl"] = numbered
+    for path, lines in written.items():
+        files.write_jsonl(path, lines)
+    manifest.write(place, written, documents={use: len(found) for use, found in rows.items()})
 
 
 def _counts(name: str, default: dict[str, int], changes: dict[str, int] | None) -> dict[str, int]:

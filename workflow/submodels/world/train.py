@@ -15,6 +15,7 @@ from transformers import GemmaConfig, GemmaForCausalLM, GenerationConfig, LlamaC
 from submodels import files, versions
 from submodels.checkpoints.base import identity
 from submodels.errors import SubmodelsError, unknown
+from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.world.muon import Muon
 from submodels.world.shape import BATCH, PIECES, SHAPE, STEPS, WINDOW
@@ -144,6 +145,8 @@ def train(
         torch.set_num_threads(threads)
     parameters = {"version": versions.TRAIN, "architecture": architecture, "seed": seed, "steps": steps}
     manifest = Manifest("train", parameters | RECIPE | {"shape": SHAPE}, {"corpus": corpus})
+    if taken := take_over(manifest, out / "manifest.json"):
+        return taken["results"]["loss"]
 
     tokenizer = train_tokenizer((row["text"] for row in rows), RECIPE["pieces"])
     size = (steps, RECIPE["batch"], RECIPE["window"])
@@ -163,6 +166,7 @@ def train(
     tokenizer.save_pretrained(out)
     manifest.write(
         out / "manifest.json",
+        sorted(path for path in out.glob("[!.]*") if path.name != "manifest.json"),
         identity=identity(out),
         parameters=sum(p.numel() for p in model.parameters()),
         dtype=str(fast_dtype()).removeprefix("torch."),

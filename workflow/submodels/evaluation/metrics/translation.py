@@ -11,10 +11,13 @@ every item's first sample. With several samples an item has their mean as well a
 translation in the data set is the hypothesis, and so precision and recall change places.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
+from submodels import files
 from submodels.errors import SubmodelsError, fetch_first, unknown
 from submodels.evaluation.metrics.base import Samples, Scorer, Scores, mean, text_fault
 
@@ -41,6 +44,14 @@ def _wordnet():
 
 
 SYNONYMS = {"none": NoSynonyms, "wordnet": _wordnet}
+
+
+def synonyms_identity(synonyms: str) -> str:
+    """Which synonyms are meant: WordNet by the hashes of its files, if it was fetched."""
+    manifest = Path(os.environ.get("NLTK_DATA", "")) / "manifest.json"
+    if synonyms != "wordnet" or not manifest.is_file():
+        return synonyms
+    return files.fingerprint(files.read_json(manifest)["results"]["files"])
 
 
 @cache  # nltk takes more than a second of CPU to import, and only this metric needs it

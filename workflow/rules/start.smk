@@ -1,0 +1,47 @@
+# What is looked at before a run: whose tree this is, and what an earlier run left in a cluster's queue.
+import subprocess
+
+
+def say_what_is_missing():
+    for language, hint in MISSING_TOOLCHAINS.items():
+        logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
+    if found := old_layout():
+        logger.warning(
+            f"results/ holds {found}, of the layout before every grid had a directory: nothing reads them; "
+            "delete them"
+        )
+
+
+def refuse_orphans(logs):
+    """Stop where jobs of a killed Snakemake are still in Slurm's queue: they would write this run's files.
+
+    Snakemake's marks know those that wait, Slurm's logs of this grid, in `logs`, those that run.
+    """
+    try:
+        command = ["squeue", "--me", "--noheader", "--format=%i"]
+        queued = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return
+    known = {id for job in workflow.dag.jobs for id in workflow.persistence.external_jobids(job)}
+    known |= {log.stem for log in logs.rglob("*.log")}
+    if orphans := [id for id in queued if id in known]:
+        raise WorkflowError(
+            f"{len(orphans)} jobs of an earlier Snakemake that was killed are still in Slurm's queue and write the "
+            f"same files; wait for their end or cancel them, then start again: scancel {' '.join(orphans)}"
+        )
+
+
+def separate_slurm_logs():
+    """Give each grid Slurm's logs to itself, so that the jobs of another are no orphans of this one."""
+    executor = workflow.scheduler._executor
+    if hasattr(executor, "slurm_logdir"):  # Slurm's; the profile cannot name the grid
+        chosen = workflow.executor_settings.logdir
+        executor.slurm_logdir = Path(chosen, GRID.grid.name) if chosen else Path(TREE.logs, "slurm").resolve()
+        return executor.slurm_logdir
+
+
+onstart:
+    record_origin(TREE, GRID_FILES)
+    if logs := separate_slurm_logs():
+        refuse_orphans(logs)
+    say_what_is_missing()

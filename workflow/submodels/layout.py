@@ -1,0 +1,103 @@
+"""Every path of the workflow: what a grid makes is in a tree of its own, what is fetched is shared by all grids.
+
+Patterns hold the workflow's wildcards ({model}, {submodel}, {benchmark}, {calibration}); fill them with `str.format`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from submodels.files import fingerprint
+
+RESULTS = "results"
+DRAWN_WINDOWS = "windows.safetensors"  # of a calibration draw
+DRAWN_ROWS = "rows.jsonl.gz"  # that they are made of
+TABLE_NAMES = (
+    "scores",
+    "relative",
+    "best_submodels",
+    "code_languages",
+    "jaccard",
+    "jaccard_layers",
+    "within_domain",
+    "noise",
+    "sparsity_curves",
+    "claims",
+    "methods",
+)
+FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
+# Of files that decide a base model's numbers and prompts.
+MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".tiktoken")
+# Downloads lie outside results/, so that deleting results/ does not cost them. {fetched}: see `fetched_name`.
+FETCHED_MODEL = "resources/fetched/models/{fetched}"
+FETCHED_SET = "resources/fetched/calibration_sets/{fetched}"
+FETCHED_ROWS = f"{FETCHED_SET}/rows.parquet"
+FETCHED_BENCHMARK = "resources/fetched/benchmarks/{fetched}"
+FETCHED_BENCHMARK_ROWS = f"{FETCHED_BENCHMARK}/rows.parquet"
+FETCHED_WORDNET = "resources/fetched/nltk_data"
+FETCHED_WORDNET_MANIFEST = f"{FETCHED_WORDNET}/manifest.json"
+
+
+class Tree:
+    """The paths of one grid, results/<name>/."""
+
+    def __init__(self, name: str):
+        self.root = root = f"{RESULTS}/{name}"
+        self.origin = f"{root}/origin.json"  # the grid file that the tree is made from
+        self.grid = f"{root}/grid.json"
+        self.world = f"{root}/world"
+        self.world_train = f"{self.world}/train.jsonl"
+        self.world_pool = f"{self.world}/calibration/{{pool}}.jsonl"
+        self.world_items = f"{self.world}/benchmarks/{{benchmark}}.jsonl"
+        self.items = f"{root}/benchmarks/{{benchmark}}.jsonl"
+        self.items_manifest = f"{root}/benchmarks/{{benchmark}}.manifest.json"
+        self.trained_model = f"{root}/base_models/{{model}}"
+        self.calibration = f"{root}/calibration/{{model}}/{{calibration}}"
+        self.windows = f"{self.calibration}/{DRAWN_WINDOWS}"
+        self.drawn_rows = f"{self.calibration}/{DRAWN_ROWS}"
+        self.submodels = f"{root}/submodels"
+        self.submodel = f"{self.submodels}/{{model}}/{{submodel}}"
+        self.mask = f"{self.submodel}/submodel.safetensors"
+        self.checkpoint = f"{root}/checkpoints/{{model}}/{{submodel}}"
+        self.generations = f"{root}/generations/{{model}}"
+        self.generated = f"{self.generations}/{{submodel}}/done.json"
+        self.executions = f"{root}/executions/{{model}}"
+        self.executed = f"{self.executions}/{{submodel}}/done.json"
+        self.scores = f"{root}/scores/{{model}}"
+        self.scored = f"{self.scores}.json"
+        self.overlap = f"{root}/overlap/{{model}}.csv"
+        self.tables = f"{root}/tables"
+        self.figures = f"{root}/figures"
+        self.report = f"{root}/report/index.html"
+        self.plan = f"{root}/plan"
+        self.links = f"{root}/links"  # to files of the user's whose paths Snakemake would take for patterns
+        self.logs = f"{root}/logs"
+
+    def log(self, rule: str, *wildcards: str) -> str:
+        """Where a rule's jobs log."""
+        return "/".join([self.logs, rule, *_braced(wildcards)]) + ".log"
+
+    def timing(self, rule: str, *wildcards: str) -> str:
+        """Where Snakemake writes down what a rule's jobs took."""
+        return "/".join([self.root, "timings", rule, *_braced(wildcards)]) + ".tsv"
+
+
+def _braced(wildcards: tuple[str, ...]) -> list[str]:
+    return [f"{{{name}}}" for name in wildcards]
+
+
+def fetched_name(name: str, revision: str, source: dict) -> str:
+    """Name of what is fetched: a model's or data set's own, its revision, and a few digits of all that names it.
+
+    Two grids may mean different things by one name.
+    """
+    return f"{name}@{re.sub('[^A-Za-z0-9.-]', '_', revision)[:12]}-{fingerprint(source)[:6]}"
+
+
+def siblings(path: Path | str) -> Iterator[Path]:
+    """The places of the same product in the trees of other grids, for a path in the tree of one."""
+    parts = Path(path).parts
+    if len(parts) > 2 and parts[0] == RESULTS:
+        for tree in sorted(Path(RESULTS).glob("*/")):
+            if tree.name != parts[1]:
+                yield tree.joinpath(*parts[2:])
