@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from submodels.config import read_grid  # noqa: E402
-from submodels.grid import DENSE, Expansion  # noqa: E402
+from submodels.grid import Expansion  # noqa: E402
+from submodels.terms import DENSE  # noqa: E402
 
 # Ten thousand jobs: the paper's models and sets, two methods, five sparsities, five draws, thirteen benchmarks.
 LARGE = {
@@ -43,18 +44,14 @@ def mask(w):
 def masks(w):
     return [f"mask/{{w.model}}/{{id}}" for id in MODELS[w.model] if id != "dense"]
 
-def windows(w):
-    draw = MODELS[w.model][w.submodel]
-    return f"windows/{{w.model}}/{{draw}}" if draw else []
-
-def all_windows(w):
-    return [f"windows/{{w.model}}/{{draw}}" for draw in sorted(set(MODELS[w.model].values()) - {{None}})]
+def drawn(pattern):
+    def of_submodel(w):
+        draw = MODELS[w.model][w.submodel]
+        return pattern.format(model=w.model, draw=draw) if draw else []
+    return of_submodel
 
 def each(pattern):
     return lambda w: [pattern.format(model=w.model, submodel=id) for id in MODELS[w.model]]
-
-def settings(w):
-    return [f"settings/{{w.model}}/{{w.benchmark}}", *([f"execution/{{w.benchmark}}"] if w.benchmark in CODE else [])]
 
 BENCHMARKS = GRID["benchmarks"]
 
@@ -63,7 +60,7 @@ wildcard_constraints:
 
 rule report:
     input:
-        expand("score/{{model}}/{{benchmark}}", model=MODELS, benchmark=BENCHMARKS),
+        expand("score/{{model}}", model=MODELS),
         expand("overlap/{{model}}", model=MODELS),
 rule fetch_model:
     output: "model/{{model}}"
@@ -78,62 +75,25 @@ rule items:
     input: "rows/{{benchmark}}"
     output: "items/{{benchmark}}"
     shell: "touch {{output}}"
-rule settings:
-    output: "settings/{{model}}/{{benchmark}}"
-    shell: "touch {{output}}"
-rule execution_settings:
-    output: "execution/{{benchmark}}"
-    shell: "touch {{output}}"
-rule questions:
-    input:
-        expand("items/{{benchmark}}", benchmark=BENCHMARKS),
-        expand("settings/{{{{model}}}}/{{benchmark}}", benchmark=BENCHMARKS),
-    output: "questions/{{model}}"
-    shell: "touch {{output}}"
-rule programs:
-    input:
-        expand("items/{{benchmark}}", benchmark=CODE),
-        expand("settings/{{{{model}}}}/{{benchmark}}", benchmark=CODE),
-        expand("execution/{{benchmark}}", benchmark=CODE),
-    output: "programs/{{model}}"
-    shell: "touch {{output}}"
 rule calibrate:
     input: "model/{{model}}", lambda w: "set/" + GRID["draws"][w.draw]
-    output: "windows/{{model}}/{{draw}}"
+    output: "windows/{{model}}/{{draw}}", "drawn/{{model}}/{{draw}}"
     shell: "touch {{output}}"
 rule prune:
-    input: "model/{{model}}", windows
+    input: "model/{{model}}", drawn("windows/{{model}}/{{draw}}")
     output: "mask/{{model}}/{{submodel}}"
     shell: "touch {{output}}"
-rule contamination:
-    input: all_windows, expand("items/{{benchmark}}", benchmark=BENCHMARKS)
-    output: "contamination/{{model}}"
-    shell: "touch {{output}}"
 rule generate:
-    input: "model/{{model}}", mask, "contamination/{{model}}", "questions/{{model}}"
+    input: "model/{{model}}", mask, drawn("drawn/{{model}}/{{draw}}"), expand("items/{{name}}", name=BENCHMARKS)
     output: "generated/{{model}}/{{submodel}}"
     shell: "touch {{output}}"
 rule execute:
-    input: "generated/{{model}}/{{submodel}}", mask, "programs/{{model}}"
+    input: "generated/{{model}}/{{submodel}}"
     output: "executed/{{model}}/{{submodel}}"
     shell: "touch {{output}}"
-rule weights:
-    input: "model/{{model}}", masks
-    output: "weights/{{model}}"
-    shell: "touch {{output}}"
-rule all_generated:
-    input: each("generated/{{model}}/{{submodel}}")
-    output: "all_generated/{{model}}"
-    shell: "touch {{output}}"
-rule all_executed:
-    input: each("executed/{{model}}/{{submodel}}")
-    output: "all_executed/{{model}}"
-    shell: "touch {{output}}"
 rule score:
-    input:
-        lambda w: f"all_executed/{{w.model}}" if w.benchmark in CODE else f"all_generated/{{w.model}}",
-        "weights/{{model}}", "contamination/{{model}}", "items/{{benchmark}}", settings,
-    output: "score/{{model}}/{{benchmark}}"
+    input: each("generated/{{model}}/{{submodel}}"), each("executed/{{model}}/{{submodel}}") if CODE else []
+    output: "score/{{model}}"
     shell: "touch {{output}}"
 rule overlap:
     input: masks

@@ -42,17 +42,20 @@ def snakemake(
     return result
 
 
-def planned(directory: Path, *arguments: str, workflow: Path = ROOT) -> dict[str, int]:
-    """Jobs per rule that a run would do, without the total."""
-    result = snakemake(directory, "--cores", "2", "--dry-run", "--quiet", "rules", *arguments, workflow=workflow)
+def planned(directory: Path, *arguments: str, **options) -> dict[str, int]:
+    """Jobs per rule that a run would do, without the total. options: those of `snakemake`."""
+    result = snakemake(directory, "--cores", "2", "--dry-run", "--quiet", "rules", *arguments, **options)
     found = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", result.stdout + result.stderr)}
     found.pop("total", None)
     return found
 
 
-def finish(directory: Path, *arguments: str, workflow: Path = ROOT) -> None:
-    """Make a finished tree without running a job: every output as a stand-in file, recorded as up to date."""
-    summary = snakemake(directory, *arguments, "--cores", "1", "--summary", workflow=workflow).stdout
+def finish(directory: Path, *arguments: str, **options) -> None:
+    """Make a finished tree without running a job: every output as a stand-in file, recorded as up to date.
+
+    options: those of `snakemake`.
+    """
+    summary = snakemake(directory, *arguments, "--cores", "1", "--summary", **options).stdout
     lines = [line.split("\t")[0] for line in summary.splitlines() if line.startswith(("results/", "resources/"))]
     outputs = [directory / line for line in lines]
     directories = {parent for path in outputs for parent in path.parents}
@@ -62,6 +65,6 @@ def finish(directory: Path, *arguments: str, workflow: Path = ROOT) -> None:
             path.mkdir(exist_ok=True)
         elif not path.exists():
             path.write_text(f"stand-in for {path.name}\n", encoding="utf-8")
-    snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall", workflow=workflow)
+    snakemake(directory, *arguments, "--cores", "1", "--touch", "--forceall", **options)
     for path in [*directory.iterdir(), *(directory / "results").rglob("*")]:
         os.utime(path, (_FINISHED, _FINISHED))

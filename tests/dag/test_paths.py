@@ -50,15 +50,16 @@ def project(place, sign):
 def test_any_path_is_a_path(tmp_path, sign):
     root, grid = project(tmp_path, sign)
     jobs = planned(root, *grid, workflow=root)
-    assert (jobs["calibrate"], jobs["prune"], jobs["score"], jobs["benchmark_items"]) == (2, 2, 2, 1)
-    made = ["results/benchmarks/gsm8k.jsonl", "results/benchmarks/m/questions.sha256", "results/grid.json"]
+    assert (jobs["calibrate"], jobs["prune"], jobs["score"], jobs["benchmark_items"]) == (2, 2, 1, 1)
+    made = ["results/signs/benchmarks/gsm8k.jsonl", "results/signs/grid.json"]
     snakemake(root, *made, "--cores", "2", *grid, workflow=root)
     assert json.loads((root / made[0]).read_text(encoding="utf-8"))["question"] == "1 + 1?"
     assert (
-        json.loads((root / made[2]).read_text(encoding="utf-8"))["models"]["m"]["description"] == f"{sign} {{model}}\n"
+        json.loads((root / made[1]).read_text(encoding="utf-8"))["models"]["m"]["description"] == f"{sign} {{model}}\n"
     )
+    assert "Plan of signs" in snakemake(root, "plan", "--cores", "2", *grid, workflow=root).stdout
     # Links stand only where they must.
-    assert (root / "results/links").is_dir() == any(bracket in sign for bracket in "{}<>")
+    assert (root / "results/signs/links").is_dir() == any(bracket in sign for bracket in "{}<>")
 
 
 def test_files_behind_links_count_as_themselves(tmp_path):

@@ -1,5 +1,6 @@
-"""The plan's jobs are those that Snakemake would run, from nothing and in a tree that is partly finished."""
+"""The plan's jobs are those that Snakemake would run, from nothing and in every state that a tree can be in."""
 
+import base64
 import csv
 import re
 import shutil
@@ -7,11 +8,12 @@ from collections import Counter
 
 import pytest
 import yaml
-from dag import clone, finish, planned, snakemake
+from dag import ROOT, clone, finish, planned, snakemake
 
 from submodels.config import read_grid
-from submodels.grid import TIMINGS, Expansion
-from submodels.planning.jobs import find_jobs, left, targets
+from submodels.errors import SubmodelsError
+from submodels.grid import Expansion
+from submodels.planning import jobs
 from submodels.planning.work import Work
 
 SMALL = {
@@ -19,9 +21,10 @@ SMALL = {
     "base_models": ["tiny-llama", "tiny-gemma"],
     "submodels": [
         {"calibration_sets": ["python", "code_and_math"], "sparsities": [0.5], "seeds": [0, 1]},
-        {"base_models": ["tiny-llama"], "methods": ["sparsegpt"], "calibration_sets": ["math"], "sparsities": ["2of4"]},
+        {"base_models": ["tiny-llama"], "methods": ["sparsegpt"], "calibration_sets": ["mine"], "sparsities": ["2of4"]},
         {"methods": ["magnitude"], "sparsities": [0.5], "evaluate": False},
     ],
+    "calibration_sets": {"mine": {"domain": "code", "source": {"file": "mine.jsonl"}, "template": "{text}"}},
     "benchmarks": ["tiny_python", "tiny_math", "humaneval", "gsm8k", "wmt14_en_fr", "openbookqa"],
     "sources": {"openbookqa": "fixture"},
     "keep": ["tiny-llama/wanda-python-0.50-s0"],
@@ -41,72 +44,142 @@ HUB = {
     "pruning": {"device": "cuda"},
     "evaluation": {"device": "cuda", "dtype": "bfloat16", "batch_size": "auto", "limit": 20},
 }
+LOCAL = {"fetch_base_model", "fetch_calibration_set", "fetch_benchmark", "describe"}  # they ask for nothing
+SUBMODEL = "results/small/submodels/tiny-llama/wanda-python-0.50-s0"
 
 
-def planned_here(path, directory, monkeypatch):
-    """Jobs per rule that the plan of a grid counts in a directory."""
-    monkeypatch.chdir(directory)
-    grid = Expansion(read_grid(path), str(path))
-    return Counter(job.rule for job in left(find_jobs(grid), targets(grid)))
-
-
-def without_all(jobs):
-    """Snakemake counts its target, `all`, which does nothing; a plan does not."""
-    return {rule: count for rule, count in jobs.items() if rule != "all"}
-
-
-def write(directory, grid):
-    path = directory / "grid.yaml"
+def write(directory, grid, name="grid.yaml"):
+    path = directory / name
     path.write_text(yaml.safe_dump(grid), encoding="utf-8")
     (directory / "mine.jsonl").write_text("{}\n", encoding="utf-8")
     return path
 
 
-def shipped(root):
-    return sorted([root / "config.yaml", *(root / "resources/grids").glob("*.yaml")])
+def find_jobs(path, monkeypatch):
+    """The jobs of a grid in its file's directory, and how a plan says them."""
+    monkeypatch.chdir(path.parent)
+    return jobs.find_jobs(Expansion(read_grid(path), str(path)), [str(path)])
+
+
+def left(found):
+    """How many jobs of each rule a plan says are left."""
+    return Counter(job.rule for job in found if job.runs)
+
+
+def planned_jobs(path, workflow=ROOT):
+    """The same, by Snakemake; without its target `all`, which does nothing and has no output."""
+    counts = planned(path.parent, "--configfile", str(path), "--rerun-incomplete", workflow=workflow)
+    return {rule: count for rule, count in counts.items() if rule != "all"}
 
 
 @pytest.mark.parametrize("grid", [SMALL, HUB], ids=["small", "hub"])
 def test_counts_from_nothing(grid, tmp_path, monkeypatch):
     path = write(tmp_path, grid)
-    assert planned_here(path, tmp_path, monkeypatch) == without_all(planned(tmp_path, "--configfile", str(path)))
-
-
-def test_counts_of_the_grids_that_ship(root, tmp_path, monkeypatch):
-    for path in shipped(root):
-        expected = without_all(planned(tmp_path, "--configfile", str(path)))
-        assert planned_here(path, tmp_path, monkeypatch) == expected, path
+    assert left(find_jobs(path, monkeypatch)) == planned_jobs(path)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("finished")
-    path = write(directory, SMALL)
-    finish(directory, "--configfile", str(path))
-    return directory
+    """A working directory in which the small grid has been run."""
+    path = write(tmp_path_factory.mktemp("finished"), SMALL)
+    finish(path.parent, "--configfile", str(path))
+    return path.parent
 
 
-MASK = "results/submodels/tiny-llama/wanda-python-0.50-s0/"
-PARTS = {
-    "nothing": [],
-    "scores": ["results/report", "results/scores/tiny-gemma"],
-    "one mask": [f"{MASK}submodel.safetensors", "results/overlap", "results/tables", "results/report"],
-    "a mask that nothing needs any more": [MASK],
-    "generations": ["results/generations/tiny-llama", "results/executions/tiny-gemma", "results/checkpoints"],
-    "a base model": ["results/base_models/tiny-gemma", "results/report"],
-    "contamination": ["results/contamination", "results/generations", "results/report"],
-    "a fetched benchmark": ["resources/fetched/benchmarks/gsm8k", "results/benchmarks", "results/report"],
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """How many jobs of each rule the small grid has."""
+    return planned_jobs(write(tmp_path_factory.mktemp("empty"), SMALL))
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of it to change."""
+    return shutil.copytree(finished, tmp_path / "project")
+
+
+def delete(*names):
+    def change(project):
+        for name in names:
+            (found,) = project.glob(name)
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+    return change
+
+
+def kill(output):
+    """Mark an output as what a killed job leaves, as Snakemake does."""
+
+    def change(project):
+        mark = base64.urlsafe_b64encode(output.encode()).decode()
+        (project / ".snakemake/incomplete" / mark).write_text('{"external_jobid": null}', encoding="utf-8")
+
+    return change
+
+
+def edit_rows(project):
+    (project / "mine.jsonl").write_text('{"text": "other"}\n', encoding="utf-8")
+
+
+def change_a_parameter(project):
+    write(project, SMALL | {"evaluation": {"limit": 5}})
+
+
+STATES = {
+    "finished": delete(),
+    "no scores": delete("results/small/report", "results/small/scores/tiny-gemma.json"),
+    "one mask fewer": delete(
+        f"{SUBMODEL}/submodel.safetensors", "results/small/overlap", "results/small/tables", "results/small/report"
+    ),
+    "a mask fewer that nothing needs any more": delete(SUBMODEL),
+    "no generations": delete(
+        "results/small/generations/tiny-llama", "results/small/executions/tiny-gemma", "results/small/checkpoints"
+    ),
+    "no base model": delete("results/small/base_models/tiny-gemma", "results/small/report"),
+    "nothing fetched": delete(
+        "resources/fetched/benchmarks/gsm8k@*", "results/small/benchmarks", "results/small/report"
+    ),
+    "killed": kill(f"{SUBMODEL}/submodel.safetensors"),
+    "killed while scoring": kill("results/small/scores/tiny-gemma.json"),
+    "edited rows": edit_rows,
+    "another parameter": change_a_parameter,
 }
 
 
-@pytest.mark.parametrize("missing", PARTS.values(), ids=PARTS)
-def test_what_is_done_is_subtracted(missing, finished, tmp_path, monkeypatch):
-    directory = shutil.copytree(finished, tmp_path / "project")
-    for name in missing:
-        path = directory / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    expected = without_all(planned(directory, "--configfile", str(directory / "grid.yaml")))
-    assert planned_here(directory / "grid.yaml", directory, monkeypatch) == expected
+@pytest.mark.parametrize("change", STATES.values(), ids=STATES)
+def test_what_is_done_is_subtracted(change, project, everything, monkeypatch):
+    change(project)
+    found = find_jobs(project / "grid.yaml", monkeypatch)
+    assert left(found) == planned_jobs(project / "grid.yaml")
+    assert Counter(job.rule for job in found) == everything
+
+
+def test_what_another_grid_fetched_is_subtracted(tmp_path, monkeypatch):
+    other = write(tmp_path, SMALL | {"name": "other"}, "other.yaml")
+    finish(tmp_path, "--configfile", str(other))
+    path = write(tmp_path, SMALL)
+    found = find_jobs(path, monkeypatch)
+    assert left(found) == planned_jobs(path)
+    assert {job.rule for job in found if not job.runs} == {"fetch_benchmark", "fetch_wordnet"}
+
+
+def test_what_another_version_of_the_workflow_made_is_not_subtracted(project, tmp_path, monkeypatch):
+    workflow = clone(tmp_path / "copy")
+    versions = workflow / "workflow/submodels/versions.py"
+    text = versions.read_text(encoding="utf-8")
+    versions.write_text(text.replace("\nSCORE = ", "\nSCORE = 1000 + "), encoding="utf-8")
+    monkeypatch.setattr(jobs, "SNAKEFILE", workflow / "Snakefile")
+    found = left(find_jobs(project / "grid.yaml", monkeypatch))
+    assert found == planned_jobs(project / "grid.yaml", workflow)
+    assert found["score"] == 2
+    assert "generate" not in found
+
+
+def test_a_plan_of_a_grid_that_snakemake_refuses_says_why(tmp_path, monkeypatch):
+    path = write(tmp_path, SMALL)
+    (tmp_path / "mine.jsonl").unlink()
+    with pytest.raises(SubmodelsError, match=r"(?s)Snakemake cannot plan this grid:.*mine\.jsonl"):
+        find_jobs(path, monkeypatch)
 
 
 def test_the_rule_prints_and_always_runs(tmp_path):
@@ -114,34 +187,36 @@ def test_the_rule_prints_and_always_runs(tmp_path):
     for _ in range(2):
         done = snakemake(tmp_path, "--configfile", str(path), "--cores", "1", "plan")
         assert "Plan of hub" in done.stdout
-    assert sum(planned(tmp_path, "--configfile", str(path)).values()) - 1 == int(
+    assert sum(planned_jobs(path).values()) == int(
         re.search(r"Plan of hub: ([\d,]+) jobs to run, 0 done", done.stdout)[1]
     )
-    rows = list(csv.DictReader((tmp_path / "results/plan/plan.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((tmp_path / "results/hub/plan/plan.csv").read_text(encoding="utf-8").splitlines()))
     assert rows[-1]["rule"] == "total"
-    assert (tmp_path / "results/plan/plan.html").is_file()
-    assert (tmp_path / "results/logs/plan.log").read_text(encoding="utf-8").startswith("Plan of hub")
+    assert (tmp_path / "results/hub/plan/plan.html").is_file()
+    assert (tmp_path / "results/hub/logs/plan.log").read_text(encoding="utf-8").startswith("Plan of hub")
 
 
 def test_rules_ask_for_what_the_plan_says(tmp_path, monkeypatch):
     path = write(tmp_path, HUB)
-    monkeypatch.chdir(tmp_path)
+    found = find_jobs(path, monkeypatch)
     work = Work(Expansion(read_grid(path), str(path)))
     printed = snakemake(tmp_path, "--configfile", str(path), "--cores", "1", "--dry-run").stdout
-    found = {}
+    asked = {}
     for block in re.split(r"\n(?=(?:local)?rule )", printed):
-        if (rule := re.match(r"rule (\w+):", block)) and (asked := re.search(r"resources: (.*mem_mb.*)", block)):
+        if rule := re.match(r"(?:local)?rule (\w+):", block):
             wildcards = re.search(r"wildcards: (.*)", block)
-            key = tuple(tuple(one.split("=")) for one in wildcards[1].split(", ")) if wildcards else ()
-            found[rule[1], key] = dict(one.split("=") for one in asked[1].split(", "))
-    assert {rule for rule, _ in found} == {*TIMINGS, "benchmark_items"} - {"train_base_model", "export"}
-    for (rule, key), asked in found.items():
-        assert int(asked["mem_mb"]) == work.memory_mb(rule, **dict(key))
-        assert int(asked["runtime"]) == work.minutes(rule, **dict(key))
-        assert int(asked.get("gpu", 0)) == work.gpus(rule)
-    assert sum(int(asked.get("gpu", 0)) for asked in found.values()) == sum(
-        count for rule, count in planned_here(path, tmp_path, monkeypatch).items() if rule in ("prune", "generate")
-    )
+            key = tuple(sorted(tuple(one.split("=")) for one in wildcards[1].split(", "))) if wildcards else ()
+            resources = re.search(r"resources: (.*mem_mb.*)", block)
+            asked[rule[1], key] = dict(one.split("=") for one in resources[1].split(", ")) if resources else None
+    del asked["all", ()]
+    assert {(job.rule, tuple(sorted(job.wildcards.items()))) for job in found} == set(asked)
+    assert {rule for (rule, _), resources in asked.items() if resources is None} == LOCAL
+    for (rule, key), resources in asked.items():
+        if resources is not None:
+            assert int(resources["mem_mb"]) == work.memory_mb(rule, **dict(key))
+            assert int(resources["runtime"]) == work.minutes(rule, **dict(key))
+            assert int(resources.get("gpu", 0)) == work.gpus(rule)
+    assert {rule for rule in {job.rule for job in found} if work.gpus(rule)} == {"prune", "generate"}
 
 
 def test_other_figures_rerun_nothing(finished, tmp_path):

@@ -27,8 +27,7 @@ GRID = {
     },
 }
 ALWAYS = {"all": 1, "tabulate": 1, "figures": 1, "report": 1}
-NEW_SAMPLES = ALWAYS | {"generated": 2, "executed": 2}
-NEW_WEIGHTS = NEW_SAMPLES | {"weights": 2}
+NEW_SAMPLES = ALWAYS | {"generate": 16, "execute": 16, "score": 2}
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +62,16 @@ def changed(**changes):
 def test_editing_a_calibration_file_reruns_its_branch(project):
     """The set's own windows for both base models, and those of the mix that it is part of."""
     (project / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
-    assert plan(project) == NEW_WEIGHTS | {
-        "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
+    assert plan(project) == ALWAYS | {
+        "calibrate": 3, "prune": 5, "generate": 4, "execute": 4, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
 def test_editing_a_pool_of_the_tiny_world_reruns_its_branch(project):
-    pool = project / "results/world/calibration/csr.jsonl"
+    pool = project / "results/reruns/world/calibration/csr.jsonl"
     pool.write_text(pool.read_text(encoding="utf-8") + '{"text": "z"}\n', encoding="utf-8")
-    assert plan(project) == NEW_WEIGHTS | {
-        "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4, "overlap": 2,
+    assert plan(project) == ALWAYS | {
+        "calibrate": 3, "prune": 5, "generate": 4, "execute": 4, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
@@ -88,8 +87,7 @@ def test_editing_a_file_that_only_a_mix_reads_reruns_the_mix(finished, tmp_path)
     finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"))
     assert plan(tmp_path) == {}
     (tmp_path / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
-    branch = {"calibrate": 2, "prune": 2, "contamination": 2, "generate": 2, "score": 2, "overlap": 2}
-    branch |= {"weights": 2, "generated": 2}
+    branch = {"calibrate": 2, "prune": 2, "generate": 2, "score": 2, "overlap": 2}
     assert plan(tmp_path) == ALWAYS | branch
     shutil.copy(finished / "mine.jsonl", tmp_path)
     grid["calibration_sets"]["both"]["source"]["mix"]["mine"] = 3
@@ -101,15 +99,14 @@ def test_adding_a_size_reruns_no_other(project):
     grid = changed()
     grid["submodels"].append({"calibration_sets": ["csr"], "sparsities": [0.5], "rows": [32, 64]})
     write_grid(project, grid)
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "calibrate": 4, "prune": 4, "contamination": 2, "generate": 4, "execute": 4, "score": 4,
-        "overlap": 2,
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "calibrate": 4, "prune": 4, "generate": 4, "execute": 4, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
 def test_touching_a_file_reruns_nothing(project):
     os.utime(project / "mine.jsonl")
-    os.utime(project / "results/world/calibration/csr.jsonl")
+    os.utime(project / "results/reruns/world/calibration/csr.jsonl")
     assert plan(project) == {}
 
 
@@ -117,61 +114,48 @@ def test_adding_a_calibration_set_reruns_no_other(project):
     grid = changed()
     grid["submodels"][0]["calibration_sets"].append("math")
     write_grid(project, grid)
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "calibrate": 2, "prune": 4, "contamination": 2, "generate": 4, "execute": 4, "score": 4,
-        "overlap": 2,
-    }  # fmt: skip
-
-
-def test_adding_a_benchmark_scores_no_other(project):
-    """Generation runs once for each sub-model, for the new benchmark alone: finished samples are kept."""
-    write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_math"]))
     assert plan(project) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 2, "contamination": 2, "questions": 2, "generate": 16, "generated": 2,
-        "score": 2,
+        "describe": 1, "calibrate": 2, "prune": 4, "generate": 4, "execute": 4, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
-def test_adding_a_code_benchmark_scores_no_other(project):
-    """So does execution."""
-    write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", "tiny_javascript"]))
-    assert plan(project) == NEW_SAMPLES | {
-        "describe": 1, "benchmark_settings": 2, "execution_settings": 1, "contamination": 2, "questions": 2,
-        "programs": 2, "generate": 16, "execute": 16, "score": 2,
-    }  # fmt: skip
+@pytest.mark.parametrize("added", ["tiny_math", "tiny_javascript"])
+def test_adding_a_benchmark_makes_no_mask_again(project, added):
+    """Every sub-model is asked it; the stages themselves keep the samples, verdicts and scores that stand."""
+    write_grid(project, changed(benchmarks=["tiny_python", "tiny_csr", added]))
+    assert plan(project) == NEW_SAMPLES | {"describe": 1}
 
 
 @pytest.mark.parametrize("change", [{"timeout": 3}, {"memory_mb": 512}, {"sandbox": "unshare"}])
 def test_what_decides_verdicts_runs_the_programs_again(project, change):
     write_grid(project, changed(evaluation={"synonyms": "none"} | change))
-    assert plan(project) == ALWAYS | {
-        "describe": 1, "execution_settings": 1, "programs": 2, "execute": 16, "executed": 2, "score": 2,
-    }  # fmt: skip
+    assert plan(project) == ALWAYS | {"describe": 1, "execute": 16, "score": 2}
 
 
 def test_a_toolchain_that_appears_runs_the_programs_that_lacked_it(finished, tmp_path):
     """A grid of two languages, finished where Java programs could not run."""
     shutil.copy(finished / "mine.jsonl", tmp_path)
     write_grid(tmp_path, changed(benchmarks=["tiny_python", "tiny_java"]))
-    rules = clone(tmp_path / "copy") / "workflow/rules/common.smk"
-    text = rules.read_text(encoding="utf-8")
-    found = "for name, hint in missing_toolchains().items()"
-    assert text.count(found) == 1
-    for missing in ({"java": "no javac"}, {}):
-        rules.write_text(text.replace(found, f"for name, hint in {missing}.items()"), encoding="utf-8")
-        if missing:
-            finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"), workflow=tmp_path / "copy")
-    assert planned(tmp_path, "--configfile", str(tmp_path / "grid.yaml"), workflow=tmp_path / "copy") == ALWAYS | {
-        "execution_settings": 1, "programs": 2, "execute": 16, "executed": 2, "score": 2,
-    }  # fmt: skip
+    arguments, poor = ["--configfile", str(tmp_path / "grid.yaml")], without_toolchains(tmp_path / "bin")
+    finish(tmp_path, *arguments, environment=poor)
+    assert planned(tmp_path, *arguments, environment=poor) == {}
+    assert plan(tmp_path) == ALWAYS | {"describe": 1, "execute": 16, "score": 2}
+
+
+def without_toolchains(directory):
+    """An environment in which only the programs are found that Snakemake itself asks for; `directory` for them."""
+    directory.mkdir()
+    for name in ("bash", "which"):
+        (directory / name).symlink_to(shutil.which(name))
+    return {**os.environ, "PATH": str(directory)}
 
 
 def test_adding_a_sparsity_reruns_no_other(project):
     grid = changed()
     grid["submodels"][1]["sparsities"].append(0.6)
     write_grid(project, grid)
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2,
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "prune": 2, "generate": 2, "execute": 2, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
@@ -187,9 +171,7 @@ def plan_of_another_version(project, copy, file, old, new):
 def test_raising_a_version_renews_what_it_made(project, tmp_path):
     """Another GENERATE: every sample is made, run and scored again, and no mask."""
     plan = plan_of_another_version(project, tmp_path / "copy", "versions.py", "\nGENERATE = ", "\nGENERATE = 1000 + ")
-    assert plan == NEW_SAMPLES | {
-        "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16, "score": 4,
-    }  # fmt: skip
+    assert plan == NEW_SAMPLES
 
 
 def test_another_way_to_draw_a_figure_draws_figures_and_the_report(project, tmp_path):
@@ -202,16 +184,15 @@ def test_another_version_of_a_method_renews_its_sub_models(project, tmp_path):
     plan = plan_of_another_version(
         project, tmp_path / "copy", "pruning/methods.py", '"magnitude": Method(1,', '"magnitude": Method(1001,'
     )
-    assert plan == NEW_WEIGHTS | {"prune": 2, "generate": 2, "execute": 2, "score": 4, "overlap": 2}
+    assert plan == ALWAYS | {"prune": 2, "generate": 2, "execute": 2, "score": 2, "overlap": 2}
 
 
 def test_adding_a_base_model_reruns_no_other(project):
     grid = changed(base_models=["tiny-llama", "tiny-gemma", "third"], models={"third": {"tiny_world": "llama"}})
     write_grid(project, grid)
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "train_base_model": 1, "calibrate": 3, "prune": 7, "contamination": 1, "benchmark_settings": 2,
-        "questions": 1, "programs": 1, "generate": 8, "execute": 8, "score": 2, "overlap": 1, "weights": 1,
-        "generated": 1, "executed": 1,
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "train_base_model": 1, "calibrate": 3, "prune": 7, "generate": 8, "execute": 8, "score": 1,
+        "overlap": 1,
     }  # fmt: skip
 
 
@@ -226,28 +207,22 @@ def test_another_revision_of_a_hub_set_reruns_its_branch(finished, tmp_path):
     assert plan(tmp_path) == {}
     grid["calibration_sets"]["one"]["source"]["revision"] = "b" * 40
     write_grid(tmp_path, grid)
-    assert plan(tmp_path) == NEW_WEIGHTS | {
-        "describe": 1, "fetch_calibration_set": 1, "calibrate": 2, "prune": 4, "contamination": 2, "generate": 4,
-        "execute": 4, "score": 4, "overlap": 2,
+    assert plan(tmp_path) == ALWAYS | {
+        "describe": 1, "fetch_calibration_set": 1, "calibrate": 2, "prune": 4, "generate": 4, "execute": 4, "score": 2,
+        "overlap": 2,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("change", [{"limit": 5}, {"dtype": "bfloat16"}, {"backend": "vllm", "device": "cuda"}])
 def test_what_decides_samples_makes_every_sample_again(project, change):
     write_grid(project, changed(evaluation={"synonyms": "none"} | change))
-    assert plan(project) == NEW_SAMPLES | {
-        "describe": 1, "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16,
-        "score": 4,
-    }  # fmt: skip
+    assert plan(project) == NEW_SAMPLES | {"describe": 1}
 
 
 @pytest.mark.parametrize("samples", ["greedy", 3])
 def test_how_many_samples_are_drawn_decides_those_of_pass_at_k(project, samples):
     write_grid(project, changed(evaluation={"synonyms": "none", "samples": samples}))
-    assert plan(project) == NEW_SAMPLES | {
-        "describe": 1, "benchmark_settings": 2, "questions": 2, "programs": 2, "generate": 16, "execute": 16,
-        "score": 2,
-    }  # fmt: skip
+    assert plan(project) == NEW_SAMPLES | {"describe": 1}
 
 
 def test_as_many_samples_as_the_task_file_says_change_nothing(project):
@@ -263,16 +238,13 @@ def test_another_task_file_makes_its_samples_again(project, tmp_path):
     plan = plan_of_another_version(
         project, tmp_path / "other", "../../resources/tasks/tiny_python.yaml", "max_gen_toks: ", "max_gen_toks: 1"
     )
-    assert plan == NEW_SAMPLES | {
-        "benchmark_settings": 2, "questions": 2, "programs": 2, "generate": 16, "execute": 16, "score": 2,
-    }  # fmt: skip
+    assert plan == NEW_SAMPLES
 
 
 def test_another_seed_trains_the_tiny_models_anew(project):
     write_grid(project, changed(seed=1))
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "world": 1, "train_base_model": 2, "calibrate": 7, "prune": 15, "overlap": 2, "contamination": 2,
-        "benchmark_settings": 4, "questions": 2, "programs": 2, "generate": 16, "execute": 16, "score": 4,
+    assert plan(project) == NEW_SAMPLES | {
+        "describe": 1, "world": 1, "train_base_model": 2, "calibrate": 7, "prune": 15, "overlap": 2,
     }  # fmt: skip
 
 
@@ -281,8 +253,8 @@ def test_what_pruning_computes_in_prunes_again(project):
     write_grid(project, changed(pruning={"dtype": "float32"}, evaluation={"synonyms": "none", "dtype": "float32"}))
     assert plan(project) == ALWAYS | {"describe": 1}
     write_grid(project, changed(pruning={"dtype": "bfloat16"}))
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "prune": 15, "generate": 14, "execute": 14, "score": 4, "overlap": 2,
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "prune": 15, "generate": 14, "execute": 14, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
@@ -295,9 +267,8 @@ def test_a_template_reruns_its_set(project):
     grid = changed()
     grid["calibration_sets"]["mine"]["template"] = "# {text}"
     write_grid(project, grid)
-    assert plan(project) == NEW_WEIGHTS | {
-        "describe": 1, "calibrate": 3, "prune": 5, "contamination": 2, "generate": 4, "execute": 4, "score": 4,
-        "overlap": 2,
+    assert plan(project) == ALWAYS | {
+        "describe": 1, "calibrate": 3, "prune": 5, "generate": 4, "execute": 4, "score": 2, "overlap": 2,
     }  # fmt: skip
 
 
@@ -312,12 +283,11 @@ def test_a_models_prompt_format_reruns_its_instructions(finished, tmp_path):
     assert plan(tmp_path) == {}
     grid["models"]["tuned"]["prompt"] = "llama2"
     write_grid(tmp_path, grid)
-    assert plan(tmp_path) == ALWAYS | {
-        "describe": 1, "benchmark_settings": 1, "questions": 1, "generate": 2, "generated": 1, "score": 1,
-    }  # fmt: skip
+    assert plan(tmp_path) == ALWAYS | {"describe": 1, "generate": 2, "score": 1}
 
 
 def test_a_models_prompt_format_reruns_its_calibration_sets_of_instructions(finished, tmp_path):
+    """All sub-models of that base model are asked in the format; what they said without instructions stands."""
     models = {"tuned": {"tiny_world": "llama"}, "plain": {"tiny_world": "llama"}}
     grid = changed(base_models=list(models), models=models, benchmarks=["tiny_csr"])
     grid["calibration_sets"]["mine"]["style"] = "instruction"
@@ -328,6 +298,5 @@ def test_a_models_prompt_format_reruns_its_calibration_sets_of_instructions(fini
     grid["models"]["tuned"]["prompt"] = "llama2"
     write_grid(tmp_path, grid)
     assert plan(tmp_path) == ALWAYS | {
-        "describe": 1, "calibrate": 1, "prune": 1, "contamination": 1, "generate": 1, "weights": 1, "generated": 1,
-        "score": 1, "overlap": 1,
+        "describe": 1, "calibrate": 1, "prune": 1, "generate": 3, "score": 1, "overlap": 1,
     }  # fmt: skip

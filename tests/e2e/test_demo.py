@@ -55,7 +55,7 @@ def demo(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(demo):
-    return pd.read_csv(demo / "results/tables/scores.csv")
+    return pd.read_csv(demo / "results/demo/tables/scores.csv")
 
 
 @pytest.mark.parametrize("benchmark", ACCURACY)
@@ -70,7 +70,7 @@ def test_the_dense_models_can_do_what_pruning_takes_away(scores, benchmark):
 
 
 def test_every_submodel_of_the_grid_is_scored(demo, scores):
-    grid = files.read_json(demo / "results/grid.json")
+    grid = files.read_json(demo / "results/demo/grid.json")
     expected = {(model, id) for model, entry in grid["models"].items() for id in entry["evaluated"]}
     assert set(zip(scores["model"], scores["submodel"], strict=True)) == expected
     assert len(expected) - len(grid["models"]) >= 20
@@ -79,13 +79,13 @@ def test_every_submodel_of_the_grid_is_scored(demo, scores):
 
 def test_pruning_separates_the_submodels(demo):
     """What the demo is for: a benchmark of a set's own domain keeps more accuracy than the others do."""
-    claims = pd.read_csv(demo / "results/tables/claims.csv").query("claim == 'matched_beats_unmatched'")
+    claims = pd.read_csv(demo / "results/demo/tables/claims.csv").query("claim == 'matched_beats_unmatched'")
     assert len(claims) == 3
     assert set(claims["verdict"]) == {"supported"}
 
 
 def test_the_methods_are_compared_by_what_their_runs_cost_and_keep(demo):
-    table = pd.read_csv(demo / "results/tables/methods.csv")
+    table = pd.read_csv(demo / "results/demo/tables/methods.csv")
     for _, group in table.groupby("model"):
         rows = group.set_index("method")
         assert set(rows.index) == {"dense", "wanda", "ria", "sparsegpt", "magnitude", "magnitude_row", "random"}
@@ -103,7 +103,7 @@ def test_nothing_is_left_to_do(root, demo):
 
 
 def test_the_report_opens_in_a_browser_without_fault(demo):
-    assert findings(demo / "results/report/index.html") == []
+    assert findings(demo / "results/demo/report/index.html") == []
 
 
 def test_the_run_as_a_report_of_snakemake(root, demo):
@@ -118,8 +118,10 @@ def test_the_exported_checkpoint_is_the_submodel(demo):
     from transformers import AutoModelForCausalLM
 
     model = EXPORTED.split("/")[0]
-    base, mask = demo / "results/base_models" / model, demo / "results/submodels" / EXPORTED
-    exported = AutoModelForCausalLM.from_pretrained(demo / "results/checkpoints" / EXPORTED, dtype="float32").eval()
+    base, mask = demo / "results/demo/base_models" / model, demo / "results/demo/submodels" / EXPORTED
+    exported = AutoModelForCausalLM.from_pretrained(
+        demo / "results/demo/checkpoints" / EXPORTED, dtype="float32"
+    ).eval()
     ours = load_submodel(base, mask)
     prompt = load_tokenizer(base)("def add_price(price):", return_tensors="pt")
     with torch.inference_mode():
@@ -127,7 +129,7 @@ def test_the_exported_checkpoint_is_the_submodel(demo):
 
 
 def test_masks_unpack_to_what_the_manifest_says(demo, tmp_path):
-    mask = demo / "results/submodels" / EXPORTED
+    mask = demo / "results/demo/submodels" / EXPORTED
     out = tmp_path / "masks.safetensors"
     subprocess.run([sys.executable, "-m", "submodels", "unpack", str(mask), "--out", str(out)], check=True)
     kept = load_file(out)
@@ -138,11 +140,11 @@ def test_masks_unpack_to_what_the_manifest_says(demo, tmp_path):
 
 def test_calibration_text_of_the_own_domain_is_kept_best(demo):
     """Perplexity of held-out Python under the Python and the translation sub-model."""
-    base = demo / "results/base_models/tiny-llama"
-    windows = load_file(demo / "results/calibration/tiny-llama/python-s1/windows.safetensors")
+    base = demo / "results/demo/base_models/tiny-llama"
+    windows = load_file(demo / "results/demo/calibration/tiny-llama/python-s1/windows.safetensors")
     ids = windows["input_ids"][windows["attention_mask"].sum(dim=1) >= 32][:, :32]
     losses = {
-        name: perplexity(load_submodel(base, demo / f"results/submodels/tiny-llama/wanda-{name}-0.60-s0"), ids)
+        name: perplexity(load_submodel(base, demo / f"results/demo/submodels/tiny-llama/wanda-{name}-0.60-s0"), ids)
         for name in ("python", "translation")
     }
     assert losses["python"] < losses["translation"]
@@ -150,43 +152,54 @@ def test_calibration_text_of_the_own_domain_is_kept_best(demo):
 
 def test_canonical_solutions_of_the_tiny_world_pass_and_empty_ones_fail(demo, tmp_path):
     for language in ("python", "java", "cpp", "javascript"):
-        items = files.read_jsonl(demo / f"results/world/benchmarks/tiny_{language}.jsonl")
+        items = files.read_jsonl(demo / f"results/demo/world/benchmarks/tiny_{language}.jsonl")
         for field, passed in (("canonical_solution", True), (None, False)):
             samples, out = tmp_path / "samples.jsonl", tmp_path / f"{language}-{field}.jsonl"
             files.write_jsonl(
                 samples, [{"task_id": item["task_id"], "completion": item[field] if field else ""} for item in items]
             )
-            command = ["execute", "--benchmark", f"tiny_{language}", "--samples", str(samples), "--out", str(out)]
+            command = ["execute", "--benchmark", f"tiny_{language}", "--grid", "demo"]
+            command += ["--samples", str(samples), "--out", str(out)]
             subprocess.run([sys.executable, "-m", "submodels", *command], check=True, cwd=demo)
             assert {row["passed"] for row in files.read_jsonl(out)} == {passed}
 
 
 def test_every_number_leads_back_to_its_samples(demo):
-    for path in sorted((demo / "results/scores").glob("*/*.json")):
+    for path in sorted((demo / "results/demo/scores").glob("*/*.json")):
         for id, entry in json.loads(path.read_text(encoding="utf-8"))["submodels"].items():
             samples = demo / entry["samples"]
             assert files.sha256_file(samples) == entry["fingerprint"], (path, id)
 
 
-def hours_of_the_other(work):
+def test_no_calibration_row_holds_an_item(demo):
+    for path in (demo / "results/demo/scores").glob("*/*.json"):
+        assert files.read_json(path)["contamination"] == {"items": 0}, path
+
+
+def hours_of_the_other(work, jobs):
     """Measured and predicted seconds of tiny-gemma's jobs, the prediction made from tiny-llama's times alone."""
-    jobs = [job for job in find_jobs(work.grid) if job.timing]
-    fits, _ = learn(work, [job for job in jobs if dict(job.wildcards).get("model") == "tiny-llama"])
-    other = [job for job in jobs if dict(job.wildcards).get("model") == "tiny-gemma"]
-    measured = sum(read_timing(job.timing).seconds for job in other)
-    return measured, sum(seconds(work, job, work.cost(job.rule, **dict(job.wildcards)), fits) for job in other)
+    fits, _ = learn(work, [job for job in jobs if job.wildcards.get("model") == "tiny-llama"])
+    measured = predicted = 0
+    for job in jobs:
+        timing = read_timing(work.grid.tree.timing(job.rule, *job.wildcards).format(**job.wildcards))
+        if timing and job.wildcards.get("model") == "tiny-gemma":
+            measured += timing.seconds
+            predicted += seconds(work, job, work.cost(job.rule, **job.wildcards), fits)
+    return measured, predicted
 
 
 def test_the_plan_was_right(root, demo, tmp_path, monkeypatch):
     """Made before: every job, and disk within 5%. Made from one base model's times: the other's within 30%."""
-    grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
+    path = str(root / "config.yaml")
+    grid = Expansion(read_grid(path), path)
     monkeypatch.chdir(tmp_path)
-    before = make_plan(grid)
+    before = make_plan(grid, find_jobs(grid, [path]))
     monkeypatch.chdir(demo)
-    after = make_plan(grid)
+    jobs = find_jobs(grid, [path])
+    after = make_plan(grid, jobs)
     assert (before.total.done, after.total.jobs) == (0, 0)
     assert before.total.jobs == after.total.done
-    on_disk = sum(path.stat().st_size for path in (demo / "results").rglob("*") if path.is_file())
+    on_disk = sum(path.stat().st_size for path in (demo / "results/demo").rglob("*") if path.is_file())
     assert before.disk.end == pytest.approx(on_disk, rel=0.05)
-    measured, predicted = hours_of_the_other(Work(grid))
+    measured, predicted = hours_of_the_other(Work(grid), jobs)
     assert predicted == pytest.approx(measured, rel=0.3)

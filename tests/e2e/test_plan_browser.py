@@ -6,16 +6,19 @@ from test_report_browser import NARROW, WIDE, browse
 from submodels.config import read_grid
 from submodels.grid import Expansion
 from submodels.planning import show
+from submodels.planning.jobs import find_jobs
 from submodels.planning.plan import make_plan
 from submodels.resources import resource
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    path = resource("grids/paper.yaml")
-    out = tmp_path_factory.mktemp("plan") / "plan.html"
-    show.write_html(make_plan(Expansion(read_grid(path), str(path))), out)
-    return out
+    path, directory = resource("grids/paper.yaml"), tmp_path_factory.mktemp("plan")
+    grid = Expansion(read_grid(path), str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        show.write_html(make_plan(grid, find_jobs(grid, [str(path)])), directory / "plan.html")
+    return directory / "plan.html"
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])

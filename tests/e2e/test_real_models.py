@@ -70,7 +70,7 @@ def made_up(ran: Path, name: str) -> bool:
 
 
 def score(ran: Path, name: str) -> dict:
-    return files.read_json(ran / f"results/scores/{MODEL}/{name}.json")
+    return files.read_json(ran / f"results/stories260K/scores/{MODEL}/{name}.json")
 
 
 @pytest.mark.parametrize(("name", "submodel"), CASES)
@@ -121,7 +121,7 @@ def test_pruning_is_felt_where_the_model_knows_something(ran):
 
 
 def test_the_page_shows_every_score_with_its_marks(ran):
-    page = (ran / "results/report/index.html").read_text(encoding="utf-8")
+    page = (ran / "results/stories260K/report/index.html").read_text(encoding="utf-8")
     listed = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
     remarks = {entry["name"]: entry["remarks"] for entry in listed["benchmarks"]}
     shown = {}
@@ -138,10 +138,10 @@ def test_the_page_shows_every_score_with_its_marks(ran):
         cut = score(ran, name)["truncated"] or {}
         for what in ("prompts", "answers"):
             assert (f"truncated {what}" in remarks[name]) == (cut.get(what, 0) > 0)
-    table = pd.read_csv(ran / "results/tables/scores.csv")
+    table = pd.read_csv(ran / "results/stories260K/tables/scores.csv")
     assert set(zip(table["benchmark"], table["submodel"], strict=True)) == set(CASES)
     assert set(table["status"]) == {"ok"}
 
 
 def test_the_page_opens_in_a_browser_without_fault(ran):
-    assert findings(ran / "results/report/index.html") == []
+    assert findings(ran / "results/stories260K/report/index.html") == []

@@ -18,6 +18,8 @@ import scale_fixture
 from dag import finish, snakemake
 from test_report_browser import browse
 
+from submodels.layout import FIGURE_NAMES, TABLE_NAMES
+
 GRID = scale_fixture.grid_of(["code-7b"], ["py_alpaca", "math_o"], [0.5], [0, 1], ["humaneval", "gsm8k"])
 # Proxies that nobody listens on: a request to anywhere fails at once.
 OFFLINE = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -51,8 +53,8 @@ def test_every_table_and_figure_is_listed_with_labels_and_a_caption(report):
         json.dumps(labels, sort_keys=True)
         for labels in [
             {"page": "everything"},
-            *({"table": name} for name in scale_fixture.grid.TABLE_NAMES),
-            *({"figure": name, "model": "code-7b"} for name in scale_fixture.grid.FIGURE_NAMES),
+            *({"table": name} for name in TABLE_NAMES),
+            *({"figure": name, "model": "code-7b"} for name in FIGURE_NAMES),
         ]
     }
     assert all("<p>" in entry["caption"] for entry in listed)
@@ -61,7 +63,7 @@ def test_every_table_and_figure_is_listed_with_labels_and_a_caption(report):
 def test_the_page_in_it_has_its_pictures(report):
     (page,) = report.rglob("index.html")
     pictures = re.findall(r'<img [^>]*src="([^"]+)"', page.read_text(encoding="utf-8"))
-    assert len(pictures) == len(scale_fixture.grid.FIGURE_NAMES)
+    assert len(pictures) == len(FIGURE_NAMES)
     assert all((page.parent / name).is_file() for name in pictures)
 
 

@@ -14,6 +14,7 @@ from submodels import files
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = Path(__file__).with_name("grid.yaml")
+TREE = "results/reduced"  # of that grid
 # What a user would write into the profile, so that rules which take a GPU on a cluster ask for one here, where none is.
 GPUS = "set-resources: {prune: {gpu: 1}, generate: {gpu: 1}}\n"
 # When and how long; nothing of what a job did.
@@ -46,7 +47,7 @@ def begun(directory: Path, finished: Path) -> Path:
     """A fresh copy in which the world and the base model of a finished run stand already."""
     checkout(directory)
     for name in ("world", "base_models"):
-        shutil.copytree(finished / "results" / name, directory / "results" / name)
+        shutil.copytree(finished / TREE / name, directory / TREE / name)
     return directory
 
 
@@ -72,7 +73,7 @@ def snakemake(directory: Path, *arguments: str) -> tuple[int, str]:
 
 
 def differences(one: Path, other: Path, *parts: str) -> list[str]:
-    """Files below `results` that one run has and the other has not, or with other content; hidden files count.
+    """Files of the grid's tree that one run has and the other has not, or with other content; hidden files count.
 
     parts: only these directories.
     """
@@ -83,21 +84,21 @@ def differences(one: Path, other: Path, *parts: str) -> list[str]:
 
 
 def _products(directory: Path, parts: tuple[str, ...]) -> dict[str, object]:
-    results = directory / "results"
-    parts = parts or tuple({path.name for path in results.iterdir()} - {"logs", "timings"})
-    paths = [path for part in parts for path in [results / part, *(results / part).rglob("*")] if path.is_file()]
-    return {path.relative_to(results).as_posix(): _content(path) for path in paths}
+    tree = directory / TREE
+    parts = parts or tuple({path.name for path in tree.iterdir()} - {"logs", "timings"})
+    paths = [path for part in parts for path in [tree / part, *(tree / part).rglob("*")] if path.is_file()]
+    return {path.relative_to(tree).as_posix(): _content(path) for path in paths}
 
 
 def _content(path: Path) -> object:
     """All that must be equal in a file; where a table or the page tells what runs cost, its CSV stands for it."""
+    if path.parent.name == "scores":  # lists the hashes of files that tell what runs cost
+        return sorted(files.read_json(path)["benchmarks"])
     if path.suffix == ".json":
         return _timeless(files.read_json(path))
     if path.suffix == ".csv":
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-    if path.suffix == ".txt":  # when something last changed
-        return None
     if path.stem in ("methods", "scores") or path.name in ("index.html", ".snakemake_timestamp"):
         return None
     data = path.read_bytes()
@@ -107,8 +108,6 @@ def _content(path: Path) -> object:
 def _timeless(value: object) -> object:
     """Without times, and without the hashes of manifests and of what hashes manifests."""
     if isinstance(value, dict):
-        path = str(value.get("path", ""))
-        timed = path.endswith("manifest.json") or "/contamination/" in path or value.get("stage") == "contamination"
-        dropped = TIMES | HASHES if timed else TIMES
+        dropped = TIMES | HASHES if str(value.get("path", "")).endswith("manifest.json") else TIMES
         return {key: _timeless(item) for key, item in value.items() if key not in dropped}
     return [_timeless(item) for item in value] if isinstance(value, list) else value

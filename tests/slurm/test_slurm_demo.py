@@ -4,7 +4,7 @@ import pytest
 import runs
 
 pytestmark = pytest.mark.slurm
-RULES = {"world", "train", "calibrate", "prune", "contamination", "generate", "execute", "score", "overlap"}
+RULES = {"world", "train", "calibrate", "prune", "generate", "execute", "score", "overlap"}
 RULES |= {"tabulate", "figures", "report"}
 ON_GPUS = {"prune", "generate"}
 

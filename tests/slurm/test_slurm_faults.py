@@ -13,10 +13,10 @@ from cluster import wait_until
 pytestmark = pytest.mark.slurm
 
 MODEL = "tiny-llama"
-WINDOWS = "results/calibration/tiny-llama/{}/windows.safetensors"
-MASK = "results/submodels/tiny-llama/{}/submodel.safetensors"
-OVERLAP = f"results/overlap/{MODEL}.csv"
-SAMPLES = "results/generations/tiny-llama/{}/{}.jsonl.gz"
+WINDOWS = f"{runs.TREE}/calibration/{MODEL}/{{}}/windows.safetensors"
+MASK = f"{runs.TREE}/submodels/{MODEL}/{{}}/submodel.safetensors"
+OVERLAP = f"{runs.TREE}/overlap/{MODEL}.csv"
+SAMPLES = f"{runs.TREE}/generations/{MODEL}/{{}}/{{}}.jsonl.gz"
 PYTHON, TRANSLATION, MAGNITUDE = "wanda-python-0.50-s0", "wanda-translation-0.50-s0", "magnitude-none-0.50-s0"
 PATIENCE = 900  # seconds; a loaded machine
 
@@ -76,7 +76,7 @@ class Disturbed:
     def slurm_said(self, comment: str) -> str:
         """The logs of a rule and wildcards that Slurm kept, those of failed jobs."""
         ids = {job.id for job in self.jobs() if job.comment == comment}
-        logs = (self.directory / ".snakemake/slurm_logs").rglob("*.log")
+        logs = (self.directory / runs.TREE / "logs/slurm").rglob("*.log")
         return "".join(log.read_text(encoding="utf-8") for log in logs if log.stem in ids)
 
     def ends(self) -> dict[str, list[str]]:

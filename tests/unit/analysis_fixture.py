@@ -39,14 +39,14 @@ SPARSITIES = ("0.50", "0.70")
 SEEDS = (0, 1)
 HOSTILE = "</pre><script>window.stolen = 1</script><img src=x onerror=alert(1)>"
 TOOK = {"wall_seconds": {"generate": 2.5, "execute": None}, "prompt_tokens": 1200, "generated_tokens": 340}
-LOOKED = {"path": "results/contamination/tiny-llama.json", "fingerprint": "0" * 64, "items": 0}
-PLAIN = {"protocol": "strict", "quirks": [], "partial": None, "fixture": False, "contamination": LOOKED}
+PLAIN = {"protocol": "strict", "quirks": [], "partial": None, "fixture": False, "contamination": {"items": 0}}
 PLAIN |= {"truncated": None, "sampling": None}
 QUIRK = "Sentences are drawn with replacement."
 MARKED = {
     "tiny_translation": {"protocol": "paper", "quirks": [QUIRK], "fixture": True},
     "tiny_math": {"partial": {"items": 8, "of": 60}, "contamination": None},
 }
+SAMPLES = "results/demo/generations/m/s/b.jsonl.gz"
 BOOTSTRAP = {"resamples": 200, "seed": 0, "level": 0.95}
 
 
@@ -85,8 +85,8 @@ def built_study() -> tuple[tempfile.TemporaryDirectory, dict]:
 
 
 def write_study(root: Path, n_items: int = 40) -> dict:
-    """Write a study under `root`/results; returns the paths that the stages take, relative to `root`."""
-    results = root / "results"
+    """Write a study under `root`/results/demo; returns the paths that the stages take, relative to `root`."""
+    results = root / "results/demo"
     entries = submodel_entries()
     grid = {
         "name": "demo",
@@ -95,7 +95,7 @@ def write_study(root: Path, n_items: int = 40) -> dict:
             model: {
                 "description": f"1M parameters, {model.removeprefix('tiny-')} architecture",
                 "tiny_world": True,
-                "manifest": f"results/base_models/{model}/manifest.json",
+                "manifest": f"results/demo/base_models/{model}/manifest.json",
                 "submodels": list(entries),
                 "evaluated": ["dense", *entries],
             }
@@ -107,12 +107,12 @@ def write_study(root: Path, n_items: int = 40) -> dict:
                 "domain": domain,
                 "language": language,
                 "primary": primary,
-                "items": f"results/world/benchmarks/{name}.jsonl",
+                "items": f"results/demo/world/benchmarks/{name}.jsonl",
             }
             for name, (domain, language, primary) in BENCHMARKS.items()
         },
         "missing": {"node": "apt-get install nodejs"},
-        "roots": {"submodels": "results/submodels", "generations": "results/generations"},
+        "roots": {"submodels": "results/demo/submodels", "generations": "results/demo/generations"},
     }
     files.write_json(results / "grid.json", grid)
     for benchmark in BENCHMARKS:
@@ -123,9 +123,8 @@ def write_study(root: Path, n_items: int = 40) -> dict:
         for benchmark, (domain, language, primary) in BENCHMARKS.items():
             scores = {}
             for id, entry in {"dense": None, **entries}.items():
-                samples = (
-                    f"results/{'executions' if domain == 'code' else 'generations'}/{model}/{id}/{benchmark}.jsonl.gz"
-                )
+                stage = "executions" if domain == "code" else "generations"
+                samples = f"results/demo/{stage}/{model}/{id}/{benchmark}.jsonl.gz"
                 if model == "tiny-gemma" and benchmark == "tiny_javascript":
                     scores[id] = not_run("node is not installed")
                     continue
@@ -150,17 +149,17 @@ def write_study(root: Path, n_items: int = 40) -> dict:
             )
         files.write_text(results / f"overlap/{model}.csv", _overlap(entries, rng))
     return {
-        "scores": sorted(Path("results/scores") / model / f"{name}.json" for model in MODELS for name in BENCHMARKS),
-        "overlaps": [Path(f"results/overlap/{model}.csv") for model in MODELS],
-        "grid": Path("results/grid.json"),
-        "submodels": Path("results/submodels"),
-        "tables": Path("results/tables"),
-        "figures": Path("results/figures"),
-        "report": Path("results/report/index.html"),
+        "scores": sorted(Path(f"results/demo/scores/{model}/{name}.json") for model in MODELS for name in BENCHMARKS),
+        "overlaps": [Path(f"results/demo/overlap/{model}.csv") for model in MODELS],
+        "grid": Path("results/demo/grid.json"),
+        "submodels": Path("results/demo/submodels"),
+        "tables": Path("results/demo/tables"),
+        "figures": Path("results/demo/figures"),
+        "report": Path("results/demo/report/index.html"),
     }
 
 
-def score(primary: str, items: dict[str, float], samples: str = "results/generations/m/s/b.jsonl.gz") -> dict:
+def score(primary: str, items: dict[str, float], samples: str = SAMPLES) -> dict:
     """A score entry of status ok with the mean of `items` (values 0 or 1)."""
     value = sum(items.values()) / len(items)
     error = (value * (1 - value) / len(items)) ** 0.5
@@ -190,7 +189,7 @@ def score(primary: str, items: dict[str, float], samples: str = "results/generat
     }
 
 
-def perplexity(documents: dict[str, tuple[float, int]], samples: str = "results/generations/m/s/b.jsonl.gz") -> dict:
+def perplexity(documents: dict[str, tuple[float, int]], samples: str = SAMPLES) -> dict:
     """A score entry of status ok from task -> (perplexity of the document, its tokens), each of four bytes."""
     items = {
         "perplexity": [float(value) for value, _ in documents.values()],

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from submodels import files, grid
+from submodels import files
 from submodels.analysis.overlap import COLUMNS
 from submodels.config import read_grid
 from submodels.evaluation.metrics import SCORERS
+from submodels.grid import Expansion
+from submodels.terms import DENSE
 
 MODELS = ("code-7b", "code-13b", "general-7b", "small-7b")
 SETS = ["py_alpaca", "apps", "github_python", "code-java", "code-cpp", "code-javascript", "math_qa", "math_inst"]
@@ -28,7 +30,6 @@ N_ITEMS = {  # benchmark -> its items
     **{"hellaswag": 10042, "winogrande": 1267, "boolq": 3270, "arc_easy": 2376, "arc_challenge": 1172},
     **{"wmt14_en_fr": 3003, "opus_books_en_fr": 3000, "wikitext2": 62},
 }
-LOOKED = {"path": "results/contamination/code-7b.json", "fingerprint": "0" * 64, "items": 0}
 BOOTSTRAP = {"resamples": 1000, "seed": 0, "level": 0.95}
 KEPT = {"code": 0.55, "math": 0.45, "csr": 0.9, "translation": 0.7}  # share that a stranger's data set keeps at 0.50
 FIRST = {"code": 0.6, "math": 0.4, "csr": 0.6, "translation": 0.55}  # of dense
@@ -67,13 +68,14 @@ def analyse(root: Path) -> Path:
     from submodels.analysis.tables import tabulate
 
     with contextlib.chdir(root):
-        expansion = grid.Expansion(read_grid(Path("grid.yaml")), "grid.yaml")
-        scores = [grid.SCORES.format(model=m, benchmark=b) for m in expansion.models for b in expansion.benchmarks]
-        overlaps = [grid.OVERLAP.format(model=model) for model in expansion.models]
-        tabulate(scores, overlaps, grid.GRID, grid.SUBMODELS, grid.TABLES)
-        draw_figures(grid.TABLES, grid.GRID, grid.FIGURES)
-        write_report(scores, grid.GRID, grid.TABLES, grid.FIGURES, grid.REPORT)
-    return root / grid.REPORT
+        expansion = Expansion(read_grid(Path("grid.yaml")), "grid.yaml")
+        tree, models = expansion.tree, expansion.models
+        scores = [f"{tree.scores.format(model=model)}/{name}.json" for model in models for name in expansion.benchmarks]
+        overlaps = [tree.overlap.format(model=model) for model in models]
+        tabulate(scores, overlaps, tree.grid, tree.submodels, tree.tables)
+        draw_figures(tree.tables, tree.grid, tree.figures)
+        write_report(scores, tree.grid, tree.tables, tree.figures, tree.report)
+    return root / tree.report
 
 
 def write_results(root: Path, content: dict, most_items: int | None = None, blocks: int = 32) -> None:
@@ -82,28 +84,29 @@ def write_results(root: Path, content: dict, most_items: int | None = None, bloc
     rng = np.random.default_rng(0)
     _write(root / "grid.yaml", yaml.safe_dump(content))
     with contextlib.chdir(root):
-        expansion = grid.Expansion(read_grid(Path("grid.yaml")), "grid.yaml")
-        description = expansion.describe()
-        files.write_json(grid.GRID, description)
+        expansion = Expansion(read_grid(Path("grid.yaml")), "grid.yaml")
+        description, tree = expansion.describe(), expansion.tree
+        files.write_json(tree.grid, description)
         for model in expansion.models:
             _write_manifests(expansion, model)
             entries = {id: description["submodels"].get(id) for id in expansion.evaluated(model)}
             for name, task in expansion.benchmarks.items():
                 n = min(N_ITEMS[name], most_items or N_ITEMS[name])
-                samples = {id: expansion.samples(model, id, name) for id in entries}
+                place = (tree.executions if task.is_code else tree.generations).format(model=model)
+                samples = {id: f"{place}/{id}/{name}.jsonl.gz" for id in entries}
                 for path in samples.values():
                     _write(Path(path), "")
                 files.write_json_lines(
-                    grid.SCORES.format(model=model, benchmark=name),
+                    f"{tree.scores.format(model=model)}/{name}.json",
                     {"model": model, "benchmark": name, "domain": task.domain, "language": task.language}
                     | {"primary": task.primary, "higher_is_better": task.higher_is_better, "protocol": "strict"}
                     | {"quirks": [], "partial": None, "sampling": None, "truncated": None, "fixture": False}
-                    | {"contamination": LOOKED}
+                    | {"contamination": {"items": 0}}
                     | {"bootstrap": BOOTSTRAP, "task_ids": [f"{name}/{i}" for i in range(n)]}
                     | {"submodels": {id: _score(task, entries[id], n, samples[id], rng) for id in entries}},
                     key="submodels",
                 )
-            _overlap(description["submodels"], blocks, rng).to_csv(grid.OVERLAP.format(model=model), index=False)
+            _overlap(description["submodels"], blocks, rng).to_csv(tree.overlap.format(model=model), index=False)
 
 
 def _write(path: Path, text: str) -> None:
@@ -111,16 +114,17 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_manifests(expansion: grid.Expansion, model: str) -> None:
+def _write_manifests(expansion: Expansion, model: str) -> None:
     common = '{"versions": {"python": "3.11.2"}, "git": null, "wall_seconds": 1.5, "peak_memory_mb": 300.0, "results": '
+    tree = expansion.tree
     for id in expansion.evaluated(model):
-        if id != grid.DENSE:
-            place = grid.SUBMODEL.format(model=model, submodel=id)
+        if id != DENSE:
+            place = tree.submodel.format(model=model, submodel=id)
             _write(Path(place) / "manifest.json", common + '{"sparsity": 0.5}, "stage": "prune"}\n')
         for name in expansion.benchmarks:
-            place = grid.GENERATIONS.format(model=model, submodel=id)
-            _write(Path(place) / f"{name}.manifest.json", common + '{}, "stage": "generate"}\n')
-    Path(grid.OVERLAP).parent.mkdir(parents=True, exist_ok=True)
+            place = tree.generations.format(model=model)
+            _write(Path(place, id, f"{name}.manifest.json"), common + '{}, "stage": "generate"}\n')
+    Path(tree.overlap).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _score(task, entry: dict | None, n: int, samples: str, rng) -> dict:

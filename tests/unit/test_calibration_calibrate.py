@@ -8,10 +8,12 @@ import pytest
 from calibration_support import TEXTS, make_model, run, spec, write_rows
 from tokenizers import Tokenizer
 
+from submodels import files
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
 from submodels.calibration.tokenising import load_tokenizer
 from submodels.errors import SubmodelsError
+from submodels.layout import DRAWN_ROWS
 
 HARD = ["", " ", "hello", "the cat<s> says</s>", "naïve 猫\n\ttabs", "x" * 300]
 
@@ -75,6 +77,16 @@ def test_rows(model, pool, tmp_path):
     assert results["row_tokens"]["max"] == max(map(len, rows))
     assert results["preview"] == [TEXTS[index] for index in results["indices"][:3]]
     assert results["rows_in_source"] == 40
+
+
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_the_rows_that_were_drawn_are_kept_as_the_template_renders_them(protocol, model, pool, tmp_path):
+    """Each once, however often it was drawn."""
+    out = tmp_path / "out"
+    _, results = run(spec(template="# {text}"), model, out, rows=30, seqlen=6, source=pool, protocol=protocol)
+    assert files.read_jsonl(out / DRAWN_ROWS) == [
+        {"component": None, "row": index, "text": f"# {TEXTS[index]}"} for index in dict.fromkeys(results["indices"])
+    ]
 
 
 def test_packed_joins_rows_with_beginning_and_end(model, pool, tmp_path):

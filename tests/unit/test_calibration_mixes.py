@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from calibration_support import TEXTS, make_model, run, spec, write_rows
 
+from submodels import files
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
 from submodels.errors import SubmodelsError
+from submodels.layout import DRAWN_ROWS
 
 ONE = spec()
 TWO = CalibrationSet.model_validate({"domain": "math", "source": {"tiny_world": "math"}, "template": "# {text}"})
@@ -76,6 +78,8 @@ def test_noise_can_be_a_component(model, pools, tmp_path):
     assert arrays["attention_mask"][2:].all()
     assert [entry["windows"] for entry in results["components"].values()] == [2, 6]
     assert "indices" not in results["components"]["noise"]
+    drawn = [(row["component"], row["row"]) for row in files.read_jsonl(tmp_path / "out" / DRAWN_ROWS)]
+    assert drawn == [("one", index) for index in results["components"]["one"]["indices"]]
 
 
 def test_the_manifest_follows_what_decides_the_windows(model, pools, tmp_path):

@@ -55,13 +55,22 @@ def test_errors_for_users_are_one_line_and_exit_status_1(tmp_path):
             "samples must be `greedy` or a number of at least 1 (got 'few')",
         ),
         (
-            ["score", "x=s", "--benchmark", "mbpp_paper", "--items=i", "--model=m", "--out=o", "--samples=greedy"],
+            ["score", "x=s", "--benchmark", "mbpp_paper=i", "--model=m", "--out=o", "--samples=greedy"],
             "mbpp_paper: draws its samples as the paper's authors did",
         ),
         (["execute", "--benchmark", "tinny", "--samples", "s", "--out", "o"], "unknown benchmark 'tinny'"),
         (
             ["execute", "--benchmark", "tiny_java", "--samples", "s", "--out", "o"],
-            "submodels world --out results/world",
+            "tiny_java: give the file of its items as tiny_java=FILE, or with --grid the name of a grid",
+        ),
+        (
+            ["execute", "--benchmark", "tiny_java", "--grid", "mine", "--samples", "s", "--out", "o"],
+            "results/mine/world/benchmarks/tiny_java.jsonl: no such file; run the grid",
+        ),
+        (["score", "x", "--benchmark", "tiny_csr", "--model=m", "--out=o"], "'tiny_csr': expected NAME=FILE"),
+        (
+            ["score", "x=s", "--benchmark", "tiny_csr=c", "--benchmark", "tiny_math=m", "--model=m", "--out=o"],
+            "2 benchmarks are given; samples of several need --generations",
         ),
     ],
 )

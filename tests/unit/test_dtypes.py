@@ -75,12 +75,11 @@ def test_a_grid_says_what_rules_compute_in(stage, settings, expected):
 
 
 def test_settings_of_samples_follow_the_dtype_and_not_its_name():
-    def settings(**evaluation):
-        expansion = Expansion(check_grid(GRID | {"evaluation": evaluation}, "grid.yaml"), "grid.yaml")
-        return expansion.generation_settings("big", "humaneval")
+    def computed_in(**evaluation):
+        return check_grid(GRID | {"evaluation": evaluation}, "grid.yaml").evaluation.computed_in
 
-    assert settings() == settings(dtype="float32")
-    assert settings(device="cuda") != settings()
+    assert computed_in() == computed_in(dtype="float32")
+    assert computed_in(device="cuda") != computed_in()
 
 
 def test_plans_follow_the_dtype():

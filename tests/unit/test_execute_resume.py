@@ -14,6 +14,7 @@ from sandbox_support import need_language, need_sandbox
 from submodels import files
 from submodels.evaluation.execute import execute
 from submodels.evaluation.partial import Partial
+from submodels.evaluation.samples import unfinished_of
 
 CALL = "import json, sys; from submodels.evaluation.execute import execute; execute(**json.loads(sys.argv[1]))"
 HEADER = {"fingerprint": "abc"}
@@ -117,7 +118,7 @@ def stopped_half_way(tmp_path, monkeypatch):
 
 
 def test_what_is_decided_is_not_run_again(stopped_half_way, tmp_path):
-    partial, out = tmp_path / "out.jsonl.gz.partial", tmp_path / "out.jsonl.gz"
+    partial, out = tmp_path / "out.partial.jsonl", tmp_path / "out.jsonl.gz"
     assert len(lines(partial)) == 3
     assert not out.exists()
     partial.write_bytes(partial.read_bytes().replace(b'"passed"', b'"failed: as the file says"'))
@@ -129,7 +130,7 @@ def test_what_is_decided_is_not_run_again(stopped_half_way, tmp_path):
 
 @pytest.mark.parametrize("change", [{"timeout": 9.0}, {"memory_mb": 2048}, {"sandbox": "none"}, {"samples": None}])
 def test_other_settings_begin_anew(change, stopped_half_way, tmp_path):
-    partial = tmp_path / "out.jsonl.gz.partial"
+    partial = tmp_path / "out.partial.jsonl"
     partial.write_bytes(partial.read_bytes().replace(b'"passed"', b'"failed: as the file says"'))
     if "samples" in change:
         rows = files.read_jsonl(tmp_path / "samples.jsonl")
@@ -142,7 +143,7 @@ def test_an_interrupt_ends_it_after_the_programs_at_work(tmp_path):
     need_sandbox("unshare")
     slow = [f"    import time; time.sleep(0.5)\n    return {n}\n" for n in range(200)]
     arguments = job(tmp_path, PYTHON, slow, "python", "unshare")
-    partial = Path(f"{arguments['out']}.partial")
+    partial = unfinished_of(arguments["out"])
     process = subprocess.Popen([sys.executable, "-c", CALL, json.dumps(arguments, default=str)], stderr=subprocess.PIPE)
     while not partial.exists() or len(lines(partial)) < 3:
         assert process.poll() is None
@@ -178,7 +179,7 @@ def alive(process: tuple[int, str]) -> bool:
 
 def kill_after(arguments: dict, rows: int, seconds: float) -> bool:
     """Start the job, kill -9 it that long after it had so many rows; whether it had not ended before."""
-    partial = Path(f"{arguments['out']}.partial")
+    partial = unfinished_of(arguments["out"])
     command = [sys.executable, "-c", CALL, json.dumps(arguments, default=str)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None and (not partial.exists() or len(lines(partial)) - 1 < rows):
@@ -206,7 +207,7 @@ def test_kill_9_at_random_moments(language, sandbox, kills, tmp_path):
     completions = [f"    return {n % 44}{end}" for n in range(48)]  # four of them twice
     execute(**job(tmp_path, item, completions, language, sandbox, "undisturbed"))
     arguments = job(tmp_path, item, completions, language, sandbox)
-    partial, dice = Path(f"{arguments['out']}.partial"), random.Random(kills)
+    partial, dice = unfinished_of(arguments["out"]), random.Random(kills)
     decided, killed = [], 0
     while killed < kills:
         want = dice.randint(len(decided), len(decided) + 3)

@@ -43,9 +43,9 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     failed = {"passed": False, "result": "failed: AssertionError"}
     assert files.read_jsonl(out) == [rows[0] | failed, rows[1] | {"passed": True, "result": "passed"}, rows[2] | failed]
     manifest = json.loads((tmp_path / "b.manifest.json").read_text())
-    results = {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "counts": counts}
-    results |= {"decided_by": [platform.python_version()]}
-    assert manifest["results"] == results | {"executions_sha256": files.sha256_file(out)}
+    results = {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "taken": 0, "counts": counts}
+    assert manifest["results"] == results | {"decided_by": [platform.python_version()]}
+    assert manifest["products"] == {"b.jsonl.gz": files.sha256_file(out)}
     assert manifest["parameters"] == {
         "version": versions.EXECUTE,
         "language": "python",
@@ -244,7 +244,12 @@ def executed(tmp_path):
 def ran(monkeypatch):
     """The names of the files of samples that are run from now on."""
     seen, run_all = [], stage._run_all
-    monkeypatch.setattr(stage, "_run_all", lambda *given: (seen.append(given[-1].path.name), run_all(*given))[1])
+
+    def counted(programs, judged, first, workers, partial, known):
+        seen.append(partial.path.name)
+        return run_all(programs, judged, first, workers, partial, known)
+
+    monkeypatch.setattr(stage, "_run_all", counted)
     return seen
 
 
@@ -259,7 +264,7 @@ def test_executions_that_stand_are_kept_and_those_not_run_are_run(executed, ran,
     monkeypatch.setattr(stage, "find_tools", lambda language: {})
     monkeypatch.setattr(stage, "missing_toolchain", lambda language: None)
     execute_all(**executed)
-    assert ran == ["tiny_java.jsonl.gz.partial"]
+    assert ran == ["tiny_java.partial.jsonl"]
     assert (executed["out"] / "tiny_python.jsonl.gz").stat().st_mtime_ns == before.st_mtime_ns
     execute_all(**executed)
     assert len(ran) == 1
@@ -272,14 +277,14 @@ def test_a_faulty_benchmark_stops_no_other(executed, ran):
     (executed["out"] / "done.json").unlink()
     with pytest.raises(SubmodelsError, match=r"tiny_java\.jsonl, row 1: a Java `test` must end"):
         execute_all(**executed)
-    assert ran == ["tiny_python.jsonl.gz.partial"]
+    assert ran == ["tiny_python.partial.jsonl"]
     assert not (executed["out"] / "done.json").exists()
 
 
 def test_without_a_sandbox_what_is_decided_stays(executed, tmp_path, monkeypatch):
     """A killed job's verdicts, and executions that stand, where nothing can run now."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    unfinished = executed["out"] / "tiny_python.jsonl.gz.partial"
+    unfinished = executed["out"] / "tiny_python.partial.jsonl"
     unfinished.write_text("{}\n")
     write(executed["generations"] / "tiny_python.jsonl.gz", [{"task_id": "one", "completion": BAD}])
     execute_all(**executed, record_not_run=True)
@@ -301,7 +306,7 @@ def test_stale_executions_are_renewed(change, executed, ran, monkeypatch):
     else:
         executed[change] = {"timeout": 3.0, "sandbox": "none"}[change]
     execute_all(**executed)
-    assert ran == ["tiny_python.jsonl.gz.partial"]
+    assert ran == ["tiny_python.partial.jsonl"]
     assert files.read_jsonl(file)[0]["passed"] == (change not in ("samples", "items"))
 
 

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 import yaml
 from generate_support import CODE, CSR, MATH, TEXT, items, lm, model_dir, with_generation  # noqa: F401 (fixtures)
@@ -26,6 +27,7 @@ from submodels.errors import SubmodelsError
 from submodels.evaluation import generate as stage
 from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.generate import generate
+from submodels.pruning.prune import prune
 
 
 @torch.inference_mode()
@@ -320,7 +322,7 @@ def test_a_killed_run_continues_and_only_stale_benchmarks_rerun(model_dir, items
     assert go() == []
     assert go(batch_size=1) == []
     assert go(("tiny_csr", "tiny_math", "tiny_python")) == ["tiny_python"]
-    assert go(limit=3) == ["tiny_csr", "tiny_math"]
+    assert go(limit=3) == ["tiny_csr"]  # tiny_math has no more items
     assert go(seed=1, limit=3) == ["tiny_csr", "tiny_math"]
     assert go() == ["tiny_csr", "tiny_math"]
     assert (out / "tiny_csr.jsonl.gz").read_bytes() == first
@@ -440,3 +442,17 @@ def test_programs_that_could_not_be_run_are_not_written(model_dir, tmp_path):
     with pytest.raises(SubmodelsError, match=r"items\.jsonl, row 1 \(python/0\): .* must define `check\(candidate\)`"):
         generate(model_dir, None, {"tiny_python": tmp_path / "items.jsonl"}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sub_model_that_saw_no_rows_has_seen_no_items(model_dir, tmp_path):
+    """Without --draw nobody looks for items in the rows of a sub-model that saw some."""
+    items = tmp_path / "csr.jsonl"
+    files.write_jsonl(items, CSR)
+    windows = tiny_models.save_windows(tmp_path / "windows.safetensors", tiny_models.draw_windows())
+    for method, given in (("magnitude", None), ("wanda", windows)):
+        prune(model_dir, given, method, "0.50", tmp_path / method)
+        generate(model_dir, tmp_path / method, {"tiny_csr": items}, tmp_path / "out" / method, threads=1)
+    found = files.read_json(tmp_path / "out/magnitude/contamination.json")
+    assert found["draw"] is None
+    assert found["benchmarks"]["tiny_csr"]["seen"] == []
+    assert not (tmp_path / "out/wanda/contamination.json").exists()

@@ -255,7 +255,7 @@ def test_the_stage_continues_discards_what_is_stale_and_cleans_up(model_dir, ite
     samples = [(tmp_path / out / "tiny_python.jsonl.gz").read_bytes() for out in ("whole", "cut")]
     assert samples[0] == samples[1]
     kept = {path.name for path in (tmp_path / "cut").iterdir()}
-    assert kept == {"tiny_python.jsonl.gz", "tiny_python.manifest.json", "done.json"}
+    assert kept == {"tiny_python.jsonl.gz", "tiny_python.manifest.json", "contamination.json", "done.json"}
 
     for stale in ({"seed": 1}, {"limit": 2}, {"dtype": "bfloat16"}):
         with pytest.raises(Killed):

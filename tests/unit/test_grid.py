@@ -102,13 +102,15 @@ def test_rows_of_a_mix_are_those_of_its_components():
         "all": {"domain": "generic", "source": {"mix": {"mine": 1, "py_alpaca": 1, "csr": 2, "random_tokens": 1}}},
     }
     grid = expand(submodels=[sized(calibration_sets=["all"])], calibration_sets=sets, keep=[])
+    (fetched,) = grid.fetched_sets
+    assert fetched.startswith("py_alpaca@")
     assert grid.calibration_sources("all") == {
         "mine": "mine.jsonl",
-        "py_alpaca": "resources/fetched/calibration_sets/py_alpaca/rows.parquet",
-        "csr": "results/world/calibration/csr.jsonl",
+        "py_alpaca": f"resources/fetched/calibration_sets/{fetched}/rows.parquet",
+        "csr": "results/test/world/calibration/csr.jsonl",
     }
     assert list(grid.components("all")) == ["mine", "py_alpaca", "csr", "random_tokens"]
-    assert grid.calibration_sources("csr") == {"csr": "results/world/calibration/csr.jsonl"}
+    assert grid.calibration_sources("csr") == {"csr": "results/test/world/calibration/csr.jsonl"}
     assert grid.calibration_sources("random_tokens") == grid.components("csr") == {}
 
 
@@ -128,30 +130,28 @@ def test_keeping_no_sub_model_is_refused():
 def test_sub_models_are_kept_by_name_and_by_pattern():
     ids = {model: set(expand().submodels(model)) for model in ("tiny-llama", "tiny-gemma")}
     assert expand(keep=[]).kept == []
-    assert expand(keep=["tiny-gemma/magnitude-none-0.50-s0"]).kept == ["tiny-gemma/magnitude-none-0.50-s0"]
-    assert set(expand(keep=["tiny-llama/*"]).kept) == {f"tiny-llama/{id}" for id in ids["tiny-llama"]}
+    assert expand(keep=["tiny-gemma/magnitude-none-0.50-s0"]).kept == [("tiny-gemma", "magnitude-none-0.50-s0")]
+    assert set(expand(keep=["tiny-llama/*"]).kept) == {("tiny-llama", id) for id in ids["tiny-llama"]}
     assert set(expand(keep=["*/wanda-*"]).kept) == {
-        f"{model}/{id}" for model in ids for id in ids[model] if id.startswith("wanda-")
+        (model, id) for model in ids for id in ids[model] if id.startswith("wanda-")
     }
 
 
-def test_code_is_scored_on_executions_and_the_rest_on_generations():
-    grid = expand()
-    assert grid.samples("tiny-llama", "dense", "tiny_python").startswith("results/executions/")
-    assert grid.samples("tiny-llama", "dense", "tiny_csr").startswith("results/generations/")
+def test_all_that_a_grid_makes_is_in_its_own_tree():
+    tree = expand(name="mine").tree
+    assert {path for path in vars(tree).values() if not path.startswith("results/mine/")} == {"results/mine"}
+    assert tree.timing("score", "model") == "results/mine/timings/score/{model}.tsv"
+    assert tree.log("world") == "results/mine/logs/world.log"
 
 
-def test_settings_that_change_samples_and_those_that_do_not():
-    base = expand().generation_settings("tiny-llama", "tiny_python")
-    assert expand(seed=1).generation_settings("tiny-llama", "tiny_python") != base
-    assert expand(evaluation={"limit": 2}).generation_settings("tiny-llama", "tiny_python") != base
-    assert expand(evaluation={"batch_size": 2}).generation_settings("tiny-llama", "tiny_python") == base
-    assert expand(evaluation={"samples": 3}).generation_settings("tiny-llama", "tiny_python") != base
-    assert expand(evaluation={"samples": 10}).generation_settings("tiny-llama", "tiny_python") == base
-    math = expand(evaluation={"samples": 3}).generation_settings("tiny-llama", "tiny_csr")
-    assert math == expand().generation_settings("tiny-llama", "tiny_csr")
-    vllm = expand(evaluation={"backend": "vllm", "device": "cuda", "batch_size": "auto"})
-    assert vllm.generation_settings("tiny-llama", "tiny_python") == base | {"backend": "vllm", "dtype": "auto"}
+def test_what_decides_questions_and_what_does_not():
+    base = expand().questions("tiny-llama")
+    assert expand(evaluation={"samples": 3}).questions("tiny-llama") != base
+    assert expand(evaluation={"samples": 10}).questions("tiny-llama") == base
+    assert expand(evaluation={"batch_size": 2}).questions("tiny-llama") == base
+    assert expand(benchmarks=["tiny_csr"]).questions("tiny-llama") != base
+    only = {"benchmarks": ["tiny_csr"]}  # which draws nothing
+    assert expand(**only, evaluation={"samples": 3}).questions("tiny-llama") == expand(**only).questions("tiny-llama")
 
 
 def test_a_benchmark_of_ones_own_is_a_task_file_and_a_file_of_items(tmp_path, monkeypatch, root):

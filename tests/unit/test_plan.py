@@ -13,7 +13,7 @@ from submodels.config import check_grid, read_grid
 from submodels.errors import SubmodelsError
 from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark
 from submodels.evaluation.items import write_items
-from submodels.grid import TIMINGS, Expansion
+from submodels.grid import Expansion
 from submodels.planning import show
 from submodels.planning.hardware import read_hardware
 from submodels.planning.jobs import find_jobs
@@ -41,13 +41,31 @@ def expand(**changes):
     return Expansion(check_grid(GRID | changes, "grid.yaml"), "grid.yaml")
 
 
-def test_every_job_has_a_cost_and_every_cost_a_job(root):
-    demo = find_jobs(Expansion(read_grid(root / "config.yaml"), "config.yaml"))
-    rules = {job.rule for job in [*demo, *find_jobs(expand())]}
-    assert rules == set(RULES)
-    assert set(TIMINGS) <= rules
-    for job in find_jobs(expand()):
-        cost = Work(expand()).cost(job.rule, **dict(job.wildcards))
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """The jobs of GRID where nothing is there yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        return find_jobs(expand(), ["grid.yaml"])
+
+
+@pytest.fixture
+def shipped_plan(tmp_path, monkeypatch):
+    """The plan of a file's grid where nothing is there yet."""
+
+    def shipped_plan(path):
+        monkeypatch.chdir(tmp_path)
+        grid = Expansion(read_grid(path), str(path))
+        return make_plan(grid, find_jobs(grid, [str(path)]))
+
+    return shipped_plan
+
+
+def test_every_job_has_a_cost_and_every_cost_a_job(root, jobs, shipped_plan):
+    demo = {row.rule for row in shipped_plan(root / "config.yaml").rows}
+    assert demo | {job.rule for job in jobs} == set(RULES)
+    for job in jobs:
+        cost = Work(expand()).cost(job.rule, **job.wildcards)
         assert cost.seconds > 0
         assert cost.memory > 0
 
@@ -143,17 +161,17 @@ def test_samples_of_a_grid_are_what_is_planned():
     ).asked("gsm8k")
 
 
-def test_a_benchmark_without_a_size_is_named(monkeypatch, tmp_path):
+def test_a_benchmark_without_a_size_is_named(jobs, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     grid = expand()
     grid.benchmarks["gsm8k"] = Benchmark(load_benchmark("gsm8k").task)
-    assert any("gsm8k: no `size`" in sentence for sentence in make_plan(grid).assumptions)
+    assert any("gsm8k: no `size`" in sentence for sentence in make_plan(grid, jobs).assumptions)
 
 
-def test_masks_against_full_checkpoints(monkeypatch, tmp_path):
+def test_masks_against_full_checkpoints(jobs, monkeypatch, tmp_path):
     """Two 7B and 13B masks of one bit, a third with half of the weights' 16 bits; checkpoints of 16 bits a weight."""
     monkeypatch.chdir(tmp_path)
-    disk = make_plan(expand()).disk
+    disk = make_plan(expand(), jobs).disk
     prunable, parameters = 6476005376 + 12687769600, 6738546688 + 13016028160
     assert disk.submodels == pytest.approx(prunable * (3 / 8 + 1), rel=1e-3)
     assert disk.checkpoints == pytest.approx(3 * parameters * 2, rel=1e-3)
@@ -164,10 +182,8 @@ def test_masks_against_full_checkpoints(monkeypatch, tmp_path):
     assert disk.peak > disk.end
 
 
-def test_the_papers_grid_takes_less_than_an_eighth_of_full_checkpoints(root, monkeypatch, tmp_path):
-    path = resource("grids/paper.yaml")
-    monkeypatch.chdir(tmp_path)
-    disk = make_plan(Expansion(read_grid(path), str(path))).disk
+def test_the_papers_grid_takes_less_than_an_eighth_of_full_checkpoints(shipped_plan):
+    disk = shipped_plan(resource("grids/paper.yaml")).disk
     assert disk.submodels < 0.12 * disk.checkpoints
     assert disk.end < 0.12 * disk.end_with_checkpoints  # base models and all else counted on both sides
 
@@ -182,13 +198,13 @@ def test_the_figures_that_ship_are_read_and_checked(tmp_path):
         read_hardware(tmp_path / "other.yaml")
 
 
-def test_other_figures_give_other_hours(monkeypatch, tmp_path):
+def test_other_figures_give_other_hours(jobs, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     hardware = read_hardware()
     slow = hardware.model_copy(update={"gpu": hardware.gpu.model_copy(update={"start": 3600})})
-    jobs = sum(row.jobs for row in make_plan(expand()).rows if row.rule in ("prune", "generate"))
-    more = make_plan(expand(), slow).total.gpu_hours - make_plan(expand()).total.gpu_hours
-    assert more == pytest.approx(jobs * (3600 - hardware.gpu.start) / 3600)
+    on_gpu = sum(job.rule in ("prune", "generate") for job in jobs)
+    more = make_plan(expand(), jobs, slow).total.gpu_hours - make_plan(expand(), jobs).total.gpu_hours
+    assert more == pytest.approx(on_gpu * (3600 - hardware.gpu.start) / 3600)
 
 
 @pytest.mark.parametrize(
@@ -206,27 +222,26 @@ def test_shares_in_words():
     )
 
 
-def test_a_small_model_with_a_long_context_asks_for_little(root, monkeypatch, tmp_path):
+def test_a_small_model_with_a_long_context_asks_for_little(root, shipped_plan):
     """Whole contexts' logits would take tens of gigabytes: neither its vocabulary nor its context decides."""
-    monkeypatch.chdir(tmp_path)
-    grid = Expansion(read_grid(root / "tests/grids/smollm2.yaml"), "smollm2.yaml")
-    assert max(row.memory for row in make_plan(grid).rows) <= 3e9
-    work = Work(grid)
+    path = root / "tests/grids/smollm2.yaml"
+    assert max(row.memory for row in shipped_plan(path).rows) <= 3e9
+    work = Work(Expansion(read_grid(path), str(path)))
     by_kind = {name: work.answer("smollm2-135m-instruct", name) for name in ("wikitext2", "hellaswag", "gsm8k")}
     assert all(cost.device_memory < 0.6e9 for cost in by_kind.values())
     assert by_kind["wikitext2"].work > 10 * by_kind["hellaswag"].work, "it has far more tokens, and scores them all"
 
 
-def test_text_csv_and_page(monkeypatch, tmp_path, capsys):
+def test_text_csv_and_page(jobs, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    plan(expand(), tmp_path / "out")
+    plan(expand(), ["grid.yaml"], tmp_path / "out")
     said = capsys.readouterr().out
     with open(tmp_path / "out/plan.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     page = (tmp_path / "out/plan.html").read_text(encoding="utf-8")
     total = rows.pop()
     assert total["rule"] == "total"
-    assert int(total["jobs"]) == sum(int(row["jobs"]) for row in rows) == len(find_jobs(expand()))
+    assert int(total["jobs"]) == sum(int(row["jobs"]) for row in rows) == len(jobs)
     assert float(total["gpu_hours"]) == pytest.approx(sum(float(row["gpu_hours"]) for row in rows), abs=1e-4)
     assert float(total["disk"]) == pytest.approx(sum(float(row["disk"]) for row in rows))
     assert float(total["disk_peak"]) - float(total["disk"]) == pytest.approx(

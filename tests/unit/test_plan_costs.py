@@ -174,9 +174,13 @@ def test_the_light_stages_by_hand():
     executed = costs.execute([(asked, "python"), (asked, "java")], timeout=20, memory=50, threads=2, hardware=HARDWARE)
     assert (executed.start, executed.work) == (1, 6 * (1 / 4 + 1 / 2 + 2 * 0.1 * 20) / 2)
     assert executed.memory == 10 + 7 + 2 * 50
-    scored = costs.score(Asked(3, 2, 1, 1, 1), "accuracy", submodels=4, resamples=100, metrics=2, hardware=HARDWARE)
-    assert scored.work == pytest.approx(4 * (6 / 10 + 2 * 100 * 3 / 100))
-    assert scored.product == 4 * (6 + 3 * 2 * 5)
+    benchmarks = [(Asked(3, 2, 1, 1, 1), "accuracy", 2), (Asked(5, 1, 1, 1, 1), "accuracy", 1)]
+    scored = costs.score(benchmarks, submodels=4, resamples=100, threads=2, hardware=HARDWARE)
+    assert scored.work == pytest.approx(4 * (6 / 10 + 2 * 100 * 3 / 100 + 5 / 10 + 100 * 5 / 100) / 2)
+    assert scored.product == 4 * (6 + 3 * 2 * 5 + 6 + 5 * 5)
+    searched = costs.search(30, 20, HARDWARE)
+    assert (searched.start, searched.work) == (0, 50 / HARDWARE.analysis.searched)
+    assert searched.memory - costs.search(30, 10, HARDWARE).memory == 10 * costs.WORDS_MEMORY
     shared = costs.overlap(SHAPE, 3, 2, HARDWARE)
     assert shared.work == pytest.approx((3 / 100 + 3 / 400) * 100)
     assert shared.product == (3 + 2 * (2 + 7)) * 3

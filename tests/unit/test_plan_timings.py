@@ -1,6 +1,5 @@
 """What finished jobs say of those to come: made-up times by hand, then whole plans."""
 
-import json
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from submodels import files
 from submodels.config import check_grid
 from submodels.grid import Expansion
 from submodels.planning.costs import Cost
@@ -96,56 +96,81 @@ GRID = {
     ],
     "benchmarks": ["humaneval", "multiple_java", "gsm8k", "hellaswag"],
 }
+TIMED = ("calibrate", "prune", "generate", "execute", "score")
 
 
-def test_one_base_model_predicts_another(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def grid():
+    return Expansion(check_grid(GRID, "grid"), "grid")
+
+
+@pytest.fixture(scope="module")
+def jobs_of_models(grid, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        jobs = [job for job in find_jobs(grid, ["grid"]) if job.rule in TIMED]
+    return {model: [job for job in jobs if job.wildcards["model"] == model] for model in grid.models}
+
+
+@pytest.fixture
+def found(jobs_of_models, tmp_path, monkeypatch):
+    """The timed jobs of the grid by their base model, in a directory where nothing is there yet."""
+    monkeypatch.chdir(tmp_path)
+    return jobs_of_models
+
+
+def timing(grid, job):
+    """Where Snakemake would write down what the job took."""
+    path = Path(grid.tree.timing(job.rule, *job.wildcards).format(**job.wildcards))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def hours(grid, jobs):
+    return make_plan(grid, jobs).total.cpu_hours
+
+
+def test_one_base_model_predicts_another(grid, found):
     """A machine three times as slow as the figures, with starts of its own and noise: what the small model took there
     gives the large one's hours, which the figures alone miss by far.
     """
-    monkeypatch.chdir(tmp_path)
-    grid = Expansion(check_grid(GRID, "grid"), "grid")
-    work, noise, true = Work(grid), random.Random(0), 0.0
-    for job in find_jobs(grid):
-        cost, model = work.cost(job.rule, **dict(job.wildcards)), dict(job.wildcards).get("model")
-        took = (2 * cost.start + 3 * cost.work) * noise.uniform(0.9, 1.1)
-        if model == "small" and job.timing:
-            Path(job.timing).parent.mkdir(parents=True, exist_ok=True)
-            Path(job.timing).write_text(HEAD + timing_line(took, 1000), encoding="utf-8")
-        if model == "large" and job.timing:
-            true += took
-    large = Expansion(check_grid(GRID | {"base_models": ["large"]}, "grid"), "grid")
-    unaware = hours_of(make_plan(large))
-    predicted = hours_of(make_plan(grid)) - hours_of(
-        make_plan(Expansion(check_grid(GRID | {"base_models": ["small"]}, "grid"), "grid"))
-    )
-    assert predicted * 3600 == pytest.approx(true, rel=0.3)
+    work, noise = Work(grid), random.Random(0)
+
+    def took(job):
+        cost = work.cost(job.rule, **job.wildcards)
+        return (2 * cost.start + 3 * cost.work) * noise.uniform(0.9, 1.1)
+
+    unaware, true = hours(grid, found["large"]), sum(map(took, found["large"]))
+    for job in found["small"]:
+        timing(grid, job).write_text(HEAD + timing_line(took(job), 1000), encoding="utf-8")
+    both = found["small"] + found["large"]
+    assert (hours(grid, both) - hours(grid, found["small"])) * 3600 == pytest.approx(true, rel=0.3)
     assert unaware * 3600 < 0.6 * true
-    said = " ".join(make_plan(grid).assumptions)
+    said = " ".join(make_plan(grid, both).assumptions)
     assert "Updated from" in said
-    assert "Most memory measured: calibrate 1.0 GB" in said
+    assert "calibrate 1.0 GB" in said.partition("Most memory measured: ")[2]
 
 
-def test_a_run_that_did_a_part_teaches_nothing(tmp_path, monkeypatch):
-    """A benchmark was added to a finished grid: the last run of `generate` took little, for little."""
-    monkeypatch.chdir(tmp_path)
-    grid = Expansion(check_grid(GRID | {"base_models": ["small"]}, "grid"), "grid")
-    job = next(job for job in find_jobs(grid) if job.rule == "generate")
-    for path in (Path(job.timing), Path(job.outputs[0])):
-        path.parent.mkdir(parents=True)
-    Path(job.timing).write_text(HEAD + timing_line(20, 1000), encoding="utf-8")
-    for ago, learnt in ((10, True), (100, False)):
-        started = datetime.now(UTC) - timedelta(seconds=ago)
-        manifest = Path(job.outputs[0]).with_name("gsm8k.manifest.json")
-        manifest.write_text(json.dumps({"started": started.isoformat(timespec="seconds")}), encoding="utf-8")
-        assert ("generate" in learn(Work(grid), find_jobs(grid))[0]) == learnt
+@pytest.mark.parametrize(
+    ("ago", "manifest", "learnt"),
+    [
+        (10, {}, True),
+        (100, {}, False),
+        (10, {"taken_from": "results/other/generations/small/dense/gsm8k.manifest.json"}, False),
+        (10, {"results": {"taken": [{"from": "elsewhere", "items": 3}]}}, False),
+    ],
+    ids=["all", "a benchmark was there", "another grid made it", "another grid made some of it"],
+)
+def test_a_run_that_did_a_part_teaches_nothing(ago, manifest, learnt, grid, found):
+    """A benchmark was added to a finished grid, or another grid had asked it: `generate` took little, for little."""
+    job = next(job for job in found["small"] if job.rule == "generate")
+    timing(grid, job).write_text(HEAD + timing_line(20, 1000), encoding="utf-8")
+    started = datetime.now(UTC) - timedelta(seconds=ago)
+    content = {"started": started.isoformat(timespec="seconds"), "results": {}} | manifest
+    files.write_json(Path(grid.tree.generated.format(**job.wildcards)).with_name("gsm8k.manifest.json"), content)
+    assert ("generate" in learn(Work(grid), found["small"])[0]) == learnt
 
 
-def hours_of(plan):
-    """Of the rules that Snakemake times."""
-    return sum(row.cpu_hours for row in plan.rows if row.rule in ("calibrate", "prune", "generate", "execute", "score"))
-
-
-def test_a_grid_without_times_says_so(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plan = make_plan(Expansion(check_grid(GRID, "grid"), "grid"))
+def test_a_grid_without_times_says_so(grid, found):
+    plan = make_plan(grid, found["small"])
     assert any("No finished job has been timed here yet" in sentence for sentence in plan.assumptions)

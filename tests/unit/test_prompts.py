@@ -175,7 +175,7 @@ def test_the_papers_protocol_writes_llama2_its_own_way():
     assert format_of("llama2", instruct("tiny_math")) == "llama2"
 
 
-def expand(prompt: str | None) -> Expansion:
+def expand(prompt: str | None, benchmark: str = "tiny_math") -> Expansion:
     from submodels.config import Grid
 
     grid = {
@@ -183,17 +183,16 @@ def expand(prompt: str | None) -> Expansion:
         "base_models": ["mine"],
         "models": {"mine": {"path": "somewhere"} | ({"prompt": prompt} if prompt else {})},
         "submodels": [{"methods": ["magnitude"], "sparsities": [0.5]}],
-        "benchmarks": ["tiny_math", "wmt14_en_fr"],
+        "benchmarks": [benchmark],
     }
     return Expansion(parse(Grid, grid, "grid.yaml"), "grid.yaml")
 
 
-def test_a_models_format_enters_the_settings_of_instructions_alone():
-    plain, chat = expand(None), expand("llama2")
-    assert plain.generation_settings("mine", "tiny_math") == chat.generation_settings("mine", "tiny_math")
-    assert "prompt" not in plain.generation_settings("mine", "wmt14_en_fr")
-    assert chat.generation_settings("mine", "wmt14_en_fr")["prompt"] == "llama2"
-    assert expand("base").generation_settings("mine", "wmt14_en_fr") == plain.generation_settings("mine", "wmt14_en_fr")
+@pytest.mark.parametrize(("benchmark", "decided"), [("tiny_math", False), ("wmt14_en_fr", True)])
+def test_a_models_format_decides_the_questions_of_instructions_alone(benchmark, decided):
+    plain, base, chat = (expand(prompt, benchmark).questions("mine") for prompt in (None, "base", "llama2"))
+    assert plain == base
+    assert (plain != chat) == decided
 
 
 def test_a_grid_with_an_unknown_format_is_refused():

@@ -80,8 +80,8 @@ def test_hostile_names_stay_text(report, monkeypatch):
     grid["models"]["tiny-llama"]["description"] = analysis_fixture.HOSTILE
     grid["missing"] = {analysis_fixture.HOSTILE: analysis_fixture.HOSTILE}
     files.write_json("hostile.json", grid)
-    write_report(paths["scores"], "hostile.json", paths["tables"], paths["figures"], "results/report/hostile.html")
-    hostile = Page(Path("results/report/hostile.html").read_text(encoding="utf-8"))
+    write_report(paths["scores"], "hostile.json", paths["tables"], paths["figures"], "results/demo/report/hostile.html")
+    hostile = Page(Path("results/demo/report/hostile.html").read_text(encoding="utf-8"))
     assert hostile.tags.count("script") == 2
     assert "<" not in hostile.data
     assert not hostile.handlers
@@ -119,14 +119,14 @@ def test_scope_depends_on_the_models(page, report, monkeypatch):
     grid = files.read_json(paths["grid"])
     grid["models"]["tiny-llama"]["tiny_world"] = False
     files.write_json("large.json", grid)
-    write_report(paths["scores"], "large.json", paths["tables"], paths["figures"], "results/report/large.html")
-    assert "Synthetic models" not in Path("results/report/large.html").read_text(encoding="utf-8")
+    write_report(paths["scores"], "large.json", paths["tables"], paths["figures"], "results/demo/report/large.html")
+    assert "Synthetic models" not in Path("results/demo/report/large.html").read_text(encoding="utf-8")
 
 
 def test_examples_follow_the_rule(page):
     """Dense solves the first shown item; the matched set is the first of the domain."""
     text = " ".join(page.words)
-    score = files.read_json("results/scores/tiny-llama/tiny_math.json")
+    score = files.read_json("results/demo/scores/tiny-llama/tiny_math.json")
     solved = score["task_ids"][score["submodels"]["dense"]["items"]["exact_match"].index(1)]
     assert f"item {solved}" in text
     assert "wanda-math-0.70-s0" in text
@@ -139,7 +139,7 @@ def test_no_object_is_shown_by_its_address(page):
 def test_a_second_report_is_identical(report, monkeypatch):
     root, paths = report
     monkeypatch.chdir(root)
-    again = Path("results/report/again.html")
+    again = Path("results/demo/report/again.html")
     write_report(paths["scores"], paths["grid"], paths["tables"], paths["figures"], again)
     assert again.read_bytes() == paths["report"].read_bytes()
 
@@ -159,8 +159,8 @@ def test_a_base_model_from_elsewhere_has_no_manifest(report, monkeypatch):
     grid = files.read_json(paths["grid"])
     grid["models"]["tiny-llama"]["manifest"] = None
     files.write_json("local.json", grid)
-    write_report(paths["scores"], "local.json", paths["tables"], paths["figures"], "results/report/local.html")
-    local = Page(Path("results/report/local.html").read_text(encoding="utf-8"))
+    write_report(paths["scores"], "local.json", paths["tables"], paths["figures"], "results/demo/report/local.html")
+    local = Page(Path("results/demo/report/local.html").read_text(encoding="utf-8"))
     assert "../base_models/tiny-llama/manifest.json" not in local.addresses
     assert "../base_models/tiny-gemma/manifest.json" in local.addresses
 
@@ -180,7 +180,7 @@ def test_the_fixture_is_a_grid_as_the_workflow_describes_it(root, report):
 
 def test_perplexities_are_numbers_and_lower_is_better(report, page):
     root, _ = report
-    dense = files.read_json(root / "results/scores/tiny-llama/tiny_text.json")["submodels"]["dense"]["metrics"]
+    dense = files.read_json(root / "results/demo/scores/tiny-llama/tiny_text.json")["submodels"]["dense"]["metrics"]
     value = dense["perplexity"]["value"]
     assert f"{value:.2f}" in page.words
     assert f"{100 * value:.1f}" not in " ".join(page.words)
@@ -201,7 +201,7 @@ def test_a_grid_of_one_method_says_that_there_is_nothing_to_compare(report, monk
         lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = lines[:1] if table.stem == "methods" else lines
         files.write_text(tmp_path / table.name, "".join(kept))
-    out = Path("results/report/alone.html")
+    out = Path("results/demo/report/alone.html")
     write_report(paths["scores"], paths["grid"], tmp_path, paths["figures"], out)
     assert "Nothing to compare: no two methods" in out.read_text(encoding="utf-8")
 
@@ -242,7 +242,7 @@ def test_a_grid_of_one_draw_a_set_has_no_noise_floor(report, monkeypatch, tmp_pa
     for table in paths["tables"].glob("*.csv"):
         lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
         files.write_text(tmp_path / table.name, "".join(lines[:1] if table.stem == "noise" else lines))
-    out = Path("results/report/once.html")
+    out = Path("results/demo/report/once.html")
     write_report(paths["scores"], paths["grid"], tmp_path, paths["figures"], out)
     text = out.read_text(encoding="utf-8")
     assert "no calibration set of this grid has two scored draws" in text

@@ -9,7 +9,7 @@ import pytest
 from submodels import files
 from submodels.errors import SubmodelsError
 from submodels.evaluation.benchmarks import load_benchmark
-from submodels.evaluation.score import score
+from submodels.evaluation.score import score, score_all
 from submodels.evaluation.statistics import bootstrap_interval
 
 PYTHON = [
@@ -107,6 +107,24 @@ def test_multiple_choice(run):
     lines[0]["loglikelihoods"] = [-1]
     with pytest.raises(SubmodelsError, match=r"x.jsonl.gz: c/0 has 2 choices but 1"):
         run("tiny_csr", CSR, {"x": lines})
+
+
+def test_programs_are_scored_on_executions_and_the_rest_on_generations(tmp_path):
+    items = {"tiny_python": PYTHON, "tiny_csr": CSR}
+    for name, rows in items.items():
+        files.write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    files.write_jsonl(tmp_path / "e/x/tiny_python.jsonl.gz", _executed({"p/0": 10, "p/1": 5, "p/2": 0}))
+    lines = [{"task_id": item["task_id"], "loglikelihoods": [-1, -3], "greedy": [False, False]} for item in CSR]
+    files.write_jsonl(tmp_path / "g/x/tiny_csr.jsonl.gz", lines)
+    benchmarks = {name: tmp_path / f"{name}.jsonl" for name in items}
+    score_all(benchmarks, ["x"], tmp_path / "g", tmp_path / "e", tmp_path / "scores/tiny", model="tiny")
+    found = {name: files.read_json(tmp_path / f"scores/tiny/{name}.json") for name in items}
+    assert {name: score["submodels"]["x"]["metrics"][score["primary"]]["value"] for name, score in found.items()} == {
+        "tiny_python": 0.5, "tiny_csr": 1,
+    }  # fmt: skip
+    assert files.read_json(tmp_path / "scores/tiny.json")["benchmarks"] == {
+        name: files.sha256_file(tmp_path / f"scores/tiny/{name}.json") for name in items
+    }
 
 
 def test_math_and_translation(run):

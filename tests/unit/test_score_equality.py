@@ -87,8 +87,9 @@ def test_meteor_with_the_real_wordnet_is_nltks_own(tmp_path):
     )
     found = {}
     for synonyms in ("wordnet", "none"):
-        command = [sys.executable, "-m", "submodels", "score", "--model", "m", "--benchmark", "tiny_translation"]
-        command += ["--items", "items.jsonl", "--synonyms", synonyms, "--out", f"{synonyms}.json", "x=x.jsonl"]
+        command = [sys.executable, "-m", "submodels", "score", "--model", "m"]
+        command += ["--benchmark", "tiny_translation=items.jsonl"]
+        command += ["--synonyms", synonyms, "--out", f"{synonyms}.json", "x=x.jsonl"]
         subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
         entry = files.read_json(tmp_path / f"{synonyms}.json")["submodels"]["x"]
         found[synonyms] = entry["metrics"]["meteor"]["value"]

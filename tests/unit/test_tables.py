@@ -300,7 +300,7 @@ def test_tabulate_writes_three_forms_of_every_table(made):
 
 
 def test_scores_table_equals_the_score_file(made):
-    score = files.read_json("results/scores/tiny-llama/tiny_math.json")["submodels"]["wanda-math-0.70-s1"]
+    score = files.read_json("results/demo/scores/tiny-llama/tiny_math.json")["submodels"]["wanda-math-0.70-s1"]
     frame = pd.read_csv(made["tables"] / "scores.csv", dtype={"sparsity": str})
     row = frame.query("model == 'tiny-llama' and benchmark == 'tiny_math' and submodel == 'wanda-math-0.70-s1'").iloc[0]
     assert row["value"] == pytest.approx(score["metrics"]["exact_match"]["value"])
