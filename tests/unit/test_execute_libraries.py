@@ -61,7 +61,7 @@ def test_a_benchmark_that_needs_it_is_not_run_as_a_whole(language, place, tmp_pa
     begin = f"not run: needs {name} (prompt or tests of 1 of 3 items). Programs see "
     assert said[0].startswith(begin)
     assert said[0].endswith(", or leave the benchmark out")
-    assert not (tmp_path / "out.jsonl.partial").exists()
+    assert not (tmp_path / "out.partial.jsonl").exists()
     # What is known to be faulty stays in: no model can pass it.
     said = results(tmp_path, language, [item, needs | {"faulty": "needs it"}])
     assert said[0] == "passed"
