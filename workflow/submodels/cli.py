@@ -84,10 +84,11 @@ def _expand(grid: str) -> tuple:
     """(expansion, files) of a grid file, or of a grid as JSON, whose files the environment names."""
     from submodels import config
     from submodels.grid import Expansion
+    from submodels.trees import GRID_FILES
 
     if not grid.startswith("{"):
         return Expansion(config.read_grid(grid), grid), [grid]
-    named = json.loads(os.environ.get("SUBMODELS_GRID_FILES", '["the grid"]'))
+    named = json.loads(os.environ.get(GRID_FILES, '["the grid"]'))
     where = " + ".join(named)
     return Expansion(config.check_grid(json.loads(grid), where), where), named
 

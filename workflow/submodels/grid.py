@@ -1,6 +1,7 @@
 """The grid expanded: every sub-model of the product of the axes, its id, and the files that each of them needs."""
 
 import fnmatch
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -117,12 +118,6 @@ class Expansion:
         """Every calibration draw `<set>[-n<rows>]-s<seed>` that some sub-model needs, and one that needs it."""
         return dict(sorted(self._draws.items()))
 
-    def evaluated_draws(self, model: str) -> list[str]:
-        """The calibration draws behind the scores of a base model."""
-        known = self.submodels(model)
-        draws = {known[id].draw for id in self.evaluated(model) if id != DENSE}
-        return sorted(draws - {None})
-
     def spec(self, model: str) -> BaseModelSpec:
         return self.registries.models[model]
 
@@ -220,21 +215,21 @@ class Expansion:
 
     def questions(self, model: str) -> str:
         """Identity of how a base model is asked: by its prompt format, and by what of task files decides samples."""
-        prompt, tasks = self.spec(model).prompt, self.benchmarks
-        return fingerprint({name: [prompt_settings(prompt, task), task.task] for name, task in tasks.items()})[:16]
+        prompt = self.spec(model).prompt
+        return self._identity(lambda task: [prompt_settings(prompt, task), task.task])
 
     def programs(self) -> str:
         """Identity of what decides verdicts beside samples, items and settings: task files, and missing tools."""
         missing = missing_toolchains()
-        return fingerprint({name: [task.quiet, missing.get(task.language)] for name, task in self.benchmarks.items()})[
-            :16
-        ]
+        return self._identity(lambda task: [task.quiet, missing.get(task.language)])
 
     def metrics(self) -> str:
         """Identity of how benchmarks are scored."""
-        return fingerprint({name: [task.task, task.scorer, task.primary] for name, task in self.benchmarks.items()})[
-            :16
-        ]
+        return self._identity(lambda task: [task.task, task.scorer, task.primary])
+
+    def _identity(self, says: Callable[[Benchmark], list]) -> str:
+        """Of what is said of each benchmark, in a few digits."""
+        return fingerprint({name: says(task) for name, task in self.benchmarks.items()})[:16]
 
     @property
     def code(self) -> list[str]:

@@ -7,6 +7,8 @@ from submodels import files
 from submodels.errors import SubmodelsError
 from submodels.layout import RESULTS, Tree
 
+# The environment's word, where a grid is given as a copy, on what files it is a copy of: a list in JSON.
+GRID_FILES = "SUBMODELS_GRID_FILES"
 _OLD = ("grid.json", "submodels", "generations", "scores", "world")  # were in results/ itself once
 
 

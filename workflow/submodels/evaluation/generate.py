@@ -68,21 +68,22 @@ def generate(
     found = find_backend(backend)
     prompts.check(prompt)
     tasks = [load_benchmark(name).with_sampling(sampling) for name in benchmarks]
-    items = [load_items(task, path) for task, path in zip(tasks, benchmarks.values(), strict=True)]
-    for task, rows, path in zip(tasks, items, benchmarks.values(), strict=True):
+    paths = map(Path, benchmarks.values())
+    given = [(task, path, load_items(task, path)) for task, path in zip(tasks, paths, strict=True)]
+    for task, path, rows in given:
         check_programs(task, rows, str(path))
     if draw is not None or submodel is None or not _saw_rows(submodel):
-        check_draw(draw, list(zip(tasks, map(Path, benchmarks.values()), items, strict=True)), Path(out) / SEEN)
+        check_draw(draw, given, Path(out) / SEEN)
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
     if submodel is not None:
         speaker["mask"] = files.sha256_file(_mask_file(submodel))
     dtype = known_dtype(dtype, model)
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "limit": limit, "version": versions.GENERATE}
     work = []
-    for task, path, rows in zip(tasks, benchmarks.values(), items, strict=True):
+    for task, path, rows in given:
         asked = prompts.settings(prompt, task)
         asked |= prompts.date(prompts.format_of(prompt, task), model)
-        manifest = Manifest("generate", {"task": task.task} | settings | asked, speaker | {"items": Path(path)})
+        manifest = Manifest("generate", {"task": task.task} | settings | asked, speaker | {"items": path})
         if not _made(manifest, samples_of(out, task.name), rows, limit):
             work.append((task, rows, manifest))
     if work:

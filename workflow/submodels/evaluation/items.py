@@ -25,10 +25,8 @@ def write_items(
         raise unknown("adapter", adapter, ADAPTERS)
     path = None if fixture and rows is None else _rows_file(task, rows)
     parameters = {"version": versions.ITEMS, "benchmark": task.name, "adapter": adapter or task.adapter}
-    manifest, place = (
-        Manifest("items", parameters | {"fixture": fixture}, {"rows": path} if path else {}),
-        manifest_of(out),
-    )
+    manifest = Manifest("items", parameters | {"fixture": fixture}, {"rows": path} if path else {})
+    place = manifest_of(out)
     if take_over(manifest, place):
         return
     given, where = _fixture(task, path) if fixture else (list(read_rows(path)), str(path))

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from submodels.errors import SubmodelsError
 from submodels.grid import Expansion
+from submodels.trees import GRID_FILES
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
-ORIGIN = "SUBMODELS_GRID_FILES"  # the environment's word, for JSON in place of a file, on where it is from
 _BEGUN = re.compile(r"(?:local)?rule (\w+):")
 _MADE = "    output: "
 _WILDCARDS = "    wildcards: "
@@ -41,7 +41,7 @@ def find_jobs(grid: Expansion, grid_files: list[str]) -> list[Job]:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(copy)]
         command += ["--cores", "1", "--dry-run", "--rerun-incomplete"]
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
-        how["env"] = os.environ | {ORIGIN: json.dumps(grid_files)}
+        how["env"] = os.environ | {GRID_FILES: json.dumps(grid_files)}
         asked = [subprocess.Popen([*command, *mode], **how) for mode in (["--forceall"], [])]
         said = [process.communicate()[0] for process in asked]
     for process, text in zip(asked, said, strict=True):
