@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
@@ -50,7 +51,9 @@ def score_all(
     out, tasks = Path(out), [load_benchmark(name) for name in benchmarks]
     seen = [Path(generations) / id / SEEN for id in submodels]
     done, faults, kept = {}, [], 0
-    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+    # Fork copies the page tables of the whole process: a large process can be refused the memory for it.
+    processes = get_context("forkserver")
+    with ProcessPoolExecutor(workers, processes) if workers > 1 else nullcontext() as pool:
         for task, items in zip(tqdm(tasks, desc="score", unit="benchmark"), benchmarks.values(), strict=True):
             directory = executions if task.is_code else generations
             samples = {id: samples_of(Path(directory) / id, task.name) for id in submodels}
