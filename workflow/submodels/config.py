@@ -210,8 +210,8 @@ class Evaluation(Strict):
     )
     samples: Annotated[Annotated[int, Field(ge=1)] | Literal[GREEDY] | None, BeforeValidator(_sampling)] = Field(
         None,
-        description="samples of each item where pass@k is scored: a number, or `greedy` for one answer; left out: the number in "
-        "the task file",
+        description="samples of each item where pass@k is scored: a number, or `greedy` for one answer; left out: the "
+        "number in the task file",
     )
     sandbox: Literal["auto", "bubblewrap", "unshare", "apptainer", "none"] = Field(
         "auto",
