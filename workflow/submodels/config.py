@@ -10,20 +10,22 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from submodels import files
+from submodels import defaults, files
+from submodels.benchmarks.adapters import ADAPTERS
+from submodels.benchmarks.registry import GREEDY, benchmark_names, check_sampling, load_benchmark
 from submodels.calibration.registry import CalibrationSet, load_calibration_sets, mix_faults
-from submodels.calibration.sizes import DEFAULT_ROWS, Size, find_size
+from submodels.calibration.sizes import DrawSize, find_size
 from submodels.dtypes import AUTO, CHOICES, find_dtype
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.adapters import ADAPTERS
-from submodels.evaluation.benchmarks import GREEDY, benchmark_names, check_sampling, load_benchmark
-from submodels.evaluation.prompts import FORMATS as PROMPT_FORMATS
+from submodels.model_shape import ModelShape, read_shape
+from submodels.prompts import FORMATS as PROMPT_FORMATS
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
-from submodels.terms import DTYPES, NO_CALIBRATION
+from submodels.terms import NO_CALIBRATION
 from submodels.validation import Strict, parse
 from submodels.world.corpus import POOLS
+from submodels.world.shape import tiny_shape
 
 
 def _refuse_repeats(values: list) -> list:
@@ -48,39 +50,9 @@ def _sampling(value):
     return value
 
 
-WIDTHS = ("hidden_size", "n_embd", "d_model")  # what config.json calls the width of the hidden states
-_HEADS = ("num_attention_heads", "n_head", "n_heads")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sparsity = Annotated[str, BeforeValidator(_sparsity)]
 Unique = AfterValidator(_refuse_repeats)
-
-
-class ModelShape(Strict):
-    """What must be known of a Hub model before anything is fetched: sizes of jobs and files follow from it."""
-
-    parameters: int = Field(ge=1, description="weights of the whole model, a tied output head counted once")
-    prunable: int = Field(ge=1, description="weights of the linear layers inside its decoder blocks")
-    blocks: int = Field(ge=1, description="decoder blocks")
-    hidden: int = Field(ge=1, description="width of the hidden states")
-    intermediate: int = Field(ge=1, description="inner width of a block's MLP")
-    keys: int | None = Field(None, ge=1, description="width of a block's keys, all heads together (default: `hidden`)")
-    vocabulary: int = Field(ge=1, description="rows of the embedding")
-    dtype: Literal[DTYPES] = Field(description="of the checkpoint")
-
-    @model_validator(mode="after")
-    def _part_of_the_whole(self):
-        if self.prunable > self.parameters:
-            raise ValueError(f"prunable ({self.prunable}) is more than parameters ({self.parameters})")
-        return self
-
-
-def key_width(config: dict) -> int | None:
-    """Width of a block's keys, all heads together, as config.json has it; None where it says nothing."""
-    heads = next((config[key] for key in _HEADS if config.get(key)), None)
-    hidden = next((config[key] for key in WIDTHS if config.get(key)), None)
-    if not heads or not hidden:
-        return None
-    return (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
 
 
 class BaseModelSpec(Strict):
@@ -94,7 +66,7 @@ class BaseModelSpec(Strict):
     shape: ModelShape | None = Field(None, description="of a Hub model; of others it is known or read from their files")
     path: Path | None = Field(None, description="local Hugging Face directory with safetensors")
     prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
-        "base", description="how instructions are put to the model; completions are never wrapped"
+        defaults.PROMPT, description="how instructions are put to the model; completions are never wrapped"
     )
     description: str = ""
 
@@ -112,6 +84,12 @@ class BaseModelSpec(Strict):
         if self.hub is None and self.shape is not None:
             raise ValueError(f"shape belongs to a Hub model; that of {given[0]} is found without it")
         return self
+
+    def find_shape(self) -> ModelShape:
+        """What the registry says of a Hub model, what a local directory holds, or what the tiny world builds."""
+        if self.shape is not None:
+            return self.shape
+        return tiny_shape(self.tiny_world) if self.tiny_world else read_shape(self.path)
 
 
 class Axes(Strict):
@@ -152,12 +130,12 @@ class Calibration(Strict):
     """How calibration windows are made."""
 
     rows: int | None = Field(
-        None, ge=1, description=f"windows of each calibration set; {DEFAULT_ROWS} without tokens_per_set"
+        None, ge=1, description=f"windows of each calibration set; {defaults.ROWS} without tokens_per_set"
     )
     tokens_per_set: int | None = Field(
         None, ge=1, description="instead of rows: every calibration set gives exactly this many counted tokens"
     )
-    seqlen: int = Field(2048, ge=2, description="tokens in a window")
+    seqlen: int = Field(defaults.SEQLEN, ge=2, description="tokens in a window")
     windows: Literal["rows", "packed"] = Field("rows", description="one row a window, or rows joined and cut")
     protocol: Literal["strict", "paper"] = Field(
         "strict", description="draw every row at most once, or with replacement as the paper's code does"
@@ -172,7 +150,7 @@ class Calibration(Strict):
         return self
 
     @property
-    def size(self) -> Size:
+    def size(self) -> DrawSize:
         """How much of a calibration set is used where a block does not say it."""
         return find_size(self.rows, self.tokens_per_set)
 
@@ -196,10 +174,10 @@ class Evaluation(Strict):
     sandbox: Literal["auto", "bubblewrap", "unshare", "apptainer", "none"] = Field(
         "auto", description="where generated code runs; `none` is dangerous and must be said"
     )
-    timeout: float = Field(10.0, gt=0, description="seconds for one program")
-    memory_mb: int = Field(1024, ge=64, description="memory limit of one program")
+    timeout: float = Field(defaults.TIMEOUT, gt=0, description="seconds for one program")
+    memory_mb: int = Field(defaults.MEMORY_MB, ge=64, description="memory limit of one program")
     synonyms: Literal["none", "wordnet"] = Field("wordnet", description="METEOR's synonym matching")
-    resamples: int = Field(1000, ge=100, description="bootstrap resamples over items")
+    resamples: int = Field(defaults.RESAMPLES, ge=100, description="bootstrap resamples over items")
 
     @model_validator(mode="after")
     def _vllm_on_gpus(self):
@@ -220,7 +198,7 @@ class Pruning(Strict):
     dtype: Literal[CHOICES] = Field(
         AUTO, description="what pruning computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
     )
-    batch_size: int = Field(8, ge=1, description="calibration windows in one forward pass")
+    batch_size: int = Field(defaults.PRUNED_AT_ONCE, ge=1, description="calibration windows in one forward pass")
     offload: bool = Field(False, description="keep hidden states in the host's memory, for a small GPU")
 
     @property
@@ -238,7 +216,7 @@ class LocalRows(Strict):
     )
 
 
-class Grid(Strict):
+class GridConfig(Strict):
     """A whole grid, as written in config.yaml."""
 
     name: Name = Field(description="shown in the report")
@@ -266,7 +244,7 @@ class Grid(Strict):
 class Registries:
     """The names a grid may use: what ships in resources/ and what the grid adds."""
 
-    def __init__(self, grid: Grid):
+    def __init__(self, grid: GridConfig):
         self.models = _extend("models", load_models(), grid.models)
         self.calibration_sets = _extend("calibration_sets", _shipped_sets(), grid.calibration_sets)
 
@@ -293,16 +271,16 @@ def _extend(key: str, shipped: dict, own: dict) -> dict:
     return shipped | own
 
 
-def read_grid(path: Path | str) -> Grid:
+def read_grid(path: Path | str) -> GridConfig:
     """Read and validate a grid file."""
     return check_grid(files.read_yaml(path), str(path))
 
 
-def check_grid(value, where: str) -> Grid:
+def check_grid(value, where: str) -> GridConfig:
     """Validate a grid and every name it uses; all faults of a kind come together, one line each."""
     if not isinstance(value, dict):
         raise SubmodelsError(f"{where}: a grid is a mapping of keys to values")
-    grid = parse(Grid, value, where)
+    grid = parse(GridConfig, value, where)
     try:
         registries = Registries(grid)
     except SubmodelsError as error:
@@ -313,7 +291,7 @@ def check_grid(value, where: str) -> Grid:
     return grid
 
 
-def _unknown_names(grid: Grid, registries: Registries):
+def _unknown_names(grid: GridConfig, registries: Registries):
     for i, name in enumerate(grid.base_models):
         if name not in registries.models:
             yield f"base_models[{i}]: {unknown('base model', name, registries.models)}"

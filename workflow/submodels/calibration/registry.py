@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from submodels import files
 from submodels.calibration.templates import Template
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.prompts import INSTRUCTION
 from submodels.hub import HubSource
+from submodels.prompts import INSTRUCTION
 from submodels.resources import resource
 from submodels.terms import CONTROL, DOMAINS, GENERIC, LANGUAGES
 from submodels.validation import Strict, parse, parse_json
@@ -20,7 +20,7 @@ KINDS = ("tiny_world", "hub", "file", "random_tokens", "mix")
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Source(HubSource):
+class RowSource(HubSource):
     """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `random_tokens`, `mix`."""
 
     tiny_world: str | None = Field(None, description="calibration pool of the tiny world")
@@ -51,7 +51,7 @@ class CalibrationSet(Strict):
 
     domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="what the set is about")
     language: Literal[LANGUAGES] | None = Field(None, description="only for domain code")
-    source: Source
+    source: RowSource
     template: str | None = Field(None, description="text of a row, fields in braces: `{question}`, `{translation[en]}`")
     style: Literal["plain", INSTRUCTION] = Field(
         "plain", description="instruction: texts are wrapped in the prompt format of the base model"
