@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from submodels import files
-from submodels.evaluation.adapters import humaneval_x
+from submodels.benchmarks.adapters import humaneval_x
 from submodels.evaluation.execute import execute
 from submodels.evaluation.runners import find_tools, language_runner, missing_toolchain
 from submodels.evaluation.sandbox.inside.java_compiler import LAUNCHER

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from submodels.analysis.overlap import jaccard_distance, overlap
-from submodels.pruning.masks import FILE_NAME, Masks, packed_length, write_masks
+from submodels.checkpoints.masks import FILE_NAME, Masks, packed_length, writing
 
 MODULES = {  # the linear layers of one block of a Llama of seven billion parameters
     **{f"self_attn.{name}_proj": (4096, 4096) for name in "qkvo"},
@@ -65,7 +65,9 @@ def write_random(directory: Path, shapes: dict[str, tuple[int, int]], number: in
     for seed in range(number):
         generator = np.random.default_rng(seed)
         bits = {name: np.frombuffer(generator.bytes(packed_length(shape)), np.uint8) for name, shape in shapes.items()}
-        write_masks(directory / f"random-none-0.50-s{seed}", bits, shapes, seed=seed, **about)
+        with writing(directory / f"random-none-0.50-s{seed}", shapes, seed=seed, **about) as writer:
+            for name, packed in bits.items():
+                writer.add(name, packed)
 
 
 def run(implementation: str, state: str, directory: Path) -> dict:

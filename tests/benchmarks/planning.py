@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from submodels.config import read_grid  # noqa: E402
-from submodels.grid import Expansion  # noqa: E402
+from submodels.grid import Grid  # noqa: E402
 from submodels.terms import DENSE  # noqa: E402
 
 # Ten thousand jobs: the paper's models and sets, two methods, five sparsities, five draws, thirteen benchmarks.
@@ -123,7 +123,7 @@ def dry_run(directory: Path, *arguments: str, quiet: tuple[str, ...] = ("-q",)) 
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout + done.stderr
 
 
-def bare(grid: Expansion, directory: Path) -> Path:
+def bare(grid: Grid, directory: Path) -> Path:
     """A Snakefile of the same jobs and files."""
     models = {
         model: {DENSE: None} | {id: cell.draw for id, cell in grid.submodels(model).items()} for model in grid.models
@@ -143,7 +143,7 @@ def bare(grid: Expansion, directory: Path) -> Path:
 def measure(name: str, grid_file: Path, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        plain = bare(Expansion(read_grid(grid_file), name), directory)
+        plain = bare(Grid(read_grid(grid_file), name), directory)
         sides = {
             "workflow": ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(grid_file)],
             "bare": ["--snakefile", str(plain)],

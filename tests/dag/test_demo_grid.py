@@ -6,7 +6,7 @@ import sys
 from dag import planned, snakemake
 
 from submodels.config import read_grid
-from submodels.grid import Expansion
+from submodels.grid import Grid
 
 OTHER_GRID = """
 name: other
@@ -17,7 +17,7 @@ benchmarks: [tiny_csr]
 
 
 def test_counts_follow_from_the_grid(root, tmp_path):
-    grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
+    grid = Grid(read_grid(root / "config.yaml"), "config.yaml")
     evaluated = sum(len(grid.evaluated(model)) for model in grid.models)
     draws = {(model, cell.draw) for model in grid.models for cell in grid.submodels(model).values() if cell.draw}
     assert planned(tmp_path) == {
@@ -39,7 +39,7 @@ def test_counts_follow_from_the_grid(root, tmp_path):
 
 
 def test_at_least_twenty_submodels_are_reported(root):
-    grid = Expansion(read_grid(root / "config.yaml"), "config.yaml")
+    grid = Grid(read_grid(root / "config.yaml"), "config.yaml")
     assert sum(len(grid.evaluated(model)) - 1 for model in grid.models) >= 20
 
 

@@ -6,17 +6,17 @@ import pytest
 import yaml
 from dag import ROOT, clone, planned, snakemake
 
+from submodels.benchmarks.registry import benchmark_names
 from submodels.calibration.registry import load_calibration_sets
 from submodels.config import read_grid
-from submodels.evaluation.benchmarks import benchmark_names
-from submodels.grid import Expansion
+from submodels.grid import Grid
 
 GRIDS = ROOT / "resources/grids"
 PAPER = GRIDS / "paper.yaml"
 
 
 def expansion(path):
-    return Expansion(read_grid(path), str(path))
+    return Grid(read_grid(path), str(path))
 
 
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -48,8 +48,8 @@ def test_the_papers_grid():
 
 def test_the_papers_grid_as_run_differs_in_the_protocol_alone():
     paper, as_run = expansion(PAPER), expansion(GRIDS / "paper_as_run.yaml")
-    assert as_run.grid.submodels == paper.grid.submodels
-    assert as_run.grid.calibration.model_copy(update={"protocol": "strict"}) == paper.grid.calibration
+    assert as_run.config.submodels == paper.config.submodels
+    assert as_run.config.calibration.model_copy(update={"protocol": "strict"}) == paper.config.calibration
     assert {name for name in benchmark_names() if name.endswith("_paper")} <= set(as_run.benchmarks)
     assert {name.removesuffix("_paper") for name in as_run.benchmarks} <= set(paper.benchmarks)
 

@@ -12,7 +12,7 @@ from dag import ROOT, clone, finish, planned, snakemake
 
 from submodels.config import read_grid
 from submodels.errors import SubmodelsError
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning import jobs
 from submodels.planning.work import Work
 
@@ -58,7 +58,7 @@ def write(directory, grid, name="grid.yaml"):
 def find_jobs(path, monkeypatch):
     """The jobs of a grid in its file's directory, and how a plan says them."""
     monkeypatch.chdir(path.parent)
-    return jobs.find_jobs(Expansion(read_grid(path), str(path)), [str(path)])
+    return jobs.find_jobs(Grid(read_grid(path), str(path)), [str(path)])
 
 
 def left(found):
@@ -199,7 +199,7 @@ def test_the_rule_prints_and_always_runs(tmp_path):
 def test_rules_ask_for_what_the_plan_says(tmp_path, monkeypatch):
     path = write(tmp_path, HUB)
     found = find_jobs(path, monkeypatch)
-    work = Work(Expansion(read_grid(path), str(path)))
+    work = Work(Grid(read_grid(path), str(path)))
     printed = snakemake(tmp_path, "--configfile", str(path), "--cores", "1", "--dry-run").stdout
     asked = {}
     for block in re.split(r"\n(?=(?:local)?rule )", printed):

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from dag import clone, finish, planned, snakemake
 
+from submodels.benchmarks.registry import load_benchmark
 from submodels.config import check_grid
-from submodels.evaluation.benchmarks import load_benchmark
-from submodels.grid import Expansion
+from submodels.grid import Grid
 
 GRID = {
     "name": "sources",
@@ -66,7 +66,7 @@ def test_every_kind_of_source(tmp_path):
     assert "items --benchmark gsm8k --rows gsm8k.jsonl --adapter gsm8k " in printed
     assert "items --benchmark arc_easy --rows arc.jsonl --adapter multiple_choice " in printed
     assert "items --benchmark openbookqa --fixture --adapter openbookqa " in printed
-    fetched = Expansion(check_grid(GRID, "grid.yaml"), "grid.yaml").rows("hellaswag")
+    fetched = Grid(check_grid(GRID, "grid.yaml"), "grid.yaml").rows("hellaswag")
     revision = load_benchmark("hellaswag").source.revision
     assert fetched.startswith(f"resources/fetched/benchmarks/hellaswag@{revision[:12]}-")
     assert f"items --benchmark hellaswag --rows {fetched} --adapter hellaswag " in printed

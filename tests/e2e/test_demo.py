@@ -8,6 +8,7 @@ import zipfile
 import pandas as pd
 import pytest
 import torch
+from perplexity import perplexity
 from safetensors.torch import load_file
 from sandbox_support import need_language
 from test_report_browser import findings
@@ -15,9 +16,8 @@ from test_report_browser import findings
 from submodels import files
 from submodels.checkpoints.load import load_submodel, load_tokenizer
 from submodels.config import read_grid
-from submodels.evaluation.perplexity import perplexity
 from submodels.evaluation.runners import LANGUAGES
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning.jobs import find_jobs
 from submodels.planning.plan import learn, make_plan, seconds
 from submodels.planning.timings import read_timing
@@ -191,7 +191,7 @@ def hours_of_the_other(work, jobs):
 def test_the_plan_was_right(root, demo, tmp_path, monkeypatch):
     """Made before: every job, and disk within 5%. Made from one base model's times: the other's within 30%."""
     path = str(root / "config.yaml")
-    grid = Expansion(read_grid(path), path)
+    grid = Grid(read_grid(path), path)
     monkeypatch.chdir(tmp_path)
     before = make_plan(grid, find_jobs(grid, [path]))
     monkeypatch.chdir(demo)

@@ -4,7 +4,7 @@ import pytest
 from test_report_browser import NARROW, WIDE, browse
 
 from submodels.config import read_grid
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning import show
 from submodels.planning.jobs import find_jobs
 from submodels.planning.plan import make_plan
@@ -14,7 +14,7 @@ from submodels.resources import resource
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     path, directory = resource("grids/paper.yaml"), tmp_path_factory.mktemp("plan")
-    grid = Expansion(read_grid(path), str(path))
+    grid = Grid(read_grid(path), str(path))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
         show.write_html(make_plan(grid, find_jobs(grid, [str(path)])), directory / "plan.html")

@@ -12,16 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from test_report_browser import findings
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
 from local_sources import local_sources
 from sandbox_support import need_language
+from test_report_browser import findings
 
 from submodels import files
-from submodels.evaluation.benchmarks import benchmark_names, load_benchmark
+from submodels.benchmarks.registry import benchmark_names, load_benchmark
 from submodels.evaluation.runners import LANGUAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]

@@ -7,16 +7,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
 import analysis_fixture
+import pytest
 import scale_fixture
 
 FLAGS = [

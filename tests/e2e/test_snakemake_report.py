@@ -5,15 +5,10 @@ Tables, figures and the page are the real stages' on made-up results; the rest o
 
 import json
 import re
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "dag"))
-
 import scale_fixture
 from dag import finish, snakemake
 from test_report_browser import browse

@@ -9,10 +9,10 @@ import pytest
 from sandbox_support import USERS, need_language, need_sandbox, run
 
 from submodels import files
+from submodels.benchmarks.adapters import ADAPTERS, FIXTURES, humaneval, humaneval_x, mbpp, multipl_e
+from submodels.benchmarks.registry import benchmark_names, check_items, load_benchmark
 from submodels.errors import SubmodelsError
 from submodels.evaluation import extraction
-from submodels.evaluation.adapters import ADAPTERS, FIXTURES, humaneval, humaneval_x, mbpp, multipl_e
-from submodels.evaluation.benchmarks import benchmark_names, check_items, load_benchmark
 from submodels.evaluation.execute import execute
 from submodels.evaluation.extraction import extract, program_start
 from submodels.evaluation.runners import LANGUAGES

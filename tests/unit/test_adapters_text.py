@@ -3,6 +3,7 @@
 import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import lm_eval
 import pytest
@@ -12,13 +13,12 @@ from hypothesis import strategies as st
 from local_sources import local_sources
 
 from submodels import files
+from submodels.benchmarks.adapters import ADAPTERS, FIXTURES, gsm8k
+from submodels.benchmarks.adapters.hellaswag import clean
+from submodels.benchmarks.items import write_items
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.registry import benchmark_names, load_benchmark, load_items
 from submodels.errors import SubmodelsError
-from submodels.evaluation.adapters import ADAPTERS, FIXTURES
-from submodels.evaluation.adapters.exemplars import GSM8K
-from submodels.evaluation.adapters.hellaswag import clean
-from submodels.evaluation.benchmarks import benchmark_names, load_benchmark, load_items
-from submodels.evaluation.items import write_items
-from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.score import score
 
 LM_EVAL = Path(lm_eval.__file__).parent / "tasks"
@@ -76,7 +76,16 @@ def test_gsm8k_asks_after_eight_examples():
     assert item["prompt"].startswith("Q: There are 15 trees in the grove.")
     assert item["prompt"].endswith("23 - 15 is 8. The answer is 8.\n\nQ: 1 + 1?\nA:")
     assert (item["prompt"].count("Q: "), item["prompt"].count("The answer is")) == (9, 8)
-    assert all(re.findall(r"\d+", one.reasoning)[-1] == one.answer for one in GSM8K)
+    for example in gsm8k.examples():
+        reasoning, _, answer = example["target"].partition(" The answer is ")
+        assert re.findall(r"\d+", reasoning)[-1] == answer.removesuffix(".")
+
+
+def test_gsm8k_needs_the_examples_of_the_installed_lm_eval(monkeypatch, tmp_path):
+    monkeypatch.setattr(gsm8k, "examples", gsm8k.examples.__wrapped__)
+    monkeypatch.setattr(gsm8k, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    with pytest.raises(SubmodelsError, match=r"gsm8k-cot\.yaml: needs the 8 worked examples .* found 0"):
+        gsm8k.items([{"question": "1 + 1?", "answer": "#### 2"}])
 
 
 def test_gsm8k_of_the_paper_shuffles_for_every_question():
@@ -87,7 +96,7 @@ def test_gsm8k_of_the_paper_shuffles_for_every_question():
         order = list(range(8))
         random.shuffle(order)
         questions = [part.split("\nA:")[0] for part in prompt.split("Q: ")[1:-1]]
-        assert questions == [GSM8K[i].question for i in order]
+        assert questions == [gsm8k.examples()[i]["question"] for i in order]
 
 
 def _pair(number, text=None):

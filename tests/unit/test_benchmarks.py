@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from submodels import files
+from submodels.benchmarks.items import write_items
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.registry import Benchmark, benchmark_names, load_benchmark, load_items
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark, load_items
-from submodels.evaluation.items import write_items
-from submodels.evaluation.metrics import SCORERS
 from submodels.world import PROMPTS
 
 TINY = {
@@ -332,6 +332,6 @@ def test_no_items_is_an_error(tmp_path):
 def test_the_registry_is_light():
     """The workflow's parser imports it: no numerical library may come with it."""
     heavy = "{'numpy', 'torch', 'transformers', 'pandas', 'nltk', 'datasets', 'lm_eval', 'sacrebleu'}"
-    load = "from submodels.evaluation.benchmarks import load_benchmark; load_benchmark('humaneval')"
+    load = "from submodels.benchmarks.registry import load_benchmark; load_benchmark('humaneval')"
     code = f"import sys; {load}; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -5,7 +5,7 @@ import pytest
 from calibration_support import TEXTS, make_model, run, spec, write_rows
 
 from submodels.calibration.registry import CalibrationSet
-from submodels.calibration.tokenising import load_tokenizer
+from submodels.calibration.tokenising import load_text_tokenizer
 from submodels.errors import SubmodelsError
 
 CONTROL = CalibrationSet.model_validate({"domain": "control", "source": {"random_tokens": True}})
@@ -19,7 +19,7 @@ def model(tmp_path_factory):
 
 def test_rows_by_hand(model, tmp_path):
     """Each letter is a token, and <s> opens every row."""
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_text_tokenizer(model)
     rows = ["a", "ab", "abab"]
     assert [len(tokenizer.encode(row)) for row in rows] == [2, 3, 5]
     pool = write_rows(tmp_path / "pool.jsonl", rows)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from submodels import files
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
-from submodels.calibration.tokenising import load_tokenizer
+from submodels.calibration.tokenising import load_text_tokenizer
 from submodels.errors import SubmodelsError
 from submodels.layout import DRAWN_ROWS
 
@@ -45,7 +45,7 @@ def test_ids_equal_those_of_auto_tokenizer(tmp_path, config, architecture):
 
     directory = make_model(tmp_path / "model", **config)
     (directory / "config.json").write_text(json.dumps({"model_type": architecture, "vocab_size": 300}))
-    ours, theirs = load_tokenizer(directory), AutoTokenizer.from_pretrained(directory)
+    ours, theirs = load_text_tokenizer(directory), AutoTokenizer.from_pretrained(directory)
     for text in HARD + TEXTS[:3]:
         assert ours.encode(text) == theirs(text)["input_ids"]
     assert ours.eos_id == theirs.eos_token_id
@@ -60,14 +60,14 @@ def test_a_special_token_that_no_setting_names_is_not_ordinary(tmp_path, config)
     backend.add_special_tokens(["<turn>"])
     backend.add_tokens(["<tool>"])
     backend.save(str(directory / "tokenizer.json"))
-    ordinary = load_tokenizer(directory).ordinary_ids
+    ordinary = load_text_tokenizer(directory).ordinary_ids
     assert backend.token_to_id("<turn>") not in ordinary
     assert backend.token_to_id("<tool>") in ordinary
 
 
 def test_rows(model, pool, tmp_path):
     arrays, results = run(spec(), model, tmp_path / "out", rows=8, seqlen=6, source=pool)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_text_tokenizer(model)
     rows = [tokenizer.encode(TEXTS[index]) for index in results["indices"]]
     assert arrays["input_ids"].shape == (8, 6)
     for ids, mask, row in zip(arrays["input_ids"], arrays["attention_mask"], rows, strict=True):
@@ -91,7 +91,7 @@ def test_the_rows_that_were_drawn_are_kept_as_the_template_renders_them(protocol
 
 def test_packed_joins_rows_with_beginning_and_end(model, pool, tmp_path):
     arrays, results = run(spec(), model, tmp_path / "out", rows=5, seqlen=16, windows="packed", source=pool)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_text_tokenizer(model)
     joined = [token for index in results["indices"] for token in [*tokenizer.encode(TEXTS[index]), tokenizer.eos_id]]
     assert arrays.keys() == {"input_ids"}
     assert arrays["input_ids"].reshape(-1).tolist() == joined[: 5 * 16]
@@ -103,7 +103,7 @@ def test_random_tokens_are_ordinary_and_seeded(model, tmp_path):
     control = CalibrationSet.model_validate({"domain": "control", "source": {"random_tokens": True}})
     one, results = run(control, model, tmp_path / "one", rows=20, seqlen=50, seed=1)
     two, _ = run(control, model, tmp_path / "two", rows=20, seqlen=50, seed=2)
-    ordinary = load_tokenizer(model).ordinary_ids
+    ordinary = load_text_tokenizer(model).ordinary_ids
     assert set(np.unique(one["input_ids"])) <= set(ordinary)
     assert len(np.unique(one["input_ids"])) > 0.9 * len(ordinary)  # 1000 draws of about 298 ids
     assert (one["input_ids"] != two["input_ids"]).any()
@@ -228,7 +228,7 @@ def test_real_sets(shared, tmp_path, name, template, total, windows):
 def test_real_tokenizers_equal_auto_tokenizer(shared, name):
     from transformers import AutoTokenizer
 
-    ours = load_tokenizer(shared / "data/models" / name)
+    ours = load_text_tokenizer(shared / "data/models" / name)
     theirs = AutoTokenizer.from_pretrained(shared / "data/models" / name)
     for text in [*HARD, "Once upon a time, <s> there was a $ 猫.\n\n def f(x):\treturn x"]:
         assert ours.encode(text) == theirs(text)["input_ids"]

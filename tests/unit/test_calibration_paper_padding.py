@@ -7,7 +7,7 @@ import pytest
 from calibration_support import make_model, run, spec, write_rows
 
 from submodels.calibration.registry import CalibrationSet
-from submodels.calibration.tokenising import load_tokenizer
+from submodels.calibration.tokenising import load_text_tokenizer
 from submodels.errors import SubmodelsError
 
 ROWS = ["a", "ab", "abab"]  # <s> and 1, 2 and 4 tokens
@@ -27,7 +27,7 @@ def pool(tmp_path):
 
 def test_by_hand(model, pool, tmp_path):
     arrays, results = run(PADDED, model, tmp_path / "out", rows=3, seqlen=4, source=pool, protocol="paper")
-    rows = [load_tokenizer(model).encode(ROWS[index])[:4] for index in results["indices"]]
+    rows = [load_text_tokenizer(model).encode(ROWS[index])[:4] for index in results["indices"]]
     assert arrays["input_ids"].tolist() == [row + [UNKNOWN] * (4 - len(row)) for row in rows]
     assert arrays["attention_mask"].tolist() == [[1] * len(row) + [0] * (4 - len(row)) for row in rows]
     assert arrays["counted"].tolist() == [[1] * 4] * 3
@@ -85,12 +85,15 @@ def test_which_token_pads(tmp_path):
     theirs = AutoTokenizer.from_pretrained(directory)
     theirs.pad_token = "[PAD]"
     padded = theirs("a", padding="max_length", max_length=4)["input_ids"]
-    assert padded == [*load_tokenizer(directory).encode("a"), UNKNOWN, UNKNOWN]
-    assert load_tokenizer(directory).paper_pad == ("</s>", UNKNOWN)
-    assert load_tokenizer(make_model(tmp_path / "slow", unk_token="</s>", add_bos_token=True)).paper_pad == ("</s>", 1)
-    assert load_tokenizer(make_model(tmp_path / "own", pad_token="<s>")).paper_pad == ("<s>", 0)
+    assert padded == [*load_text_tokenizer(directory).encode("a"), UNKNOWN, UNKNOWN]
+    assert load_text_tokenizer(directory).paper_pad == ("</s>", UNKNOWN)
+    assert load_text_tokenizer(make_model(tmp_path / "slow", unk_token="</s>", add_bos_token=True)).paper_pad == (
+        "</s>",
+        1,
+    )
+    assert load_text_tokenizer(make_model(tmp_path / "own", pad_token="<s>")).paper_pad == ("<s>", 0)
     both = make_model(tmp_path / "both", pad_token="<s>", unk_token="</s>")
-    assert load_tokenizer(both).paper_pad == ("</s>", 1)
+    assert load_text_tokenizer(both).paper_pad == ("</s>", 1)
 
 
 def test_a_tokenizer_that_has_neither(pool, tmp_path):

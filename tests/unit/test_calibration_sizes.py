@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels.calibration.sizes import Size, find_size, split
+from submodels.calibration.sizes import DrawSize, find_size, split
 from submodels.errors import SubmodelsError
 
 
@@ -31,12 +31,12 @@ def test_split_is_exact_and_within_one_of_the_quota(total, weights):
 
 
 def test_sizes():
-    assert find_size(None, None) == Size(rows=128)
-    assert find_size(32, None) == Size(rows=32)
-    assert find_size(None, 500) == Size(tokens=500)
+    assert find_size(None, None) == DrawSize(rows=128)
+    assert find_size(32, None) == DrawSize(rows=32)
+    assert find_size(None, 500) == DrawSize(tokens=500)
     assert str(find_size(None, 500)) == "500 tokens"
-    assert Size(tokens=500).share(20) == Size(tokens=20)
-    assert Size(rows=500).share(20) == Size(rows=20)
+    assert DrawSize(tokens=500).share(20) == DrawSize(tokens=20)
+    assert DrawSize(rows=500).share(20) == DrawSize(rows=20)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from submodels.calibration.registry import Source
+from submodels.calibration.registry import RowSource
 from submodels.calibration.sources import locate
 from submodels.errors import SubmodelsError
 
@@ -9,15 +9,15 @@ def test_locate(tmp_path):
     pool, fetched = tmp_path / "pool.jsonl", tmp_path / "rows.parquet"
     for path in (pool, fetched):
         path.write_text("{}")
-    hub = Source(hub="a/b", revision="0" * 40, split="train")
-    assert locate(Source(tiny_world="pool"), pool) == pool
-    assert locate(Source(file=pool)) == pool
+    hub = RowSource(hub="a/b", revision="0" * 40, split="train")
+    assert locate(RowSource(tiny_world="pool"), pool) == pool
+    assert locate(RowSource(file=pool)) == pool
     assert locate(hub, tmp_path) == locate(hub, fetched) == fetched
     with pytest.raises(SubmodelsError, match="a tiny_world calibration set needs `source`"):
-        locate(Source(tiny_world="pool"))
+        locate(RowSource(tiny_world="pool"))
     with pytest.raises(SubmodelsError, match=r"none: no such file; fetch data set a/b first"):
         locate(hub, tmp_path / "none")
     with pytest.raises(SubmodelsError, match=r"nowhere.jsonl: no such file"):
-        locate(Source(file=tmp_path / "nowhere.jsonl"))
+        locate(RowSource(file=tmp_path / "nowhere.jsonl"))
     with pytest.raises(SubmodelsError, match=r"a directory, not a file of rows"):
-        locate(Source(file=tmp_path))
+        locate(RowSource(file=tmp_path))

@@ -69,7 +69,7 @@ def test_the_papers_prompts():
 
     choices = {"label": ["A", "B"], "text": ["sun", "moon"]}
     assert text("ob_qa", {"question_stem": "What shines?", "choices": choices}) == (
-        "[INST]\nChoose the right option: What shines?#Choices: A: sun, B: moon\n[/INST]\n"
+        "[INST]\nWhich option completes this? What shines?#Choices: A: sun, B: moon\n[/INST]\n"
     )
     assert text("hellaswag", {"ctx": "He runs", "endings": ["on", "up"]}).endswith(
         "He runs###Options: 1: on 2: up\n[/INST]n"

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels.calibration.statistics import length_distribution, ngram_repetition
-from submodels.calibration.windows import cut_lengths, leading_ones, pack_rows, pad_rows
+from submodels.calibration.row_statistics import length_distribution, ngram_repetition
+from submodels.calibration.windowing import cut_lengths, leading_ones, pack_rows, pad_rows
 
 ROWS = st.lists(st.lists(st.integers(0, 2**40), max_size=12), min_size=1, max_size=10)
 

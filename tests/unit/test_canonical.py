@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sandbox_support import USERS, need_language, need_sandbox, run
 
-from submodels.evaluation.adapters import ADAPTERS
-from submodels.evaluation.benchmarks import PACKAGES, load_benchmark
+from submodels.benchmarks.adapters import ADAPTERS
+from submodels.benchmarks.registry import PACKAGES, load_benchmark
 from submodels.files import read_jsonl
 
 HUMAN_EVAL_X = {language: f"humaneval-x/humaneval_{language}" for language in ("python", "java", "cpp")}

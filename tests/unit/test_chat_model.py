@@ -11,17 +11,17 @@ from safetensors.numpy import load_file
 from tiny_models import draw_windows, save_windows
 
 from submodels import files
+from submodels.benchmarks.items import write_items
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
 from submodels.checkpoints.export import export
 from submodels.checkpoints.load import load_submodel, load_tokenizer
-from submodels.evaluation.checks import CHECKS, Subject
-from submodels.evaluation.doctor import examine
-from submodels.evaluation.engine import EngineLM
+from submodels.checkpoints.masks import Masks
+from submodels.doctor.checks import CHECKS, Subject
+from submodels.doctor.doctor import examine
 from submodels.evaluation.generate import generate
-from submodels.evaluation.items import write_items
+from submodels.evaluation.hf_engine import EngineLM
 from submodels.evaluation.score import score
-from submodels.pruning.masks import Masks
 from submodels.pruning.methods import METHODS
 from submodels.pruning.prune import prune
 

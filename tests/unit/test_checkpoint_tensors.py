@@ -19,9 +19,9 @@ from tiny_models import (
 from submodels.checkpoints.base import fingerprint_base
 from submodels.checkpoints.export import export
 from submodels.checkpoints.load import load_submodel
+from submodels.checkpoints.masks import Masks
 from submodels.checkpoints.tensors import read_stored
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import Masks
 
 
 def rename(directory, change):

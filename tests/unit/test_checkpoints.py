@@ -13,16 +13,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from submodels.checkpoints.base import (
     Weights,
+    base_identity,
     find_context,
     fingerprint_base,
-    identity,
     load_config,
     weight_files,
 )
 from submodels.checkpoints.export import export
 from submodels.checkpoints.load import load_submodel, load_tokenizer
+from submodels.checkpoints.masks import Masks
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import Masks
 from submodels.pruning.prune import prune
 
 
@@ -170,14 +170,14 @@ def test_fingerprint_follows_the_contents(tmp_path):
 
 def test_fingerprint_is_reused_from_the_manifest_while_sizes_agree(tmp_path):
     model = save_model(tmp_path / "a")
-    known = identity(model)
+    known = base_identity(model)
     assert known["fingerprint"] == fingerprint_base(model)
     (model / "manifest.json").write_text(json.dumps({"results": {"identity": known | {"fingerprint": "recorded"}}}))
     assert fingerprint_base(model) == "recorded"
     (model / "config.json").write_text((model / "config.json").read_text() + " ")
     assert fingerprint_base(model) not in ("recorded", known["fingerprint"])
     (model / "manifest.json").write_text("{}")
-    assert fingerprint_base(model) == identity(model)["fingerprint"]
+    assert fingerprint_base(model) == base_identity(model)["fingerprint"]
 
 
 def test_what_is_no_base_model(tmp_path):

@@ -10,7 +10,7 @@ from test_tables import accuracy, overlap_row, study
 from submodels.analysis import paper
 from submodels.analysis.claims import CLAIMS, claims, smallest_mean, verdict
 from submodels.analysis.tables import TABLES
-from submodels.evaluation.statistics import stratified_bootstrap
+from submodels.bootstrap import stratified_bootstrap
 
 N = 40
 RIGHT, WRONG = [1.0] * N, [0.0] * N

@@ -7,16 +7,15 @@ from calibration_support import make_model, spec, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels import files
+from submodels import contamination, files
+from submodels.benchmarks.adapters import ADAPTERS
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.registry import load_benchmark
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
+from submodels.contamination import Draw, _find, check_draw, contained, tokens, words
 from submodels.errors import SubmodelsError
-from submodels.evaluation import contamination
-from submodels.evaluation.adapters import ADAPTERS
-from submodels.evaluation.benchmarks import load_benchmark
-from submodels.evaluation.contamination import TEXTS, Draw, _find, check_draw, contained, tokens, words
 from submodels.evaluation.generate import generate
-from submodels.evaluation.metrics import SCORERS
 from submodels.evaluation.score import score
 from submodels.layout import DRAWN_ROWS
 from submodels.resources import resource
@@ -251,10 +250,6 @@ def test_what_counts_of_each_kind_of_item(benchmark, item, rows, held, hold):
     assert [one["row"] for one in found] == held
 
 
-def test_every_scorer_says_what_its_items_texts_are():
-    assert TEXTS.keys() == SCORERS.keys()
-
-
 def test_no_pool_of_the_tiny_world_holds_an_item(hold, tmp_path):
     write_world(tmp_path, 0)
     pools = [files.read_jsonl(tmp_path / f"calibration/{pool}.jsonl") for pool in POOLS]
@@ -299,4 +294,4 @@ def _human_eval():
 
 def test_a_program_without_solution_has_its_prompt_alone():
     item = {"prompt": "def f():\n", "test": ""}
-    assert TEXTS["pass_at_k"](item) == TEXTS["pass_at_k"](item | {"canonical_solution": None})
+    assert SCORERS["pass_at_k"].texts(item) == SCORERS["pass_at_k"].texts(item | {"canonical_solution": None})

@@ -9,11 +9,11 @@ import pytest
 import typer
 
 from submodels import cli, reference
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.registry import benchmark_names
 from submodels.calibration.registry import load_calibration_sets
 from submodels.config import load_models
-from submodels.evaluation.benchmarks import benchmark_names
-from submodels.evaluation.metrics import SCORERS
-from submodels.evaluation.prompts import FORMATS
+from submodels.prompts import FORMATS
 from submodels.pruning.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,14 +12,15 @@ from tiny_models import DECODERS, change_tensors, masks_of, save_model
 from typer.testing import CliRunner
 
 from submodels import files
+from submodels.benchmarks.registry import Benchmark, benchmark_names, load_benchmark
 from submodels.cli import app
+from submodels.doctor import subject as subject_module
+from submodels.doctor.checks import CHECKS
+from submodels.doctor.doctor import examine, items_at_hand
+from submodels.doctor.subject import Subject
 from submodels.errors import SubmodelsError
-from submodels.evaluation import checks
-from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark
-from submodels.evaluation.checks import CHECKS, Subject
-from submodels.evaluation.doctor import examine, items_at_hand
-from submodels.evaluation.prompts import FORMATS
 from submodels.evaluation.sandbox import sandbox_status
+from submodels.prompts import FORMATS
 
 PYTHON = [
     {
@@ -61,7 +62,9 @@ def task(name: str, monkeypatch, *, style="completion", **generation) -> str:
     if generation:
         changed["generation_kwargs"] = known["generation_kwargs"] | generation
     changed = Benchmark(known | changed)
-    monkeypatch.setattr(checks, "load_benchmark", lambda asked: changed if asked == name else load_benchmark(asked))
+    monkeypatch.setattr(
+        subject_module, "load_benchmark", lambda asked: changed if asked == name else load_benchmark(asked)
+    )
     return name
 
 

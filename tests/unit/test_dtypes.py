@@ -10,7 +10,7 @@ from submodels.checkpoints.base import Weights, checkpoint_dtype
 from submodels.config import check_grid
 from submodels.dtypes import find_dtype
 from submodels.errors import SubmodelsError
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning.work import Work
 
 BIG = {
@@ -86,7 +86,7 @@ def test_plans_follow_the_dtype():
     """A bfloat16 checkpoint: on a CPU its blocks and hidden states are held, and multiplied, in float32."""
 
     def cost(method="wanda", **pruning):
-        plan = Work(Expansion(check_grid(GRID | {"pruning": pruning}, "grid.yaml"), "grid.yaml"))
+        plan = Work(Grid(check_grid(GRID | {"pruning": pruning}, "grid.yaml"), "grid.yaml"))
         return plan.cost("prune", model="big", submodel=f"{method}-c4-0.50-s0")
 
     assert cost() == cost(dtype="float32")

@@ -5,8 +5,8 @@ from sandbox_support import need_language, need_sandbox
 
 from submodels import files
 from submodels.evaluation.execute import execute
-from submodels.evaluation.metrics.pass_at_k import verdict
 from submodels.evaluation.runners import LANGUAGES
+from submodels.verdict import Verdict
 
 PYTHON = {"prompt": "def f(x):\n", "test": "def check(candidate):\n    assert candidate(2) == 4\n", "entry_point": "f"}
 JAVA = {
@@ -46,7 +46,7 @@ def results(tmp_path, language: str, items: list[dict], completions: list[str] |
     execute(tmp_path / "items.jsonl", language, tmp_path / "samples.jsonl", tmp_path / "out.jsonl", sandbox="unshare")
     lines = files.read_jsonl(tmp_path / "out.jsonl")
     assert [line["passed"] for line in lines] == [
-        None if verdict(line["result"]) == "not run" else line["result"] == "passed" for line in lines
+        None if line["result"].startswith("not run") else line["result"] == "passed" for line in lines
     ]
     return [line["result"] for line in lines]
 
@@ -65,7 +65,7 @@ def test_a_benchmark_that_needs_it_is_not_run_as_a_whole(language, place, tmp_pa
     # What is known to be faulty stays in: no model can pass it.
     said = results(tmp_path, language, [item, needs | {"faulty": "needs it"}])
     assert said[0] == "passed"
-    assert verdict(said[1]) in ("failed", "compile error")
+    assert Verdict.parse(said[1]).status in ("failed", "compile error")
 
 
 def test_a_completion_that_needs_it_failed(tmp_path):

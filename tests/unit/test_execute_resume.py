@@ -13,7 +13,7 @@ from sandbox_support import need_language, need_sandbox
 
 from submodels import files
 from submodels.evaluation.execute import execute
-from submodels.evaluation.partial import Partial
+from submodels.evaluation.journal import Journal
 from submodels.evaluation.samples import unfinished_of
 
 CALL = "import json, sys; from submodels.evaluation.execute import execute; execute(**json.loads(sys.argv[1]))"
@@ -38,14 +38,14 @@ def lines(path):
 
 def test_rows_come_back_and_are_continued(tmp_path):
     path = tmp_path / "new" / "out.partial"
-    with Partial(path, HEADER) as partial:
-        assert partial.rows == []
-        partial.append({"program": 1, "result": "passed"})
-    with Partial(path, HEADER) as partial:
-        assert partial.rows == [{"program": 1, "result": "passed"}]
-        partial.append({"program": 0, "result": "é"})
-    with Partial(path, HEADER) as partial:
-        assert partial.rows == [{"program": 1, "result": "passed"}, {"program": 0, "result": "é"}]
+    with Journal(path, HEADER) as journal:
+        assert journal.rows == []
+        journal.append({"program": 1, "result": "passed"})
+    with Journal(path, HEADER) as journal:
+        assert journal.rows == [{"program": 1, "result": "passed"}]
+        journal.append({"program": 0, "result": "é"})
+    with Journal(path, HEADER) as journal:
+        assert journal.rows == [{"program": 1, "result": "passed"}, {"program": 0, "result": "é"}]
 
 
 @pytest.mark.parametrize("cut", range(1, 28))
@@ -54,9 +54,9 @@ def test_a_torn_line_is_dropped_and_written_over(cut, tmp_path):
     whole = b'{"fingerprint": "abc"}\n{"program": 0}\n{"program": 1}\n'
     path.write_bytes(whole[:-cut])
     kept = 1 if cut <= 15 else 0
-    with Partial(path, HEADER) as partial:
-        assert partial.rows == [{"program": 0}][:kept]
-        partial.append({"program": 2})
+    with Journal(path, HEADER) as journal:
+        assert journal.rows == [{"program": 0}][:kept]
+        journal.append({"program": 2})
     assert lines(path) == [*whole.splitlines(keepends=True)[: 1 + kept], b'{"program": 2}\n']
 
 
@@ -73,8 +73,8 @@ def test_a_torn_line_is_dropped_and_written_over(cut, tmp_path):
 def test_a_file_of_another_run_is_begun_anew(content, tmp_path):
     path = tmp_path / "out.partial"
     path.write_bytes(content)
-    with Partial(path, HEADER) as partial:
-        assert partial.rows == []
+    with Journal(path, HEADER) as journal:
+        assert journal.rows == []
     assert path.read_bytes() == b'{"fingerprint": "abc"}\n'
 
 
@@ -82,8 +82,8 @@ def test_blocks_never_written_end_the_rows(tmp_path):
     path = tmp_path / "out.partial"
     for unwritten in (b"\0\0\0", b"7", b"[]", b"null", b"\xff"):
         path.write_bytes(b'{"fingerprint": "abc"}\n{"program": 0}\n' + unwritten + b'\n{"program": 1}\n')
-        with Partial(path, HEADER) as partial:
-            assert partial.rows == [{"program": 0}]
+        with Journal(path, HEADER) as journal:
+            assert journal.rows == [{"program": 0}]
 
 
 def job(home: Path, item: dict, completions: list[str], language: str, sandbox: str, name: str = "out") -> dict:

@@ -10,7 +10,7 @@ import pytest
 from fake_hub import COMMIT, serving
 
 from submodels import fetch
-from submodels.checkpoints.base import identity
+from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError
 from submodels.fetch import (
     WORDNET_FILES,
@@ -84,7 +84,7 @@ def test_model_holds_weights_and_tokenizer_but_no_pickle_and_no_code(fetched, na
     manifest = json.loads((out / name / "manifest.json").read_text())
     assert manifest["parameters"]["revision"] == COMMIT
     assert manifest["results"]["files"] == {file: sha256_file(out / name / file) for file in wanted}
-    assert manifest["results"]["identity"] == identity(out / name)
+    assert manifest["results"]["identity"] == base_identity(out / name)
 
 
 def test_dataset_slice_becomes_parquet_that_calibration_reads(fetched):

@@ -23,9 +23,9 @@ from transformers import (
 )
 
 from submodels import files
+from submodels.benchmarks.registry import load_benchmark
 from submodels.errors import SubmodelsError
 from submodels.evaluation import generate as stage
-from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.generate import generate
 from submodels.pruning.prune import prune
 
@@ -46,8 +46,8 @@ def test_accuracy_agrees_with_lm_eval_itself(lm, items):
     from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
 
+    from submodels.benchmarks.metrics import SCORERS
     from submodels.evaluation.engine import run
-    from submodels.evaluation.metrics import SCORERS
 
     benchmark = load_benchmark("tiny_csr")
     task = benchmark.task | {"dataset_kwargs": {"data_files": {"test": str(items["tiny_csr"])}}}
@@ -110,8 +110,8 @@ def test_texts_score_as_with_lm_eval_itself(batch_size, lm, items):
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+    from submodels.benchmarks.metrics import SCORERS
     from submodels.evaluation.engine import EngineLM, run
-    from submodels.evaluation.metrics import SCORERS
 
     theirs = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, backend="causal", batch_size=4, add_bos_token=False)
     requests = [Instance("loglikelihood_rolling", item, (item["text"],), n) for n, item in enumerate(TEXT)]
@@ -243,7 +243,7 @@ def test_batches_of_every_architecture_say_what_single_forward_passes_say(name, 
 
 
 def test_draws_follow_the_probabilities():
-    from submodels.evaluation.engine import draw, uniform_numbers
+    from submodels.evaluation.hf_engine import draw, uniform_numbers
 
     probabilities = torch.tensor([0.05, 0.5, 0.15, 0.3])
     logits = probabilities.log().expand(20000, 4)
@@ -267,7 +267,7 @@ def test_draws_follow_the_probabilities():
 
 
 def test_a_draw_takes_the_token_in_whose_share_the_number_falls():
-    from submodels.evaluation.engine import draw
+    from submodels.evaluation.hf_engine import draw
 
     logits = torch.tensor([0.05, 0.5, 0.15, 0.3, 0.0]).log().expand(6, 5)
     numbers = torch.tensor([0.0, 0.49, 0.51, 0.81, 0.96, 1 - 2**-53], dtype=torch.float64)
@@ -365,8 +365,10 @@ def test_the_stage_writes_texts_like_other_benchmarks(model_dir, items, tmp_path
 
 
 def test_another_mask_makes_samples_stale(model_dir, items, tmp_path):
+    from masks_support import write_masks
+
     from submodels.checkpoints.base import fingerprint_base
-    from submodels.pruning.masks import pack, write_masks
+    from submodels.checkpoints.masks import pack
 
     name = "model.layers.0.mlp.down_proj.weight"
 

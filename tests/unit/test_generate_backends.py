@@ -15,15 +15,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from generate_support import items, model_dir  # noqa: F401 (fixtures)
+from masks_support import write_masks
 from tiny_models import change_tensors
 
 from submodels import files
 from submodels.checkpoints.base import fingerprint_base
+from submodels.checkpoints.masks import pack
 from submodels.config import Evaluation
 from submodels.errors import SubmodelsError
 from submodels.evaluation.backends import BACKENDS, Backend, find_backend, scratch_checkpoint
 from submodels.evaluation.generate import generate
-from submodels.pruning.masks import pack, write_masks
 
 PRUNED = "model.layers.0.mlp.down_proj.weight"
 

@@ -10,7 +10,7 @@ from generate_support import CSR, lm, model_dir  # noqa: F401 (fixtures)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from submodels import files
-from submodels.evaluation.benchmarks import load_benchmark
+from submodels.benchmarks.registry import load_benchmark
 from submodels.evaluation.generate import generate
 
 WORDS = ["cup", "hammer", "map", "key", "soup", "drinks", "opens", "the", "a", "with", "Anna", "Ben", "1", "22", "é"]

@@ -5,12 +5,12 @@ import functools
 import numpy as np
 import pytest
 import torch
+from perplexity import perplexity
 from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 
+from submodels.checkpoints import masks
 from submodels.checkpoints.load import load_submodel
-from submodels.evaluation.perplexity import perplexity
-from submodels.pruning import masks
 from submodels.pruning.patterns import parse
 from submodels.pruning.prune import prune
 from submodels.pruning.rules import WANDA

@@ -6,7 +6,7 @@ import pytest
 
 from submodels.config import check_grid
 from submodels.errors import SubmodelsError
-from submodels.grid import Expansion
+from submodels.grid import Grid
 
 GRID = {
     "name": "test",
@@ -21,7 +21,7 @@ GRID = {
 
 
 def expand(**changes):
-    return Expansion(check_grid(GRID | changes, "grid.yaml"), "grid.yaml")
+    return Grid(check_grid(GRID | changes, "grid.yaml"), "grid.yaml")
 
 
 def test_product_of_the_axes():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from masks_support import write_masks
 from safetensors.numpy import load_file, save_file
 
+from submodels.checkpoints import masks
 from submodels.errors import SubmodelsError
-from submodels.pruning import masks
 
 MASKS = {
     "model.layers.0.mlp.weight": np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1]], dtype=bool),
@@ -22,7 +23,7 @@ def write(directory, arrays=None, **changes):
     arrays = MASKS if arrays is None else arrays
     packed = {name: masks.pack(mask) for name, mask in arrays.items()}
     shapes = {name: mask.shape for name, mask in arrays.items()}
-    masks.write_masks(directory, packed, shapes, **(HEADER | changes))
+    write_masks(directory, packed, shapes, **(HEADER | changes))
     return directory
 
 

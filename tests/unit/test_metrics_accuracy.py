@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels.evaluation.metrics import SCORERS
+from submodels.benchmarks.metrics import SCORERS
 
 score = SCORERS["accuracy"].score
 

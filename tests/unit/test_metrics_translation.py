@@ -2,9 +2,9 @@ import pytest
 from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import single_meteor_score
 
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.metrics.translation import NoSynonyms, meteor_scorer
 from submodels.errors import SubmodelsError
-from submodels.evaluation.metrics import SCORERS
-from submodels.evaluation.metrics.translation import NoSynonyms, meteor_scorer
 
 
 def _score(targets, completions):

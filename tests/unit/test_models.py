@@ -14,7 +14,7 @@ from tiny_models import VOCABULARY
 from torch import nn
 
 from submodels.config import BaseModelSpec, load_models
-from submodels.pruning.shape import find_shape
+from submodels.model_shape import count_shape
 
 CONFIGS = {
     "codellama-7b-instruct": transformers.LlamaConfig(
@@ -51,14 +51,14 @@ def test_shapes_are_those_of_the_architecture(name):
     assert (shape.blocks, shape.hidden) == (config.num_hidden_layers, config.hidden_size)
     assert (shape.intermediate, shape.vocabulary) == (config.intermediate_size, config.vocab_size)
     config.dtype = "bfloat16"
-    assert find_shape(config, name) == shape
+    assert count_shape(config, name) == shape
 
 
 @pytest.mark.parametrize("family", ["llama3", "gemma", "phi3", "opt", "falcon"])
 def test_shapes_of_other_families(family):
     """Fused, narrow or otherwise named projections: the counts are those of the model's own modules."""
     config = TINY[family]()
-    shape = find_shape(config, family)
+    shape = count_shape(config, family)
     model = transformers.AutoModelForCausalLM.from_config(config)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert (shape.blocks, shape.hidden, shape.vocabulary) == (2, 16, VOCABULARY)
@@ -72,4 +72,4 @@ def test_the_shape_of_a_hub_model_is_printed_as_an_entry(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     config = transformers.LlamaConfig(**json.loads(REPOSITORIES["models/house/shaped"]["config.json"]))
     entry = BaseModelSpec.model_validate(yaml.safe_load(done.stdout))
-    assert (entry.hub, entry.revision, entry.shape) == ("house/shaped", COMMIT, find_shape(config, ""))
+    assert (entry.hub, entry.revision, entry.shape) == ("house/shaped", COMMIT, count_shape(config, ""))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from sandbox_support import USERS, need_language, need_sandbox, run
 
-from submodels.evaluation.adapters import ADAPTERS
+from submodels.benchmarks.adapters import ADAPTERS
 from submodels.evaluation.extraction import program_start
 from submodels.files import read_jsonl
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from masks_support import write_masks
 
 from submodels.analysis.overlap import (
     _PIECE,
@@ -21,15 +22,15 @@ from submodels.analysis.overlap import (
     layer_and_module,
     overlap,
 )
+from submodels.checkpoints import masks
 from submodels.errors import SubmodelsError
-from submodels.pruning import masks
 
 HEADER = {"method": "wanda", "sparsity": "0.50", "seed": 0, "calibration": None, "base": "b"}
 
 
 def write(directory, arrays, **changes):
     packed = {name: masks.pack(mask) for name, mask in arrays.items()}
-    masks.write_masks(directory, packed, {name: mask.shape for name, mask in arrays.items()}, **(HEADER | changes))
+    write_masks(directory, packed, {name: mask.shape for name, mask in arrays.items()}, **(HEADER | changes))
     return directory
 
 

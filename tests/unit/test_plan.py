@@ -9,16 +9,16 @@ import pytest
 from local_sources import local_sources
 
 from submodels import files
+from submodels.benchmarks.items import write_items
+from submodels.benchmarks.registry import Benchmark, benchmark_names, load_benchmark
 from submodels.config import check_grid, read_grid
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import Benchmark, benchmark_names, load_benchmark
-from submodels.evaluation.items import write_items
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning import show
 from submodels.planning.hardware import read_hardware
 from submodels.planning.jobs import find_jobs
-from submodels.planning.model import Disk
 from submodels.planning.plan import make_plan, plan
+from submodels.planning.report_rows import Disk
 from submodels.planning.work import RULES, Work
 from submodels.resources import resource
 from submodels.world.corpus import BENCHMARK_ITEMS, BENCHMARKS
@@ -38,7 +38,7 @@ GRID = {
 
 
 def expand(**changes):
-    return Expansion(check_grid(GRID | changes, "grid.yaml"), "grid.yaml")
+    return Grid(check_grid(GRID | changes, "grid.yaml"), "grid.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def shipped_plan(tmp_path, monkeypatch):
 
     def shipped_plan(path):
         monkeypatch.chdir(tmp_path)
-        grid = Expansion(read_grid(path), str(path))
+        grid = Grid(read_grid(path), str(path))
         return make_plan(grid, find_jobs(grid, [str(path)]))
 
     return shipped_plan
@@ -226,7 +226,7 @@ def test_a_small_model_with_a_long_context_asks_for_little(root, shipped_plan):
     """Whole contexts' logits would take tens of gigabytes: neither its vocabulary nor its context decides."""
     path = root / "tests/grids/smollm2.yaml"
     assert max(row.memory for row in shipped_plan(path).rows) <= 3e9
-    work = Work(Expansion(read_grid(path), str(path)))
+    work = Work(Grid(read_grid(path), str(path)))
     by_kind = {name: work.answer("smollm2-135m-instruct", name) for name in ("wikitext2", "hellaswag", "gsm8k")}
     assert all(cost.device_memory < 0.6e9 for cost in by_kind.values())
     assert by_kind["wikitext2"].work > 10 * by_kind["hellaswag"].work, "it has far more tokens, and scores them all"

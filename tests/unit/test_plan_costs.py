@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import save_model
 
-from submodels.config import ModelShape
+from submodels.model_shape import ModelShape, read_shape
 from submodels.planning import costs
 from submodels.planning.costs import Asked
 from submodels.planning.hardware import Hardware, read_hardware
-from submodels.planning.shapes import read_shape
 from submodels.pruning import memory
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.methods import METHODS

@@ -7,8 +7,9 @@ from transformers import AutoModelForCausalLM
 
 from submodels.config import BaseModelSpec
 from submodels.errors import SubmodelsError
-from submodels.planning.shapes import find_shape, read_shape, tiny_shape
+from submodels.model_shape import read_shape
 from submodels.pruning.blocks import BlockStream
+from submodels.world.shape import tiny_shape
 from submodels.world.train import ARCHITECTURES, build_model
 
 
@@ -51,8 +52,8 @@ def test_the_tiny_world_is_what_it_builds(architecture, tmp_path):
 
 def test_a_hub_model_says_it_itself():
     shape = tiny_shape("llama")
-    assert find_shape(BaseModelSpec(hub="a/b", revision="main", shape=shape)) == shape
-    assert find_shape(BaseModelSpec(tiny_world="gemma")) == tiny_shape("gemma")
+    assert BaseModelSpec(hub="a/b", revision="main", shape=shape).find_shape() == shape
+    assert BaseModelSpec(tiny_world="gemma").find_shape() == tiny_shape("gemma")
 
 
 def test_a_directory_without_weights_is_an_error(tmp_path):

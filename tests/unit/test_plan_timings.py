@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from submodels import files
 from submodels.config import check_grid
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning.costs import Cost
 from submodels.planning.jobs import find_jobs
 from submodels.planning.plan import learn, make_plan
@@ -101,7 +101,7 @@ TIMED = ("calibrate", "prune", "generate", "execute", "score")
 
 @pytest.fixture(scope="module")
 def grid():
-    return Expansion(check_grid(GRID, "grid"), "grid")
+    return Grid(check_grid(GRID, "grid"), "grid")
 
 
 @pytest.fixture(scope="module")

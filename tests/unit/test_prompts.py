@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from submodels import files
+from submodels import files, prompts
+from submodels.benchmarks.registry import Benchmark, load_benchmark
 from submodels.errors import SubmodelsError
-from submodels.evaluation import prompts
-from submodels.evaluation.benchmarks import Benchmark, load_benchmark
-from submodels.evaluation.prompts import FORMATS, Prompt, format_of, one_bos, settings, wrap, wrapper
-from submodels.grid import Expansion
+from submodels.grid import Grid
+from submodels.prompts import FORMATS, Prompt, format_of, one_bos, settings, wrap, wrapper
 from submodels.validation import parse
 
 PLAIN = [name for name, format in FORMATS.items() if not format.needs_tokenizer]
@@ -175,7 +174,7 @@ def test_the_papers_protocol_writes_llama2_its_own_way():
     assert format_of("llama2", instruct("tiny_math")) == "llama2"
 
 
-def expand(prompt: str | None, benchmark: str = "tiny_math") -> Expansion:
+def expand(prompt: str | None, benchmark: str = "tiny_math") -> Grid:
     from submodels.config import Grid
 
     grid = {
@@ -185,7 +184,7 @@ def expand(prompt: str | None, benchmark: str = "tiny_math") -> Expansion:
         "submodels": [{"methods": ["magnitude"], "sparsities": [0.5]}],
         "benchmarks": [benchmark],
     }
-    return Expansion(parse(Grid, grid, "grid.yaml"), "grid.yaml")
+    return Grid(parse(Grid, grid, "grid.yaml"), "grid.yaml")
 
 
 @pytest.mark.parametrize(("benchmark", "decided"), [("tiny_math", False), ("wmt14_en_fr", True)])

@@ -13,10 +13,10 @@ from submodels.pruning.criteria.magnitude import magnitude_score
 from submodels.pruning.criteria.random import random_score
 from submodels.pruning.criteria.ria import ria_score
 from submodels.pruning.criteria.wanda import wanda_score
+from submodels.pruning.input_statistics import InputGram, InputNorms
 from submodels.pruning.methods import METHODS, get_method
 from submodels.pruning.patterns import NofM, Unstructured, parse
 from submodels.pruning.rules import MAGNITUDE, MAGNITUDE_ROW, RANDOM, RIA, RIA_ROW, WANDA
-from submodels.pruning.statistics import InputGram, InputNorms
 
 WEIGHT = torch.tensor([[1.0, -2.0, 3.0, -4.0], [4.0, 3.0, -2.0, 1.0]])
 # Norms 4, 1, 2 and 1, so the scores are [4, 2, 6, 4] and [16, 3, 4, 1].

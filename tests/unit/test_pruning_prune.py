@@ -16,11 +16,11 @@ from tiny_models import (
     save_windows,
 )
 
+from submodels.checkpoints.masks import FILE_NAME, Masks
 from submodels.errors import SubmodelsError
 from submodels.files import sha256_file
 from submodels.pruning import memory
 from submodels.pruning.blocks import BlockStream
-from submodels.pruning.masks import FILE_NAME, Masks
 from submodels.pruning.methods import METHODS
 from submodels.pruning.patterns import Unstructured
 from submodels.pruning.prune import prune

@@ -19,7 +19,7 @@ from sandbox_support import need_sandbox
 from tiny_models import VOCABULARY, change_tensors, draw_windows, save_model, save_windows
 
 from submodels import cli
-from submodels.pruning.masks import Masks
+from submodels.checkpoints.masks import Masks
 from submodels.pruning.prune import prune
 
 MASK, MANIFEST = "submodel.safetensors", "manifest.json"
@@ -480,7 +480,10 @@ def test_disk_full_in_the_middle_of_a_write(tmp_path):
     for place in map(Path, places):
         place.mkdir()
         mounts += ["--size", place.name, "--tmpfs", str(place)]
-    arguments = map(json.dumps, (list(map(str, Path(__file__).parents[:2])), places, [str(model), str(windows)]))
+    arguments = map(
+        json.dumps,
+        ([str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")], places, [str(model), str(windows)]),
+    )
     done = subprocess.run(
         ["bwrap", "--dev-bind", "/", "/", *mounts, sys.executable, "-c", _ON_SMALL_DISKS, *arguments],
         capture_output=True,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submodels.errors import SubmodelsError
-from submodels.pruning.statistics import EverythingSeen, InputGram, InputNorms, Observer
+from submodels.pruning.input_statistics import EverythingSeen, InputGram, InputNorms, Observer
 
 # Two sequences of two tokens with two features.
 X = torch.tensor([[[1.0, 2.0], [3.0, 0.0]], [[0.0, 1.0], [2.0, 2.0]]])

@@ -4,11 +4,11 @@ import pytest
 import yaml
 
 from submodels import files
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.questions import Questions
+from submodels.benchmarks.registry import Benchmark, load_benchmark, load_items
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
 from submodels.evaluation.engine import ask
-from submodels.evaluation.metrics import SCORERS
-from submodels.evaluation.questions import Questions
 
 MATH = {"question": "1 + 1?", "answer": "#### 2"}
 CSR = {"query": "Anna drinks from the", "choices": ["cup", "map"], "gold": 0}

@@ -14,7 +14,7 @@ from submodels.analysis.claims import CLAIMS
 from submodels.analysis.report import write_report
 from submodels.config import read_grid
 from submodels.errors import SubmodelsError
-from submodels.grid import Expansion
+from submodels.grid import Grid
 
 
 class Page(HTMLParser):
@@ -169,7 +169,7 @@ def test_the_fixture_is_a_grid_as_the_workflow_describes_it(root, report):
     made, paths = report
     grid, real = (
         files.read_json(made / paths["grid"]),
-        Expansion(read_grid(root / "config.yaml"), "config.yaml").describe(),
+        Grid(read_grid(root / "config.yaml"), "config.yaml").describe(),
     )
     assert grid.keys() | {"config"} == real.keys()
     for part in ("models", "submodels", "benchmarks"):

@@ -7,10 +7,10 @@ from math import log
 import pytest
 
 from submodels import files
+from submodels.benchmarks.registry import load_benchmark
+from submodels.bootstrap import bootstrap_interval
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.score import score, score_all
-from submodels.evaluation.statistics import bootstrap_interval
 
 PYTHON = [
     {"task_id": f"p/{n}", "prompt": "def f():\n", "canonical_solution": "    pass\n", "test": "", "entry_point": "f"}

@@ -15,9 +15,9 @@ from nltk.translate.meteor_score import meteor_score
 
 import submodels
 from submodels import files
-from submodels.evaluation.metrics.translation import NoSynonyms
+from submodels.benchmarks.metrics.translation import NoSynonyms
+from submodels.bootstrap import paired_bootstrap
 from submodels.evaluation.score import score
-from submodels.evaluation.statistics import paired_bootstrap
 from submodels.fetch import DEBIAN_WORDNET, fetch_wordnet
 
 PAIRS = [

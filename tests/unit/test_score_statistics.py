@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submodels.evaluation.statistics import bootstrap_interval, paired_bootstrap, stratified_bootstrap
+from submodels.bootstrap import bootstrap_interval, paired_bootstrap, stratified_bootstrap
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 

@@ -13,10 +13,10 @@ from submodels.analysis import tables
 from submodels.analysis.figures import draw_figures
 from submodels.analysis.overlap import COLUMNS
 from submodels.analysis.report import write_report
-from submodels.analysis.study import Calibration, Study, for_selection, load_study, pair_kind, pruned_fraction
+from submodels.analysis.study import CalibrationSet, Study, for_selection, load_study, pair_kind, pruned_fraction
 from submodels.errors import SubmodelsError
-from submodels.evaluation.metrics.pass_at_k import VERDICTS
 from submodels.terms import CONTROL, GENERIC
+from submodels.verdict import STATUSES
 
 
 def study(
@@ -200,7 +200,7 @@ def test_all_generic_sets_and_all_controls_stand_in_the_curves():
 def test_outcomes_of_every_benchmark_add_up_to_its_samples(made):
     frame = pd.read_csv(made["tables"] / "scores.csv")
     frame = frame[frame["primary"]]
-    ended = [outcome.replace(" ", "_") for outcome in (*VERDICTS, "correct", "wrong", "scored")]
+    ended = [outcome.replace(" ", "_") for outcome in (*STATUSES, "correct", "wrong", "scored")]
     ran = frame[frame["status"] == "ok"]
     assert (ran[ended].sum(axis=1) == ran["n_samples"]).all()
     assert ran["out_of_memory"].sum() > 0
@@ -256,11 +256,11 @@ def test_sub_models_pruned_only_to_compare_masks_have_no_scores():
 
 def test_pair_kinds():
     python, java, math = (
-        Calibration(name, domain, None) for name, domain in (("p", "code"), ("j", "code"), ("m", "math"))
+        CalibrationSet(name, domain, None) for name, domain in (("p", "code"), ("j", "code"), ("m", "math"))
     )
     kinds = [pair_kind(python, python), pair_kind(python, java), pair_kind(python, math)]
     assert kinds == ["seeds", "within domain", "cross domain"]
-    assert pair_kind(python, Calibration("mix", "generic", None)) == "other"
+    assert pair_kind(python, CalibrationSet("mix", "generic", None)) == "other"
 
 
 @pytest.mark.parametrize(("sparsity", "fraction"), [("0.50", 0.5), ("2of4", 0.5), ("4of8", 0.5), ("0.70", 0.7)])

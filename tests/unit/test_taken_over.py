@@ -13,10 +13,10 @@ from generate_support import CODE, CSR, TEXT, model_dir  # noqa: F401 (fixture)
 from sandbox_support import need_sandbox
 
 from submodels import files
+from submodels.benchmarks.items import write_items
 from submodels.calibration.calibrate import calibrate
 from submodels.evaluation import engine, execute
 from submodels.evaluation.generate import generate
-from submodels.evaluation.items import write_items
 from submodels.pruning import prune as pruning
 from submodels.world import corpus, train
 
@@ -156,9 +156,9 @@ def asked(monkeypatch):
     """How many requests the model answers."""
     counts, answer = [], engine._answer
 
-    def counted(lm, how, requests, shards):
+    def counted(lm, how, requests, answers):
         counts.append(len(requests))
-        return answer(lm, how, requests, shards)
+        return answer(lm, how, requests, answers)
 
     monkeypatch.setattr(engine, "_answer", counted)
     return lambda: sum(counts)

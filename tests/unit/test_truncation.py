@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submodels import files
+from submodels.benchmarks.registry import load_benchmark
 from submodels.errors import SubmodelsError
-from submodels.evaluation.benchmarks import load_benchmark
 from submodels.evaluation.generate import generate
 from submodels.evaluation.score import score
 from submodels.evaluation.truncation import keep_end, losses, prompt_room
@@ -63,7 +63,7 @@ def without_bos(model_dir):
     from transformers import LlamaForCausalLM
 
     from submodels.checkpoints.load import load_tokenizer
-    from submodels.evaluation.engine import EngineLM
+    from submodels.evaluation.hf_engine import EngineLM
 
     model, tokenizer = LlamaForCausalLM.from_pretrained(model_dir).eval(), load_tokenizer(model_dir)
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from submodels.checkpoints.base import identity
+from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError
 from submodels.world.corpus import DOMAINS, write_world
 from submodels.world.tokenizer import BOS, EOS, train_tokenizer
@@ -113,7 +113,7 @@ def test_training_lowers_the_loss_and_writes_a_loadable_directory(architecture, 
     inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     assert model.generate(**inputs, max_new_tokens=3).shape[0] == 2
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["results"]["identity"] == identity(tmp_path)
+    assert manifest["results"]["identity"] == base_identity(tmp_path)
     assert len(manifest["results"]["loss"]) == manifest["parameters"]["steps"] == 8
 
 

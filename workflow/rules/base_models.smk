@@ -27,7 +27,7 @@ rule world:
         runtime=get_runtime,
     params:
         directory=subpath(output.manifest, parent=True),
-        seed=GRID.grid.seed,
+        seed=GRID.config.seed,
         version=versions.WORLD,
     shell:
         "python -m submodels world --out {params.directory} --seed {params.seed} > {log} 2>&1"
@@ -54,7 +54,7 @@ rule train_base_model:
         runtime=get_runtime,
     params:
         architecture=lambda wildcards: GRID.spec(wildcards.model).tiny_world,
-        seed=GRID.grid.seed,
+        seed=GRID.config.seed,
         version=versions.TRAIN,
     shell:
         "python -m submodels train --corpus {input.train} --architecture {params.architecture} --seed {params.seed} "

@@ -15,10 +15,10 @@ sys.path.insert(0, PACKAGE)
 
 from submodels import config as grid_config, layout as paths, versions
 from submodels.errors import SubmodelsError
-from submodels.evaluation.prompts import INSTRUCTION
+from submodels.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
 from submodels.files import fingerprint, read_yaml, temporary_path
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.planning.work import Work
 from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
@@ -39,7 +39,7 @@ GRID_FILES = json.loads(os.environ.get("SUBMODELS_GRID_FILES", "[]")) or list(ma
 try:
     for file in workflow.configfiles:
         read_yaml(file)  # Snakemake has read it already, and passed over what this refuses
-    GRID = Expansion(grid_config.check_grid(config, " + ".join(GRID_FILES)), " + ".join(GRID_FILES))
+    GRID = Grid(grid_config.check_grid(config, " + ".join(GRID_FILES)), " + ".join(GRID_FILES))
     check_origin(GRID.tree, GRID_FILES)
 except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
@@ -117,7 +117,7 @@ def as_json(model):
 
 def get_grid(wildcards):
     """The grid as JSON; a function, because Snakemake would take the braces of a plain string for wildcards."""
-    return GRID.grid.model_dump_json()
+    return GRID.config.model_dump_json()
 
 
 def get_grid_files(wildcards):
@@ -180,7 +180,7 @@ def get_calibration_spec(wildcards):
 
 def get_draw_options(wildcards):
     """How a calibration set is drawn, in the base model's prompt format if there are instructions in it."""
-    draw, calibration = DRAWS[wildcards.calibration], GRID.grid.calibration
+    draw, calibration = DRAWS[wildcards.calibration], GRID.config.calibration
     entries = [GRID.registries.calibration_sets[draw.calibration], *GRID.components(draw.calibration).values()]
     instructs, size = any(entry.style == INSTRUCTION for entry in entries), GRID.size(draw)
     return options(
@@ -252,9 +252,9 @@ def get_submodel_options(wildcards):
 
 
 def get_generation_options(wildcards):
-    evaluation = GRID.grid.evaluation
+    evaluation = GRID.config.evaluation
     return options(
-        prompt=get_prompt(wildcards.model), seed=GRID.grid.seed, limit=evaluation.limit, samples=SAMPLES,
+        prompt=get_prompt(wildcards.model), seed=GRID.config.seed, limit=evaluation.limit, samples=SAMPLES,
         dtype=evaluation.computed_in, backend=evaluation.backend,
     )  # fmt: skip
 
@@ -262,8 +262,8 @@ def get_generation_options(wildcards):
 # How samples are drawn, where the grid says otherwise than the task files.
 SAMPLES = next(iter({task.sampling for task in GRID.benchmarks.values()} - {None}), None)
 SCORING = options(
-    synonyms=GRID.grid.evaluation.synonyms, limit=GRID.grid.evaluation.limit, samples=SAMPLES,
-    resamples=GRID.grid.evaluation.resamples, seed=GRID.grid.seed,
+    synonyms=GRID.config.evaluation.synonyms, limit=GRID.config.evaluation.limit, samples=SAMPLES,
+    resamples=GRID.config.evaluation.resamples, seed=GRID.config.seed,
 )  # fmt: skip
 QUESTIONS = {model: GRID.questions(model) for model in GRID.models}
 

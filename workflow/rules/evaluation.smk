@@ -88,11 +88,11 @@ rule generate:
     benchmark:
         TREE.timing("generate", "model", "submodel")
     conda:
-        environment({"hf": "submodels", "vllm": "vllm"}[GRID.grid.evaluation.backend])  # vLLM's pins conflict with the lock
+        environment({"hf": "submodels", "vllm": "vllm"}[GRID.config.evaluation.backend])  # vLLM's pins conflict with the lock
     threads: 1
     resources:
-        device=GRID.grid.evaluation.device,
-        batch_size=GRID.grid.evaluation.batch_size,
+        device=GRID.config.evaluation.device,
+        batch_size=GRID.config.evaluation.batch_size,
         gpu=WORK.gpus("generate"),
         mem_mb=get_mem_mb,
         runtime=get_runtime,
@@ -130,9 +130,9 @@ rule execute:
         samples=subpath(input.marker, parent=True),
         directory=subpath(output.marker, parent=True),
         benchmarks=benchmark_options(GRID.code),
-        sandbox=GRID.grid.evaluation.sandbox,
-        timeout=GRID.grid.evaluation.timeout,
-        memory=GRID.grid.evaluation.memory_mb,
+        sandbox=GRID.config.evaluation.sandbox,
+        timeout=GRID.config.evaluation.timeout,
+        memory=GRID.config.evaluation.memory_mb,
         programs=GRID.programs(),
         version=versions.EXECUTE,
     shell:

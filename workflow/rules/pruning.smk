@@ -22,9 +22,9 @@ rule prune:
     threads: 1
     resources:
         # Where it runs and how much at once is no parameter: by itself, changing it reruns nothing.
-        device=GRID.grid.pruning.device,
-        batch_size=GRID.grid.pruning.batch_size,
-        offload="offload" if GRID.grid.pruning.offload else "no-offload",
+        device=GRID.config.pruning.device,
+        batch_size=GRID.config.pruning.batch_size,
+        offload="offload" if GRID.config.pruning.offload else "no-offload",
         gpu=WORK.gpus("prune"),
         mem_mb=get_mem_mb,
         runtime=get_runtime,
@@ -32,7 +32,7 @@ rule prune:
         directory=subpath(output.mask, parent=True),
         model=get_model_dir,
         method=get_method_options,
-        dtype=GRID.grid.pruning.computed_in,
+        dtype=GRID.config.pruning.computed_in,
         version=lambda wildcards: METHODS[get_submodel(wildcards).method].version,
     shell:
         "python -m submodels prune --model {params.model:q} {params.method} --device {resources.device} "

@@ -36,7 +36,7 @@ def separate_slurm_logs():
     executor = workflow.scheduler._executor
     if hasattr(executor, "slurm_logdir"):  # Slurm's; the profile cannot name the grid
         chosen = workflow.executor_settings.logdir
-        executor.slurm_logdir = Path(chosen, GRID.grid.name) if chosen else Path(TREE.logs, "slurm").resolve()
+        executor.slurm_logdir = Path(chosen, GRID.config.name) if chosen else Path(TREE.logs, "slurm").resolve()
         return executor.slurm_logdir
 
 

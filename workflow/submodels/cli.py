@@ -12,7 +12,10 @@ from typing import Annotated
 
 import typer
 
+from submodels import defaults
 from submodels.errors import SubmodelsError
+from submodels.prompts import FORMATS
+from submodels.pruning.methods import METHODS
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -30,9 +33,7 @@ Dtype = Annotated[
     str,
     typer.Option(help="Of the computation: float32, bfloat16, float16; auto: float32 on a CPU, else the checkpoint's."),
 ]
-Prompt = Annotated[
-    str, typer.Option(help="How instructions are put to the model: base, llama2, llama2_paper, gemma, chat_template.")
-]
+Prompt = Annotated[str, typer.Option(help=f"How instructions are put to the model: {', '.join(FORMATS)}.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Sampling = Annotated[
     str | None,
@@ -83,14 +84,14 @@ def _found_items(task, grid: str | None) -> Path:
 def _expand(grid: str) -> tuple:
     """(expansion, files) of a grid file, or of a grid as JSON, whose files the environment names."""
     from submodels import config
-    from submodels.grid import Expansion
+    from submodels.grid import Grid
     from submodels.trees import GRID_FILES
 
     if not grid.startswith("{"):
-        return Expansion(config.read_grid(grid), grid), [grid]
+        return Grid(config.read_grid(grid), grid), [grid]
     named = json.loads(os.environ.get(GRID_FILES, '["the grid"]'))
     where = " + ".join(named)
-    return Expansion(config.check_grid(json.loads(grid), where), where), named
+    return Grid(config.check_grid(json.loads(grid), where), where), named
 
 
 @app.command()
@@ -127,14 +128,16 @@ def calibrate(
     components: Annotated[
         str | None, typer.Option(help="Entries of a mix's components by name, as JSON; else the registry's.")
     ] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Windows to make; 128 without --tokens-per-set.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help=f"Windows to make; {defaults.ROWS} without --tokens-per-set.")
+    ] = None,
     tokens_per_set: Annotated[
         int | None, typer.Option(min=1, help="Instead of --rows: exactly so many counted tokens.")
     ] = None,
-    seqlen: Annotated[int, typer.Option(min=2, help="Tokens in a window.")] = 2048,
+    seqlen: Annotated[int, typer.Option(min=2, help="Tokens in a window.")] = defaults.SEQLEN,
     windows: Annotated[str, typer.Option(help="rows: one row a window; packed: rows joined and cut.")] = "rows",
     protocol: Annotated[str, typer.Option(help="strict: every row at most once; paper: with replacement.")] = "strict",
-    prompt: Prompt = "base",
+    prompt: Prompt = defaults.PROMPT,
     seed: Seed = 0,
 ):
     """Draw rows of a calibration set and tokenise them into windows."""
@@ -156,7 +159,7 @@ def calibrate(
 @app.command()
 def prune(
     model: Model,
-    method: Annotated[str, typer.Option(help="wanda, magnitude, ...")],
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")],
     sparsity: Annotated[str, typer.Option(help="Fraction pruned such as 0.50, or a pattern such as 2of4.")],
     out: Directory,
     windows: Annotated[
@@ -170,7 +173,7 @@ def prune(
     seed: Annotated[int, typer.Option(min=0, help="Of the calibration draw, recorded; decides random masks.")] = 0,
     device: Device = "cpu",
     dtype: Dtype = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows in one forward pass.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows in one forward pass.")] = defaults.PRUNED_AT_ONCE,
     offload: Annotated[bool, typer.Option(help="Keep hidden states in the host's memory.")] = False,
     threads: Threads = None,
 ):
@@ -199,7 +202,7 @@ def unpack(
     out: Annotated[Path, typer.Option(help="Safetensors file to write: one bool tensor a parameter, True = kept.")],
 ):
     """Write a sub-model's masks as bool tensors."""
-    from submodels.pruning.masks import unpack
+    from submodels.checkpoints.masks import unpack
 
     unpack(submodel, out)
 
@@ -223,7 +226,7 @@ def items(
     fixture: Annotated[bool, typer.Option("--fixture", help="A few made-up rows, for a trial.")] = False,
 ):
     """Write the items of a benchmark, from a package or from the rows of a data set."""
-    from submodels.evaluation.items import write_items
+    from submodels.benchmarks.items import write_items
 
     write_items(benchmark, out, rows=rows, adapter=adapter, fixture=fixture)
 
@@ -245,7 +248,7 @@ def generate(
     sampling: Sampling = None,
     device: Device = "cpu",
     dtype: Dtype = "auto",
-    prompt: Prompt = "base",
+    prompt: Prompt = defaults.PROMPT,
     backend: Annotated[str, typer.Option(help="hf, or vllm in the environment of envs/vllm.yaml.")] = "hf",
     batch_size: Annotated[str, typer.Option(help="Texts generated at once, or auto.")] = "auto",
     threads: Threads = None,
@@ -277,8 +280,8 @@ def execute(
     ],
     out: Annotated[Path, typer.Option(help="JSONL to write: the same lines with passed and result; or a directory.")],
     sandbox: Annotated[str, typer.Option(help="auto, bubblewrap, unshare, apptainer; none is dangerous.")] = "auto",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one program.")] = 10,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Memory of one program.")] = 1024,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one program.")] = defaults.TIMEOUT,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Memory of one program, in MB.")] = defaults.MEMORY_MB,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Programs at once; the cores of this job if not given.")
     ] = None,
@@ -288,7 +291,7 @@ def execute(
     grid: OfGrid = None,
 ):
     """Run generated programs against their tests, in a sandbox."""
-    from submodels.evaluation.benchmarks import load_benchmark
+    from submodels.benchmarks.registry import load_benchmark
     from submodels.evaluation.execute import execute, execute_all
 
     tasks = [load_benchmark(value.partition("=")[0]) for value in benchmark]
@@ -327,7 +330,7 @@ def score(
     synonyms: Annotated[str, typer.Option(help="METEOR's synonyms: none or wordnet.")] = "none",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items were generated.")] = None,
     sampling: Sampling = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = 1000,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = defaults.RESAMPLES,
     seed: Seed = 0,
     workers: Annotated[int, typer.Option(min=1, help="Sub-models scored at once.")] = 1,
 ):
@@ -413,9 +416,9 @@ def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("con
     from submodels.config import read_grid
     from submodels.evaluation.runners import missing_toolchains
     from submodels.evaluation.sandbox import sandbox_status
-    from submodels.grid import Expansion
+    from submodels.grid import Grid
 
-    grid = Expansion(read_grid(config), str(config))
+    grid = Grid(read_grid(config), str(config))
     for model in grid.models:
         print(f"{model}: {len(grid.submodels(model))} sub-models, {len(grid.evaluated(model)) - 1} of them evaluated")
     for sandbox, fault in sandbox_status().items():
@@ -447,7 +450,7 @@ def doctor(
     benchmark: Annotated[
         list[str] | None, typer.Option(help="NAME, or NAME=FILE with items; repeat for more. All if not given.")
     ] = None,
-    prompt: Prompt = "base",
+    prompt: Prompt = defaults.PROMPT,
     device: Device = "cpu",
     dtype: Dtype = "auto",
     threads: Threads = None,
@@ -455,7 +458,7 @@ def doctor(
     grid: OfGrid = None,
 ):
     """Look for what is wrong with a model, its prompts and this machine; exit status 1 if something is."""
-    from submodels.evaluation.doctor import doctor
+    from submodels.doctor.doctor import doctor
 
     benchmark = benchmark or []
     named = {name: None for name in benchmark if "=" not in name}
@@ -471,9 +474,9 @@ def doctor(
 def schema(out: Annotated[Path, typer.Option(help="JSON file to write.")]):
     """Write the JSON schema of a grid file."""
     from submodels import files
-    from submodels.config import Grid
+    from submodels.config import GridConfig
 
-    files.write_json(out, Grid.model_json_schema())
+    files.write_json(out, GridConfig.model_json_schema())
 
 
 @app.command()
@@ -488,12 +491,12 @@ def shape(
     from transformers import AutoConfig
 
     from submodels.fetch import fetch_config
-    from submodels.pruning.shape import find_shape
+    from submodels.model_shape import count_shape
 
     with tempfile.TemporaryDirectory() as directory:
         commit = fetch_config(hub, revision, Path(directory))
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    found = find_shape(config, f"{hub}@{revision}").model_dump()
+    found = count_shape(config, f"{hub}@{revision}").model_dump()
     print(yaml.safe_dump({"hub": hub, "revision": commit, "shape": found}, sort_keys=False), end="")
 
 

@@ -10,20 +10,22 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from submodels import files
+from submodels import defaults, files
+from submodels.benchmarks.adapters import ADAPTERS
+from submodels.benchmarks.registry import GREEDY, benchmark_names, check_sampling, load_benchmark
 from submodels.calibration.registry import CalibrationSet, load_calibration_sets, mix_faults
-from submodels.calibration.sizes import DEFAULT_ROWS, Size, find_size
+from submodels.calibration.sizes import DrawSize, find_size
 from submodels.dtypes import AUTO, CHOICES, find_dtype
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.adapters import ADAPTERS
-from submodels.evaluation.benchmarks import GREEDY, benchmark_names, check_sampling, load_benchmark
-from submodels.evaluation.prompts import FORMATS as PROMPT_FORMATS
+from submodels.model_shape import ModelShape, read_shape
+from submodels.prompts import FORMATS as PROMPT_FORMATS
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
-from submodels.terms import DTYPES, NO_CALIBRATION
+from submodels.terms import NO_CALIBRATION
 from submodels.validation import Strict, parse
 from submodels.world.corpus import POOLS
+from submodels.world.shape import tiny_shape
 
 
 def _refuse_repeats(values: list) -> list:
@@ -48,41 +50,9 @@ def _sampling(value):
     return value
 
 
-WIDTHS = ("hidden_size", "n_embd", "d_model")  # what config.json calls the width of the hidden states
-_HEADS = ("num_attention_heads", "n_head", "n_heads")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sparsity = Annotated[str, BeforeValidator(_sparsity)]
 Unique = AfterValidator(_refuse_repeats)
-
-
-class ModelShape(Strict):
-    """The sizes of a Hub model, known before anything is fetched: they decide what its jobs ask for."""
-
-    parameters: int = Field(ge=1, description="number of weights of the whole model; a tied output head counts once")
-    prunable: int = Field(ge=1, description="number of weights in the linear layers inside the decoder blocks")
-    blocks: int = Field(ge=1, description="number of decoder blocks")
-    hidden: int = Field(ge=1, description="width of the hidden states")
-    intermediate: int = Field(ge=1, description="inner width of the MLP of a block")
-    keys: int | None = Field(
-        None, ge=1, description="width of the attention keys of a block, all heads together; left out: `hidden`"
-    )
-    vocabulary: int = Field(ge=1, description="number of rows of the embedding")
-    dtype: Literal[DTYPES] = Field(description="data type of the weights in the checkpoint")
-
-    @model_validator(mode="after")
-    def _part_of_the_whole(self):
-        if self.prunable > self.parameters:
-            raise ValueError(f"prunable ({self.prunable}) is more than parameters ({self.parameters})")
-        return self
-
-
-def key_width(config: dict) -> int | None:
-    """Width of a block's keys, all heads together, as config.json has it; None where it says nothing."""
-    heads = next((config[key] for key in _HEADS if config.get(key)), None)
-    hidden = next((config[key] for key in WIDTHS if config.get(key)), None)
-    if not heads or not hidden:
-        return None
-    return (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
 
 
 class BaseModelSpec(Strict):
@@ -100,7 +70,7 @@ class BaseModelSpec(Strict):
     )
     path: Path | None = Field(None, description="local Hugging Face directory with safetensors files")
     prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
-        "base", description="prompt format that wraps instructions; completions are never wrapped"
+        defaults.PROMPT, description="prompt format that wraps instructions; completions are never wrapped"
     )
     description: str = Field("", description="a note for readers of the file")
 
@@ -116,6 +86,12 @@ class BaseModelSpec(Strict):
         if self.hub is None and self.shape is not None:
             raise ValueError(f"shape belongs to a Hub model; that of {given[0]} is found without it")
         return self
+
+    def find_shape(self) -> ModelShape:
+        """What the registry says of a Hub model, what a local directory holds, or what the tiny world builds."""
+        if self.shape is not None:
+            return self.shape
+        return tiny_shape(self.tiny_world) if self.tiny_world else read_shape(self.path)
 
 
 class Axes(Strict):
@@ -161,12 +137,12 @@ class Calibration(Strict):
     rows: int | None = Field(
         None,
         ge=1,
-        description=f"number of windows of each calibration set; left out: {DEFAULT_ROWS}, or as `tokens_per_set` says",
+        description=f"number of windows of each calibration set; left out: {defaults.ROWS}, or by `tokens_per_set`",
     )
     tokens_per_set: int | None = Field(
         None, ge=1, description="instead of `rows`: every calibration set gives exactly this number of counted tokens"
     )
-    seqlen: int = Field(2048, ge=2, description="number of tokens in a window")
+    seqlen: int = Field(defaults.SEQLEN, ge=2, description="number of tokens in a window")
     windows: Literal["rows", "packed"] = Field(
         "rows", description="rows: one row in each window, padded or cut; packed: rows joined and cut into windows"
     )
@@ -184,7 +160,7 @@ class Calibration(Strict):
         return self
 
     @property
-    def size(self) -> Size:
+    def size(self) -> DrawSize:
         """How much of a calibration set is used where a block does not say it."""
         return find_size(self.rows, self.tokens_per_set)
 
@@ -217,12 +193,14 @@ class Evaluation(Strict):
         "auto",
         description="sandbox for generated code; none: programs run with all your rights, and auto never chooses it",
     )
-    timeout: float = Field(10.0, gt=0, description="seconds that one program may take")
-    memory_mb: int = Field(1024, ge=64, description="memory in MB that one program may take")
+    timeout: float = Field(defaults.TIMEOUT, gt=0, description="seconds that one program may take")
+    memory_mb: int = Field(defaults.MEMORY_MB, ge=64, description="memory in MB that one program may take")
     synonyms: Literal["none", "wordnet"] = Field(
         "wordnet", description="synonyms that METEOR accepts; wordnet is fetched"
     )
-    resamples: int = Field(1000, ge=100, description="number of bootstrap resamples over the items of a benchmark")
+    resamples: int = Field(
+        defaults.RESAMPLES, ge=100, description="number of bootstrap resamples over the items of a benchmark"
+    )
 
     @model_validator(mode="after")
     def _vllm_on_gpus(self):
@@ -245,7 +223,7 @@ class Pruning(Strict):
     dtype: Literal[CHOICES] = Field(
         AUTO, description="data type that pruning computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
     )
-    batch_size: int = Field(8, ge=1, description="calibration windows in one forward pass")
+    batch_size: int = Field(defaults.PRUNED_AT_ONCE, ge=1, description="calibration windows in one forward pass")
     offload: bool = Field(False, description="true: activations wait in the memory of the host, for a small GPU")
 
     @property
@@ -263,7 +241,7 @@ class LocalRows(Strict):
     )
 
 
-class Grid(Strict):
+class GridConfig(Strict):
     """A whole grid, as written in config.yaml."""
 
     name: Name = Field(description="name of the grid: shown in the report, and its directory is `results/<name>/`")
@@ -297,7 +275,7 @@ class Grid(Strict):
 class Registries:
     """The names a grid may use: what ships in resources/ and what the grid adds."""
 
-    def __init__(self, grid: Grid):
+    def __init__(self, grid: GridConfig):
         self.models = _extend("models", load_models(), grid.models)
         self.calibration_sets = _extend("calibration_sets", _shipped_sets(), grid.calibration_sets)
 
@@ -324,16 +302,16 @@ def _extend(key: str, shipped: dict, own: dict) -> dict:
     return shipped | own
 
 
-def read_grid(path: Path | str) -> Grid:
+def read_grid(path: Path | str) -> GridConfig:
     """Read and validate a grid file."""
     return check_grid(files.read_yaml(path), str(path))
 
 
-def check_grid(value, where: str) -> Grid:
+def check_grid(value, where: str) -> GridConfig:
     """Validate a grid and every name it uses; all faults of a kind come together, one line each."""
     if not isinstance(value, dict):
         raise SubmodelsError(f"{where}: a grid is a mapping of keys to values")
-    grid = parse(Grid, value, where)
+    grid = parse(GridConfig, value, where)
     try:
         registries = Registries(grid)
     except SubmodelsError as error:
@@ -344,7 +322,7 @@ def check_grid(value, where: str) -> Grid:
     return grid
 
 
-def _unknown_names(grid: Grid, registries: Registries):
+def _unknown_names(grid: GridConfig, registries: Registries):
     for i, name in enumerate(grid.base_models):
         if name not in registries.models:
             yield f"base_models[{i}]: {unknown('base model', name, registries.models)}"

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from submodels import files, versions
-from submodels.calibration.registry import Source, find_calibration_set
+from submodels.benchmarks import registry as benchmarks
+from submodels.calibration.registry import RowSource, find_calibration_set
 from submodels.calibration.sources import ROWS_FILE
-from submodels.checkpoints.base import identity
+from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError
-from submodels.evaluation import benchmarks
 from submodels.hub import HubSource
 from submodels.provenance import Manifest
 from submodels.validation import parse_json
@@ -68,7 +68,7 @@ def fetch_model(hub: str, revision: str, out: Path) -> None:
         shutil.rmtree(partial)
         raise SubmodelsError(f"model {hub}@{revision}: no safetensors weights; choose a revision that has them")
     hashes = _hashes(partial)
-    _finish(partial, out, manifest, hashes, requested=revision, identity=identity(partial, hashes))
+    _finish(partial, out, manifest, hashes, requested=revision, identity=base_identity(partial, hashes))
 
 
 def fetch_config(hub: str, revision: str, directory: Path) -> str:
@@ -121,14 +121,14 @@ def _json_rows(hub: str, commit: str, split: str, file: str):
 
 def fetch_calibration_set(source: str, out: Path) -> None:
     """`fetch_dataset` for a calibration set: its name in the registry, or its source as JSON."""
-    found = parse_json(Source, source, "source") if source.startswith("{") else find_calibration_set(source).source
+    found = parse_json(RowSource, source, "source") if source.startswith("{") else find_calibration_set(source).source
     _fetch_source(found, f"calibration set {source}", out)
 
 
 def fetch_benchmark(source: str, out: Path) -> None:
     """`fetch_dataset` for a benchmark: its name, or its source as JSON."""
     given = source.startswith("{")
-    found = parse_json(benchmarks.Source, source, "source") if given else benchmarks.load_benchmark(source).source
+    found = parse_json(benchmarks.ItemSource, source, "source") if given else benchmarks.load_benchmark(source).source
     _fetch_source(found, f"benchmark {source}", out)
 
 

@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from submodels import layout
+from submodels.benchmarks.registry import PACKAGES, Benchmark, load_benchmark
 from submodels.calibration.registry import CalibrationSet
-from submodels.calibration.sizes import Size
-from submodels.config import Axes, BaseModelSpec, Grid, LocalRows, Registries
+from submodels.calibration.sizes import DrawSize
+from submodels.config import Axes, BaseModelSpec, GridConfig, LocalRows, Registries
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.benchmarks import PACKAGES, Benchmark, load_benchmark
-from submodels.evaluation.prompts import settings as prompt_settings
-from submodels.evaluation.prompts import template_files
 from submodels.evaluation.runners import missing_toolchains
 from submodels.files import fingerprint
 from submodels.hub import HubSource
 from submodels.layout import Tree
+from submodels.prompts import settings as prompt_settings
+from submodels.prompts import template_files
 from submodels.pruning.methods import METHODS
 from submodels.resources import resource
 from submodels.terms import DENSE, NO_CALIBRATION
@@ -47,11 +47,11 @@ class Submodel:
         return None if self.calibration == NO_CALIBRATION else f"{self.sized_calibration}-s{self.seed}"
 
 
-class Expansion:
+class Grid:
     """A validated grid with its registries, expanded to sub-models and paths; faults name the grid's file, `where`."""
 
-    def __init__(self, grid: Grid, where: str):
-        self.grid, self.tree = grid, Tree(grid.name)
+    def __init__(self, grid: GridConfig, where: str):
+        self.config, self.tree = grid, Tree(grid.name)
         self.registries = Registries(grid)
         self.benchmarks: dict[str, Benchmark] = {
             name: load_benchmark(name).with_sampling(grid.evaluation.samples) for name in grid.benchmarks
@@ -98,7 +98,7 @@ class Expansion:
 
     @property
     def models(self) -> list[str]:
-        return list(self.grid.base_models)
+        return list(self.config.base_models)
 
     def submodels(self, model: str) -> dict[str, Submodel]:
         """Every pruned sub-model of a base model, by id."""
@@ -108,11 +108,11 @@ class Expansion:
         """Ids that are scored: the dense baseline and every sub-model of a block with `evaluate: true`."""
         return self._evaluated[model]
 
-    def size(self, submodel: Submodel) -> Size | None:
+    def size(self, submodel: Submodel) -> DrawSize | None:
         """How much of its calibration set is drawn; None for methods that need no data."""
         if submodel.draw is None:
             return None
-        return self.grid.calibration.size if submodel.rows is None else Size(rows=submodel.rows)
+        return self.config.calibration.size if submodel.rows is None else DrawSize(rows=submodel.rows)
 
     def draws(self) -> dict[str, Submodel]:
         """Every calibration draw `<set>[-n<rows>]-s<seed>` that some sub-model needs, and one that needs it."""
@@ -149,7 +149,7 @@ class Expansion:
 
     def rows(self, benchmark: str) -> str | None:
         """The file of rows that the items are made of; None for a fixture, and for items that come from no rows."""
-        local = self.grid.sources.get(benchmark)
+        local = self.config.sources.get(benchmark)
         if local == "fixture" or self.benchmarks[benchmark].source.hub is None:
             return None
         if local is None:
@@ -158,7 +158,7 @@ class Expansion:
 
     def adapter(self, benchmark: str) -> str | None:
         """What makes the items of those rows."""
-        local = self.grid.sources.get(benchmark)
+        local = self.config.sources.get(benchmark)
         return (isinstance(local, LocalRows) and local.adapter) or self.benchmarks[benchmark].adapter
 
     def components(self, name: str) -> dict[str, CalibrationSet]:
@@ -192,7 +192,7 @@ class Expansion:
         of_benchmarks = {
             _set_name(name, task.source): task.source
             for name, task in self.benchmarks.items()
-            if task.source.hub and name not in self.grid.sources
+            if task.source.hub and name not in self.config.sources
         }
         return models, found, of_benchmarks
 
@@ -211,7 +211,7 @@ class Expansion:
 
     def takes_wordnet(self, benchmark: str) -> bool:
         """Whether METEOR scores the benchmark, with WordNet's synonyms."""
-        return self.benchmarks[benchmark].takes_synonyms and self.grid.evaluation.synonyms == "wordnet"
+        return self.benchmarks[benchmark].takes_synonyms and self.config.evaluation.synonyms == "wordnet"
 
     def questions(self, model: str) -> str:
         """Identity of how a base model is asked: by its prompt format, and by what of task files decides samples."""
@@ -250,8 +250,8 @@ class Expansion:
                     "language": spec.language if spec else None,
                 }
         return {
-            "name": self.grid.name,
-            "seed": self.grid.seed,
+            "name": self.config.name,
+            "seed": self.config.seed,
             "models": {
                 model: {
                     "description": self.spec(model).description,
@@ -274,7 +274,7 @@ class Expansion:
             },
             "roots": {"submodels": self.tree.submodels, "generations": f"{self.tree.root}/generations"},
             "missing": missing_toolchains(),
-            "config": self.grid.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json"),
         }
 
 

@@ -94,6 +94,17 @@ def fetched_name(name: str, revision: str, source: dict) -> str:
     return f"{name}@{re.sub('[^A-Za-z0-9.-]', '_', revision)[:12]}-{fingerprint(source)[:6]}"
 
 
+def manifest_of(product: Path | str) -> Path:
+    """The manifest beside a file of samples or of items."""
+    return beside(product, "manifest.json")
+
+
+def beside(path: Path | str, suffix: str) -> Path:
+    """The file `<name>.<suffix>` beside `<name>.jsonl` or `<name>.jsonl.gz`."""
+    path = Path(path)
+    return path.with_name(f"{path.name.split('.jsonl')[0]}.{suffix}")
+
+
 def siblings(path: Path | str) -> Iterator[Path]:
     """The places of the same product in the trees of other grids, for a path in the tree of one."""
     parts = Path(path).parts

@@ -18,9 +18,9 @@ _MANY = 8  # values that a cell still lists
 
 def grid_schema() -> dict:
     """The JSON schema of a grid file."""
-    from submodels.config import Grid
+    from submodels.config import GridConfig
 
-    return Grid.model_json_schema()
+    return GridConfig.model_json_schema()
 
 
 def grid_keys(schema: dict) -> str:

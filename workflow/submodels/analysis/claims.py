@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from submodels.analysis import paper
-from submodels.analysis.study import Calibration, Setting, Study, paired
-from submodels.evaluation.statistics import Interval, mean_of_groups, stratified_bootstrap
+from submodels.analysis.study import CalibrationSet, Setting, Study, paired
+from submodels.bootstrap import Interval, mean_of_groups, stratified_bootstrap
 from submodels.terms import GENERIC, NOT_RUN
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
@@ -187,7 +187,7 @@ def _distances(study: Study, model: str, setting: Setting, near: Callable, far: 
 
 
 def _difference(
-    study: Study, model: str, setting: Setting, a: list[Calibration], b: list[Calibration], benchmark: str
+    study: Study, model: str, setting: Setting, a: list[CalibrationSet], b: list[CalibrationSet], benchmark: str
 ) -> np.ndarray:
     return paired(study.set_items(model, setting, a, benchmark), study.set_items(model, setting, b, benchmark))
 

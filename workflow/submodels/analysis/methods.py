@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 import pandas as pd
 
 from submodels.analysis import perplexities
-from submodels.analysis.study import REFERENCE, Calibration, Setting, Study, paired
-from submodels.evaluation.statistics import Interval, stratified_bootstrap
+from submodels.analysis.study import REFERENCE, CalibrationSet, Setting, Study, paired
+from submodels.bootstrap import Interval, stratified_bootstrap
 from submodels.terms import DENSE
 
 SIDES = ("matched", "outside")
@@ -66,7 +66,7 @@ def _groups(study: Study, model: str):
 
     Methods in the order of the table: dense, `REFERENCE`, the others that calibrate, those that need no data.
     """
-    groups: dict[tuple[Setting, Calibration], dict[str, list[str]]] = {}
+    groups: dict[tuple[Setting, CalibrationSet], dict[str, list[str]]] = {}
     for setting in study.settings(model):
         for calibration, ids in study.scored_by_calibration(model, setting).items():
             groups.setdefault((replace(setting, method=""), calibration), {})[setting.method] = ids
@@ -78,7 +78,7 @@ def _groups(study: Study, model: str):
             yield sparsity, shared.calibration_size, calibration, {DENSE: [DENSE]} | with_data | bare
 
 
-def _sides(study: Study, model: str, calibration: Calibration, ids: list[str]) -> dict[str, list[str]]:
+def _sides(study: Study, model: str, calibration: CalibrationSet, ids: list[str]) -> dict[str, list[str]]:
     """Accuracies that match the set and those that do not, without those that nobody ran."""
     ran = [name for name in study.accuracies if len(study.items(model, ids, name))]
     matched = [name for name in ran if study.matches(calibration, name)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from submodels.analysis.study import Setting, Study
-from submodels.evaluation.statistics import half_widths
+from submodels.bootstrap import half_widths
 
 COLUMNS = ["model", "method", "sparsity", "calibration_size", "domain", "benchmark", "higher_is_better", "remarks"]
 COLUMNS += ["sets", "n_draws", "spread", "floor", "items", "n_pairs", "n_below", "below"]

@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from submodels import files
+from submodels.checkpoints.masks import Masks
 from submodels.errors import SubmodelsError, unknown
-from submodels.pruning.masks import Masks
 
 LEVELS = ("model", "layer", "module_kind", "module")
 COLUMNS = ("a", "b", "level", "layer", "module", "kept_distance", "pruned_distance", "n_weights")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from submodels.analysis.study import Study
-from submodels.evaluation.statistics import Interval, stratified_bootstrap
+from submodels.bootstrap import Interval, stratified_bootstrap
 
 
 @dataclass(frozen=True)

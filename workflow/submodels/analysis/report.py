@@ -34,7 +34,8 @@ from submodels.analysis.formats import (
 from submodels.analysis.study import REFERENCE, Setting, Study, load_study
 from submodels.analysis.tables import TABLES, show_counts
 from submodels.errors import SubmodelsError
-from submodels.evaluation.samples import manifest_of, samples_of
+from submodels.evaluation.samples import samples_of
+from submodels.layout import manifest_of
 from submodels.terms import DENSE, NO_CALIBRATION
 
 FIGURE_CAPTIONS = {

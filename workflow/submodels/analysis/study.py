@@ -10,16 +10,16 @@ import pandas as pd
 from submodels import files
 from submodels.analysis import overlap
 from submodels.errors import SubmodelsError
-from submodels.evaluation.metrics.pass_at_k import VERDICTS
 from submodels.pruning import patterns
 from submodels.terms import CONTROL, DENSE, DOMAINS, GENERIC, LANGUAGES, NO_CALIBRATION, NOT_RUN
+from submodels.verdict import STATUSES
 
 REFERENCE = "wanda"  # the method of the paper: it comes first, and others are compared with it
 _DOMAIN_ORDER = (*DOMAINS, GENERIC, CONTROL)
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationSet:
     """A calibration set as the analysis sees it; `none` for methods that need no data."""
 
     name: str
@@ -172,13 +172,13 @@ class Study:
         return uncalibrated, self.setting(entry).order, calibration, entry["seed"]
 
     @staticmethod
-    def calibration_order(calibration: Calibration):
+    def calibration_order(calibration: CalibrationSet):
         domain, language = _position(_DOMAIN_ORDER, calibration.domain), _position(LANGUAGES, calibration.language)
         return domain, language, calibration.name
 
     @staticmethod
-    def calibration(entry: dict) -> Calibration:
-        return Calibration(entry["calibration"], entry["domain"], entry["language"])
+    def calibration(entry: dict) -> CalibrationSet:
+        return CalibrationSet(entry["calibration"], entry["domain"], entry["language"])
 
     def score(self, model: str, submodel: str, benchmark: str) -> dict:
         """The score's entry; one of status `not run` with a reason when there is none."""
@@ -191,7 +191,7 @@ class Study:
     def outcomes(self) -> list[str]:
         """Every way in which samples ended: the verdicts of programs, then the other benchmarks' own words."""
         entries = [self.score(*place) for place in self._places()]
-        return list(dict.fromkeys([*VERDICTS, *(outcome for entry in entries for outcome in entry["counts"])]))
+        return list(dict.fromkeys([*STATUSES, *(outcome for entry in entries for outcome in entry["counts"])]))
 
     def _places(self):
         for benchmark in self.benchmarks:
@@ -236,12 +236,12 @@ class Study:
         """Every size of calibration sets in the grid."""
         return {setting.calibration_size for model in self.models for setting in self.settings(model)}
 
-    def by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
+    def by_calibration(self, model: str, setting: Setting) -> dict[CalibrationSet, list[str]]:
         """Calibration set -> ids of its seeds, in the fixed order of calibration sets."""
         return self._groups[model].get(setting, {})
 
-    def _group(self, model: str) -> dict[Setting, dict[Calibration, list[str]]]:
-        grouped: dict[Setting, dict[Calibration, list[str]]] = {}
+    def _group(self, model: str) -> dict[Setting, dict[CalibrationSet, list[str]]]:
+        grouped: dict[Setting, dict[CalibrationSet, list[str]]] = {}
         for id, entry in sorted(self.submodels(model).items()):
             if entry["calibration"] != NO_CALIBRATION:
                 of_setting = grouped.setdefault(self.setting(entry), {})
@@ -251,7 +251,7 @@ class Study:
             for setting, groups in grouped.items()
         }
 
-    def scored_by_calibration(self, model: str, setting: Setting) -> dict[Calibration, list[str]]:
+    def scored_by_calibration(self, model: str, setting: Setting) -> dict[CalibrationSet, list[str]]:
         """The same without sub-models that are pruned to compare masks only."""
         evaluated = set(self.evaluated(model))
         groups = self.by_calibration(model, setting).items()
@@ -266,17 +266,19 @@ class Study:
                 grouped.setdefault((entry["method"], entry["sparsity"]), []).append(id)
         return grouped
 
-    def matches(self, calibration: Calibration, benchmark: str) -> bool:
+    def matches(self, calibration: CalibrationSet, benchmark: str) -> bool:
         entry = self.benchmark(benchmark)
         return calibration.matches(entry["domain"], entry["language"])
 
-    def matched(self, model: str, setting: Setting, benchmark: str) -> tuple[list[Calibration], list[Calibration]]:
+    def matched(
+        self, model: str, setting: Setting, benchmark: str
+    ) -> tuple[list[CalibrationSet], list[CalibrationSet]]:
         """Calibration sets that match a benchmark and those that do not; generic and control sets are in neither."""
         sets = [calibration for calibration in self.by_calibration(model, setting) if not calibration.is_special]
         same = [calibration for calibration in sets if self.matches(calibration, benchmark)]
         return same, [calibration for calibration in sets if calibration not in same]
 
-    def set_items(self, model: str, setting: Setting, sets: list[Calibration], benchmark: str) -> np.ndarray:
+    def set_items(self, model: str, setting: Setting, sets: list[CalibrationSet], benchmark: str) -> np.ndarray:
         """Per item, the mean over calibration sets; every set weighs the same, whatever its number of seeds."""
         groups = self.by_calibration(model, setting)
         each = [self.items(model, groups[calibration], benchmark) for calibration in sets]
@@ -284,7 +286,7 @@ class Study:
         return np.mean(each, axis=0) if each else np.empty(0)
 
     def pairs(self, model: str, setting: Setting) -> pd.DataFrame:
-        """Overlap rows between sub-models of one setting, with `set_a`, `set_b` (Calibration) and `kind` of pair."""
+        """Overlap rows between sub-models of one setting, with `set_a`, `set_b` (CalibrationSet) and `kind` of pair."""
         if (model, setting) not in self._pairs:
             self._pairs[model, setting] = self._find_pairs(model, setting)
         return self._pairs[model, setting]
@@ -319,7 +321,7 @@ def _position(order: tuple, value) -> int:
     return order.index(value) if value in order else len(order)
 
 
-def pair_kind(a: Calibration, b: Calibration) -> str:
+def pair_kind(a: CalibrationSet, b: CalibrationSet) -> str:
     """Kind of a pair of sub-models: `seeds` (one set, two draws), `within domain`, `cross domain` or `other`."""
     if a == b:
         return "seeds"

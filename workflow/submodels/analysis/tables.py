@@ -36,14 +36,14 @@ from submodels.analysis.noise import noise
 from submodels.analysis.overlap import expected_random_distance
 from submodels.analysis.study import (
     REFERENCE,
-    Calibration,
+    CalibrationSet,
     Setting,
     Study,
     load_study,
     paired,
     pruned_fraction,
 )
-from submodels.evaluation.statistics import Interval, paired_bootstrap, stratified_bootstrap
+from submodels.bootstrap import Interval, paired_bootstrap, stratified_bootstrap
 from submodels.terms import CONTROL, DENSE, GENERIC, NO_CALIBRATION, NOT_RUN
 
 SETTING = ["model", "method", "sparsity", "calibration_size"]
@@ -162,7 +162,7 @@ def relative(study: Study) -> pd.DataFrame:
     """
     rows = []
     for model in study.models:
-        grouped: dict[tuple[Setting, Calibration], list[str]] = {}
+        grouped: dict[tuple[Setting, CalibrationSet], list[str]] = {}
         for id in study.evaluated(model)[1:]:
             entry = study.submodels(model)[id]
             grouped.setdefault((study.setting(entry), study.calibration(entry)), []).append(id)
@@ -480,7 +480,7 @@ def jaccard(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=JACCARD)
 
 
-def _by_sets(pairs: pd.DataFrame) -> dict[frozenset[Calibration], pd.DataFrame]:
+def _by_sets(pairs: pd.DataFrame) -> dict[frozenset[CalibrationSet], pd.DataFrame]:
     """The rows between every two calibration sets, whichever comes first."""
     both = [frozenset(pair) for pair in zip(pairs["set_a"], pairs["set_b"], strict=True)]
     return dict(iter(pairs.groupby(pd.Series(both, index=pairs.index, dtype=object), sort=False)))
@@ -630,10 +630,10 @@ def sparsity_curves(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _series(study: Study, model: str, setting: Setting) -> dict[str, Callable[[str], list[Calibration]]]:
+def _series(study: Study, model: str, setting: Setting) -> dict[str, Callable[[str], list[CalibrationSet]]]:
     """Series name -> the calibration sets it averages, by benchmark."""
     sets = study.by_calibration(model, setting)
-    chosen: dict[str, Callable[[str], list[Calibration]]] = {
+    chosen: dict[str, Callable[[str], list[CalibrationSet]]] = {
         "matched": lambda benchmark: study.matched(model, setting, benchmark)[0],
         "unmatched": lambda benchmark: study.matched(model, setting, benchmark)[1],
     }

@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from submodels import files, versions
-from submodels.calibration import drawing, sources, statistics
+from submodels import defaults, files, versions
+from submodels.calibration import drawing, sources
+from submodels.calibration import row_statistics as statistics
 from submodels.calibration.registry import CalibrationSet, find_calibration_set, find_components
 from submodels.calibration.sets import MODES, Drawn, Recipe, draw_set
-from submodels.calibration.sizes import Size, find_size, split
-from submodels.calibration.tokenising import FILES, TextTokenizer, load_tokenizer
-from submodels.calibration.windows import PAD, leading_ones, pad_rows
+from submodels.calibration.sizes import DrawSize, find_size, split
+from submodels.calibration.tokenising import TextTokenizer, load_text_tokenizer
+from submodels.calibration.windowing import PAD, leading_ones, pad_rows
+from submodels.checkpoints.base import TOKENIZER_FILES
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.prompts import FORMATS, INSTRUCTION, date, template_files, wrapper
 from submodels.layout import DRAWN_ROWS, DRAWN_WINDOWS
 from submodels.products import take_over
+from submodels.prompts import FORMATS, INSTRUCTION, date, template_files, wrapper
 from submodels.provenance import Manifest
 
 
@@ -49,13 +51,13 @@ def calibrate(
     *,
     rows: int | None = None,
     tokens_per_set: int | None = None,
-    seqlen: int = 2048,
+    seqlen: int = defaults.SEQLEN,
     seed: int = 0,
     windows: str = "rows",
     source: Path | Mapping[str, Path] | None = None,
     components: Mapping[str, CalibrationSet] | None = None,
     protocol: str = "strict",
-    prompt: str = "base",
+    prompt: str = defaults.PROMPT,
 ) -> None:
     """Write `out`/windows.safetensors, `out`/rows.jsonl.gz (the rows drawn) and `out`/manifest.json.
 
@@ -80,7 +82,7 @@ def calibrate(
     spec = find_calibration_set(spec) if isinstance(spec, str) else spec
     parts = _parts(spec, source, components)
     sizes = _share_out(recipe.size, parts)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_text_tokenizer(model)
     pads = [_counted_padding(part.spec, recipe, tokenizer, model) for part in parts]
     manifest = Manifest(
         "calibrate",
@@ -131,7 +133,7 @@ def _rows(parts: list[_Part], draws: list[Drawn]) -> Iterator[dict]:
 def _tokenizer_files(parts: list[_Part], prompt: str, model: Path) -> list[Path]:
     """What decides the tokens, with the template where texts are wrapped in it."""
     wrapped = any("prompt" in part.parameters(prompt, model) for part in parts) and FORMATS[prompt].needs_tokenizer
-    found = [model / name for name in FILES if (model / name).is_file()]
+    found = [model / name for name in TOKENIZER_FILES if (model / name).is_file()]
     return [*found, *template_files(model)] if wrapped else found
 
 
@@ -166,7 +168,7 @@ def _naming(component: str | None, share: str = ""):
         raise SubmodelsError(f"component '{component}' of the mix{share}: {error}") from error
 
 
-def _share_out(size: Size, parts: list[_Part]) -> list[Size]:
+def _share_out(size: DrawSize, parts: list[_Part]) -> list[DrawSize]:
     shares = split(size.amount, [part.weight for part in parts])
     for part, share in zip(parts, shares, strict=True):
         if not share:

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from submodels import files
 from submodels.calibration.templates import Template
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.prompts import INSTRUCTION
 from submodels.hub import HubSource
+from submodels.prompts import INSTRUCTION
 from submodels.resources import resource
 from submodels.terms import CONTROL, DOMAINS, GENERIC, LANGUAGES
 from submodels.validation import Strict, parse, parse_json
@@ -20,7 +20,7 @@ KINDS = ("tiny_world", "hub", "file", "random_tokens", "mix")
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Source(HubSource):
+class RowSource(HubSource):
     """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `random_tokens`, `mix`."""
 
     tiny_world: str | None = Field(None, description="pool of rows of the tiny world, such as `python`")
@@ -51,7 +51,7 @@ class CalibrationSet(Strict):
 
     domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="domain that the set stands for")
     language: Literal[LANGUAGES] | None = Field(None, description="programming language; only for domain code")
-    source: Source = Field(description="where the rows come from")
+    source: RowSource = Field(description="where the rows come from")
     template: str | None = Field(
         None, description="text made of a row, with its fields in braces: `{question}`, `{translation[en]}`"
     )

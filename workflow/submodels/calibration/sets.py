@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from submodels.calibration import drawing, statistics
+from submodels.calibration import drawing
+from submodels.calibration import row_statistics as statistics
 from submodels.calibration.registry import CalibrationSet
-from submodels.calibration.sizes import Size
+from submodels.calibration.sizes import DrawSize
 from submodels.calibration.templates import Incomplete, Template
 from submodels.calibration.tokenising import TextTokenizer
-from submodels.calibration.windows import cut_lengths, pack_rows
+from submodels.calibration.windowing import cut_lengths, pack_rows
 from submodels.errors import SubmodelsError
-from submodels.evaluation.prompts import INSTRUCTION, Prompt, one_bos
+from submodels.prompts import INSTRUCTION, Prompt, one_bos
 from submodels.rows import read_rows
 
 _PREVIEWS, _PREVIEW_CHARACTERS = 3, 200
@@ -22,7 +23,7 @@ _PREVIEWS, _PREVIEW_CHARACTERS = 3, 200
 class Recipe:
     """How windows are made of a set, whichever it is. `windows`: a name in MODES; `protocol`: one in PROTOCOLS."""
 
-    size: Size
+    size: DrawSize
     seqlen: int
     seed: int
     windows: str

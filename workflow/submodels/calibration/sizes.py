@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from submodels import defaults
 from submodels.errors import SubmodelsError
-
-DEFAULT_ROWS = 128
 
 
 @dataclass(frozen=True)
-class Size:
+class DrawSize:
     """A number of windows, or a number of counted tokens; exactly one of the two."""
 
     rows: int | None = None
@@ -24,23 +23,25 @@ class Size:
     def unit(self) -> str:
         return "rows" if self.tokens is None else "tokens"
 
-    def share(self, amount: int) -> "Size":
+    def share(self, amount: int) -> "DrawSize":
         """Another amount of the same unit."""
-        return Size(rows=amount) if self.tokens is None else Size(tokens=amount)
+        return DrawSize(rows=amount) if self.tokens is None else DrawSize(tokens=amount)
 
     def __str__(self) -> str:
         return f"{self.amount} {self.unit}"
 
 
-def find_size(rows: int | None, tokens_per_set: int | None) -> Size:
-    """What was asked for, `DEFAULT_ROWS` if nothing was. SubmodelsError if both were or one is not positive."""
+def find_size(rows: int | None, tokens_per_set: int | None) -> DrawSize:
+    """What was asked for, `defaults.ROWS` if nothing was. SubmodelsError if both were or one is not positive."""
     if rows is not None and tokens_per_set is not None:
         raise SubmodelsError(
             f"rows ({rows}) and tokens_per_set ({tokens_per_set}) exclude each other: a token budget decides how many "
             "rows are drawn; leave one out"
         )
     size = (
-        Size(tokens=tokens_per_set) if tokens_per_set is not None else Size(rows=DEFAULT_ROWS if rows is None else rows)
+        DrawSize(tokens=tokens_per_set)
+        if tokens_per_set is not None
+        else DrawSize(rows=defaults.ROWS if rows is None else rows)
     )
     if size.amount < 1:
         raise SubmodelsError(

@@ -3,23 +3,23 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from submodels.calibration.registry import Source
+from submodels.calibration.registry import RowSource
 from submodels.errors import SubmodelsError, fetch_first
 
 ROWS_FILE = "rows.parquet"  # what a fetched Hub data set holds, beside its manifest.json
 
 
-def _given(source: Source, path: Path | None) -> Path:
+def _given(source: RowSource, path: Path | None) -> Path:
     if path is None:
         raise SubmodelsError(f"a {source.kind} calibration set needs `source`, the file or directory with its rows")
     return path
 
 
-def _tiny_world(source: Source, path: Path | None) -> Path:
+def _tiny_world(source: RowSource, path: Path | None) -> Path:
     return _given(source, path)
 
 
-def _hub(source: Source, path: Path | None) -> Path:
+def _hub(source: RowSource, path: Path | None) -> Path:
     given = _given(source, path)
     found = given / ROWS_FILE if given.is_dir() else given
     if not found.is_file():
@@ -28,14 +28,14 @@ def _hub(source: Source, path: Path | None) -> Path:
     return found
 
 
-def _file(source: Source, path: Path | None) -> Path:
+def _file(source: RowSource, path: Path | None) -> Path:
     return path or source.file
 
 
-LOCATORS: dict[str, Callable[[Source, Path | None], Path]] = {"tiny_world": _tiny_world, "hub": _hub, "file": _file}
+LOCATORS: dict[str, Callable[[RowSource, Path | None], Path]] = {"tiny_world": _tiny_world, "hub": _hub, "file": _file}
 
 
-def locate(source: Source, path: Path | None = None) -> Path:
+def locate(source: RowSource, path: Path | None = None) -> Path:
     """The file with the rows of `source`. `path`: the pool's file (tiny_world), the fetched directory or file (hub)."""
     found = LOCATORS[source.kind](source, path)
     if not found.is_file():

@@ -11,6 +11,7 @@ from pathlib import Path
 import tokenizers
 
 from submodels import files
+from submodels.checkpoints.base import TOKENIZER_FILES
 from submodels.errors import SubmodelsError
 
 _PLAIN_CLASSES = {"PreTrainedTokenizerFast", "TokenizersBackend"}
@@ -30,20 +31,6 @@ _HARMLESS = {
 }
 _LARGEST_PLAIN_VOCABULARY = 100_000  # above it transformers may replace the pre-tokenizer of Mistral's models
 
-FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tekken.json",
-)
-
 
 @dataclass(frozen=True)
 class TextTokenizer:
@@ -53,10 +40,10 @@ class TextTokenizer:
     paper_pad: tuple[str, int] | None  # what the paper's code pads with: token and id
 
 
-def load_tokenizer(model: Path) -> TextTokenizer:
+def load_text_tokenizer(model: Path) -> TextTokenizer:
     """The tokenizer in a Hugging Face directory. SubmodelsError if there is none."""
-    if not any((model / name).is_file() for name in FILES):
-        raise SubmodelsError(f"{model}: no tokenizer; expected one of {', '.join(FILES)}")
+    if not any((model / name).is_file() for name in TOKENIZER_FILES):
+        raise SubmodelsError(f"{model}: no tokenizer; expected one of {', '.join(TOKENIZER_FILES)}")
     return _load_plain(model) or _load_any(model)
 
 

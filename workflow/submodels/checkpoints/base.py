@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 ADAPTER_NAME = "adapter_config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")  # as transformers knows them
 # How configurations call the longest sequence; most answer to the first name whatever theirs is.
 _CONTEXTS = (
@@ -184,7 +197,7 @@ def base_files(model_dir: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in [model_dir / "config.json", *weight_files(model_dir)]}
 
 
-def identity(model_dir: Path, known: dict[str, str] | None = None) -> dict:
+def base_identity(model_dir: Path, known: dict[str, str] | None = None) -> dict:
     """{"fingerprint", "files": name -> size} of a base model, to be kept in its manifest under results.identity.
 
     known: SHA-256 of files by name, where they have been hashed already.
@@ -208,7 +221,7 @@ def fingerprint_base(model_dir: Path) -> str:
         known = files.read_json(manifest).get("results", {}).get("identity")
         if known and known["files"] == base_files(model_dir):
             return known["fingerprint"]
-    return identity(model_dir)["fingerprint"]
+    return base_identity(model_dir)["fingerprint"]
 
 
 def load_config(model_dir: Path):

@@ -1,6 +1,6 @@
 """The model card of an exported sub-model."""
 
-from submodels.pruning.masks import Masks
+from submodels.checkpoints.masks import Masks
 
 _TEMPLATE = """---
 base_model: {base}

@@ -42,6 +42,20 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     return next(iter(found.items()))
 
 
+def find_linears(block: nn.Module, name: str) -> dict[str, nn.Linear]:
+    """The block's linear layers by name within the block; an error if other layers hold matrices too.
+
+    Fused experts or transposed convolutions would stay dense without a word, and the sub-model's sparsity be a lie.
+    """
+    linears = {path: module for path, module in block.named_modules() if isinstance(module, nn.Linear)}
+    prunable = {f"{path}.weight" for path in linears}
+    if others := [path for path, weight in block.named_parameters() if weight.ndim > 1 and path not in prunable]:
+        raise SubmodelsError(
+            f"{name}: {', '.join(others)}: not weights of linear layers; this architecture is not supported"
+        )
+    return linears
+
+
 def run_block(block: nn.Module, hidden: torch.Tensor, call: Call) -> torch.Tensor:
     """Output of a decoder block: hidden states [rows, length, hidden_size], in and out."""
     args, kwargs = call

@@ -12,9 +12,9 @@ from submodels import files
 from submodels.checkpoints.base import INDEX_NAME, has_unread_index, weight_files
 from submodels.checkpoints.card import model_card
 from submodels.checkpoints.load import masked_weights, read_matching_masks
+from submodels.checkpoints.masks import Masks
 from submodels.checkpoints.tensors import read_stored
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import Masks
 
 # What makes a model directory beside its weights: configuration, tokenizer, chat template, licence.
 _COMPANIONS = (

@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 
 from submodels.checkpoints.base import fingerprint_base, load_config, usable_device
+from submodels.checkpoints.masks import Masks, values_name
 from submodels.checkpoints.tensors import check_nothing_is_missing, is_finite, read_stored, shown
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
-from submodels.pruning.masks import Masks, values_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

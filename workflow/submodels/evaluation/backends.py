@@ -18,7 +18,7 @@ from submodels.errors import SubmodelsError, unknown
 @contextmanager
 def _open_hf(model: Path, submodel: Path | None, *, device: str, dtype: str, batch_size: int | None):
     from submodels.checkpoints.load import load_submodel, load_tokenizer
-    from submodels.evaluation.engine import EngineLM
+    from submodels.evaluation.hf_engine import EngineLM
 
     yield EngineLM(load_submodel(model, submodel, dtype=dtype, device=device), load_tokenizer(model), batch_size)
 

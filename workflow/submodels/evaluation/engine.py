@@ -1,19 +1,15 @@
-"""lm-eval as the engine: it builds a benchmark's requests; texts are generated here, and given ones scored.
+"""What every backend does alike: lm-eval builds a benchmark's requests, an engine answers them, the answers are kept.
 
-lm-eval's own `generate_until` stops a batch only once every row has met one and the same stop string, and it decodes a
-continuation without its prompt, which costs SentencePiece models (Llama 2, Mistral) the first space of the answer and
-so the indentation of Python code. `EngineLM.generate` takes its place. It also reads a prompt once for all its samples
-and drops a row that has ended: most of the work when samples are many and short.
+`run` is the way from a benchmark's items to its sample lines; `Engine` is the contract of a backend (`hf_engine`,
+`vllm_engine`), and `KINDS` says how requests of each output type are answered.
 
-lm-eval scores a text by the logits of a whole context, most of which nobody needs: `likelihoods` takes its place.
-
-`loglikelihood_rolling` is replaced as well: where a tokenizer begins a text with BOS, lm-eval gives the model BOS twice
-and counts how likely it finds the second one. Here BOS is context alone, as in lm-eval with `add_bos_token=False`.
+`loglikelihood_rolling` takes the place of lm-eval's: where a tokenizer begins a text with BOS, lm-eval gives the model
+BOS twice and counts how likely it finds the second. Here BOS is context alone, as with `add_bos_token=False`.
 """
 
 import logging
-import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -24,69 +20,22 @@ from typing import Any, NamedTuple
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
-from transformers import DynamicCache, GenerationConfig
+from transformers import GenerationConfig
 
-from submodels import files
-from submodels.checkpoints.decoder import Decoder
-from submodels.config import key_width
+from submodels import defaults, files
+from submodels.benchmarks.questions import Questions
+from submodels.benchmarks.registry import Benchmark, Generation
 from submodels.errors import SubmodelsError
-from submodels.evaluation.batches import (
-    CPU_BATCH,
-    CPU_HEAD,
-    CPU_TOKENS,
-    GPU_HEAD,
-    GPU_TOKENS,
-    cpu_batch,
-    largest_batch,
-    written_bytes,
-)
-from submodels.evaluation.benchmarks import Benchmark, Generation
-from submodels.evaluation.likelihoods import score_tokens
-from submodels.evaluation.prompts import format_of, wrap
-from submodels.evaluation.questions import Questions
-from submodels.evaluation.shards import Shards
-from submodels.evaluation.truncation import context_of, keep_end, prompt_room
+from submodels.evaluation.answers import Answers
+from submodels.evaluation.truncation import keep_end, prompt_room
+from submodels.prompts import format_of, wrap
 
 
 def sample_seed(seed: int, benchmark: str, task_id: str, sample: int) -> int:
-    """Where the draws of one sample start: a number below 2^63 that depends on nothing else."""
+    """Seed of one sample's draws, below 2^63; it depends only on these arguments."""
     return int(files.fingerprint([seed, benchmark, task_id, sample])[:16], 16) >> 1
-
-
-def uniform_numbers(seed: int, count: int) -> torch.Tensor:
-    """The numbers in [0, 1), float64 [count], by which one sample draws its tokens; the same on every device."""
-    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def draw(
-    logits: torch.Tensor,
-    uniform: torch.Tensor | None = None,
-    *,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-) -> torch.Tensor:
-    """The next token of each row: logits [rows, vocabulary] -> [rows] int64; each row depends on itself alone.
-
-    Greedy without `uniform`, numbers in [0, 1) of each row, float64 [rows]. Sampling keeps the `top_k` likeliest
-    tokens (0: all), then the fewest of them whose share of the rest reaches `top_p` (Holtzman et al. 2020), always at
-    least one, and takes the first at which the cumulative probability exceeds the row's number.
-    """
-    if uniform is None:
-        return logits.argmax(-1)
-    logits, tokens = (logits.float() / temperature).sort(dim=-1, descending=True, stable=True)
-    probabilities = logits.softmax(-1).double()
-    if top_k:
-        probabilities[:, top_k:] = 0
-    cumulative = probabilities.cumsum(-1)
-    before = cumulative - probabilities
-    kept = (probabilities > 0) & (before < top_p * cumulative[:, -1:])
-    last = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)  # likeliest first: the kept tokens are the first ones
-    chosen = torch.searchsorted(cumulative, uniform[:, None] * cumulative.gather(-1, last), right=True)
-    return tokens.gather(-1, chosen.minimum(last)).squeeze(-1)
 
 
 class Text(NamedTuple):
@@ -96,17 +45,17 @@ class Text(NamedTuple):
     tokens: int
 
 
-class Engine:
-    """What every backend offers `run`, beside a model of lm-eval (a TemplateLM), and what they all do alike.
+class Engine(ABC):
+    """The contract of a backend, which is also a model of lm-eval (a TemplateLM), and what all backends do alike.
 
-    `prompt_tokens` and `generated_tokens` count from the start. A backend also has `window` (the most tokens that one
-    request may predict), `batch_size` and `generate`.
+    `prompt_tokens` and `generated_tokens` count from the start. lm-eval's side gives `tokenizer`, `tok_encode`,
+    `max_length` and `batch_size`, the number of texts that `generate` gets at once.
     """
 
     prompt_tokens = 0
     generated_tokens = 0
 
-    def begin(self, length: int, resumed: int | None) -> None:
+    def begin(self, length: int, resumed: int | None) -> None:  # noqa: B027 - a backend may have nothing to prepare
         """Before texts are generated, the longest of `length` tokens; resumed: the last batch size of before."""
 
     def halve_batch(self) -> bool:
@@ -117,9 +66,14 @@ class Engine:
         """The same for texts that are scored."""
         return False
 
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """The most tokens that one request may predict."""
+
+    @abstractmethod
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
         """One batch of texts after prompts of token ids; settings: the fields of `Generation`."""
-        raise NotImplementedError
 
     def end_tokens(self, settings: GenerationConfig) -> set[int]:
         """Tokens that end an answer: those a model's settings declare, the tokenizer's, and BOS.
@@ -175,112 +129,6 @@ class Engine:
         return super()._loglikelihood_tokens(requests, disable_tqdm=True)
 
 
-class EngineLM(Engine, HFLM):
-    """A loaded model as lm-eval sees it. batch_size: None begins with what fits and halves when memory runs out."""
-
-    def __init__(self, model, tokenizer, batch_size: int | None):
-        context, unstated = context_of(model.config, tokenizer)
-        if unstated:
-            print(f"warning: {unstated}", file=sys.stderr)
-        with without_warnings():  # about arguments that a loaded model leaves unused
-            super().__init__(
-                pretrained=model,
-                tokenizer=tokenizer,
-                backend="causal",
-                batch_size=batch_size or CPU_BATCH,
-                max_length=context,
-                softmax_dtype="float32",
-            )
-        self._automatic = batch_size is None
-        self._decoder, on_cpu = Decoder(model), self.device.type == "cpu"
-        self._scored_tokens, self._head_bytes = (CPU_TOKENS, CPU_HEAD) if on_cpu else (GPU_TOKENS, GPU_HEAD)
-
-    @property
-    def window(self) -> int:
-        return self.max_length
-
-    def begin(self, length: int, resumed: int | None) -> None:
-        if self._automatic:
-            self.batch_size_per_gpu = resumed or self._first_batch(length)
-
-    def halve_batch(self) -> bool:
-        if not self._automatic or self.batch_size == 1:
-            return False
-        self.batch_size_per_gpu = self.batch_size // 2
-        return True
-
-    def halve_scored(self) -> bool:
-        self._scored_tokens //= 2
-        return self._scored_tokens > 0
-
-    def score(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
-        pairs = [(context, continuation) for _, context, continuation in requests]
-        return score_tokens(self._decoder, pairs, most=self._scored_tokens, head_bytes=self._head_bytes)
-
-    def _first_batch(self, length: int) -> int:
-        if self.device.type != "cuda":
-            return cpu_batch(length)
-        free, _ = torch.cuda.mem_get_info(self.device)
-        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return largest_batch(0.8 * free, text_bytes(self.model.config, length, self.model.dtype.itemsize))
-
-    @torch.inference_mode()
-    def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
-        """Each row ends by itself or after `max_gen_toks` tokens, sooner where the context leaves it less room."""
-        max_new, stops = settings["max_gen_toks"], settings["until"]
-        choose = {name: settings[name] for name in ("temperature", "top_k", "top_p")}
-        distinct = list(dict.fromkeys(map(tuple, prompts)))
-        ids, mask = (tensor.to(self.device) for tensor in _left_padded(distinct))
-        cache = DynamicCache(config=self.model.config)
-
-        def forward(tokens, mask, positions):
-            given = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache, "use_cache": True}
-            return self.model(input_ids=tokens, logits_to_keep=1, **given).logits[:, -1]
-
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        logits = forward(ids, mask, positions)
-        rows = torch.tensor([distinct.index(tuple(prompt)) for prompt in prompts], device=self.device)
-        cache.batch_select_indices(rows)
-        logits, mask, position = logits[rows], mask[rows], positions[rows, -1:]
-        uniform = None
-        if settings["do_sample"]:
-            uniform = torch.stack([uniform_numbers(seed, max_new) for seed in seeds], dim=1).to(self.device)
-        new = [[] for _ in prompts]
-        live = list(range(len(prompts)))  # whose continuation each row of the cache is
-        room = [min(max_new, self.max_length - len(prompt)) for prompt in prompts]
-        ending = Ending(self.tokenizer, self.end_tokens(self.model.generation_config), stops)
-        for step in range(max(room)):
-            tokens = draw(logits, None if uniform is None else uniform[step, live], **choose)
-            for i, token in zip(live, tokens.tolist(), strict=True):
-                new[i].append(token)
-            going = [row for row, i in enumerate(live) if len(new[i]) < room[i] and not ending.reached(new[i])]
-            if not going:
-                break
-            if len(going) < len(live):
-                live = [live[row] for row in going]
-                rows = torch.tensor(going, device=self.device)
-                cache.batch_select_indices(rows)
-                tokens, mask, position = tokens[rows], mask[rows], position[rows]
-            mask, position = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1), position + 1
-            logits = forward(tokens[:, None], mask, position)
-        return [Text(ending.text(*pair), len(pair[1])) for pair in zip(prompts, new, strict=True)]
-
-
-def _left_padded(prompts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask (1 = token), int64 [prompts, longest], padded on the left."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    return ids, mask
-
-
-def text_bytes(config, length: int, itemsize: int) -> float:
-    """`written_bytes` of a model's configuration."""
-    config = config.get_text_config()
-    keys, blocks = key_width(config.to_dict()) or config.hidden_size, config.num_hidden_layers
-    return written_bytes(itemsize, length, blocks=blocks, keys=keys, vocabulary=config.vocab_size)
-
-
 class Ending:
     """When an answer has ended: at an end token, or once its text holds a stop string.
 
@@ -322,7 +170,7 @@ class Documents(list):
         return dict.fromkeys(field for item in self for field in item)
 
 
-def ask(benchmark: Benchmark, items: list[dict], seed: int, tokenizer, prompt: str = "base") -> list[Instance]:
+def ask(benchmark: Benchmark, items: list[dict], seed: int, tokenizer, prompt: str = defaults.PROMPT) -> list[Instance]:
     """lm-eval's requests of one benchmark, one for each sample; instructions in the model's prompt format."""
     definition = deepcopy(benchmark.task) | Questions(benchmark.task, items).definition()
     documents = {definition["test_split"]: Documents(items)}
@@ -341,11 +189,11 @@ def run(
     benchmark: Benchmark,
     items: list[dict],
     seed: int,
-    prompt: str = "base",
-    shards: Shards | None = None,
+    prompt: str = defaults.PROMPT,
+    answers: Answers | None = None,
     known: Mapping[str, list[dict]] = MappingProxyType({}),
 ) -> list[dict]:
-    """The sample lines of one benchmark, in the order of the items. shards: answers of before, and where new ones go.
+    """The sample lines of one benchmark, in the order of the items. answers: answers of before, and where new ones go.
     known: the lines of items that need not be asked.
 
     Draws depend on `seed`, the benchmark, the item and the number of the sample. The batches left to do are those
@@ -353,26 +201,28 @@ def run(
     """
     lm.add_bos_token = None if benchmark.bos else False  # lm-eval's switch; None leaves it to the tokenizer
     instances = ask(benchmark, items, seed, lm.tokenizer, prompt)
-    shards = Shards() if shards is None else shards
+    answers = Answers() if answers is None else answers
     requests, counts = [], dict.fromkeys((item["task_id"] for item in items), 0)
     for instance in instances:
         task_id = instance.doc["task_id"]
         requests.append(Request(instance, sample_seed(seed, benchmark.name, task_id, counts[task_id])))
         counts[task_id] += 1
-    answer = ANSWERS[benchmark.output_type]
-    lengths = answer.prepare(lm, requests, shards.batch_size)
+    kind = KINDS[benchmark.output_type]
+    lengths = kind.prepare(lm, requests, answers.batch_size)
     asked = [i for i, request in enumerate(requests) if request.instance.doc["task_id"] not in known]
-    todo = [i for i in sorted(asked, key=lambda i: -lengths[i]) if i not in shards.answers]
+    todo = [i for i in sorted(asked, key=lambda i: -lengths[i]) if i not in answers.by_request]
     with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=benchmark.name) as bar:
         while todo:
-            batch = todo[: answer.shard or lm.batch_size]
-            if _answer(lm, answer, {i: requests[i] for i in batch}, shards):
+            batch = todo[: kind.shard or lm.batch_size]
+            if _answer(lm, kind, {i: requests[i] for i in batch}, answers):
                 todo = todo[len(batch) :]
                 bar.update(len(batch))
     grouped: dict[str, list] = {}
     for i in asked:
-        grouped.setdefault(requests[i].instance.doc["task_id"], []).append((requests[i].instance, shards.answers[i]))
-    lines = {id: [{"task_id": id} | line for line in answer.lines(lm, group)] for id, group in grouped.items()}
+        grouped.setdefault(requests[i].instance.doc["task_id"], []).append(
+            (requests[i].instance, answers.by_request[i])
+        )
+    lines = {id: [{"task_id": id} | line for line in kind.lines(lm, group)] for id, group in grouped.items()}
     return [line for id in counts for line in (known[id] if id in known else lines[id])]
 
 
@@ -383,23 +233,23 @@ class Request(NamedTuple):
     seed: int
 
 
-def _answer(lm: Engine, answer: "Answer", requests: dict[int, Request], shards: Shards) -> bool:
+def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Answers) -> bool:
     """Answer some requests and keep the answers as one shard; False if they did not fit and must be fewer."""
     started, before = time.perf_counter(), (lm.prompt_tokens, lm.generated_tokens)
     responses = None
     with suppress(torch.OutOfMemoryError):  # its traceback holds the batch's tensors: memory is freed only afterwards
-        responses = answer.ask(lm, list(requests.values()))
+        responses = kind.ask(lm, list(requests.values()))
     if responses is None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not answer.halve(lm):
+        if not kind.halve(lm):
             raise SubmodelsError(
                 f"out of memory with batches of {lm.batch_size}; choose fewer, or `batch_size: auto`"
-                if answer.shard is None and lm.batch_size > 1
+                if kind.shard is None and lm.batch_size > 1
                 else "out of memory with one sequence at a time; use a device with more memory"
             )
         return False
-    shards.add(
+    answers.add(
         dict(zip(requests, responses, strict=True)),
         batch_size=lm.batch_size,
         prompt_tokens=lm.prompt_tokens - before[0],
@@ -475,25 +325,25 @@ def _score_texts(lm: Engine, requests: list[Request]) -> list[float]:
     return lm.loglikelihood_rolling([request.instance for request in requests], disable_tqdm=True)
 
 
-Answers = list[tuple[Instance, Any]]  # requests of one item, each with its response, of JSON's types
+Group = list[tuple[Instance, Any]]  # requests of one item, each with its response, of JSON's types
 
 
-def _completion_lines(lm: Engine, answers: Answers) -> list[dict]:
-    return [{"completion": said["completion"], "sample": i} | said for i, (_, said) in enumerate(answers)]
+def _completion_lines(lm: Engine, group: Group) -> list[dict]:
+    return [{"completion": said["completion"], "sample": i} | said for i, (_, said) in enumerate(group)]
 
 
-def _choice_lines(lm: Engine, answers: Answers) -> list[dict]:
-    loglikelihoods, greedy, lost = zip(*(response for _, response in answers), strict=True)
+def _choice_lines(lm: Engine, group: Group) -> list[dict]:
+    loglikelihoods, greedy, lost = zip(*(response for _, response in group), strict=True)
     return [{"loglikelihoods": list(loglikelihoods), "greedy": list(greedy)} | _truncated(max(lost))]
 
 
-def _document_lines(lm: Engine, answers: Answers) -> list[dict]:
-    ((request, loglikelihood),) = answers
+def _document_lines(lm: Engine, group: Group) -> list[dict]:
+    ((request, loglikelihood),) = group
     (text,) = request.args
     return [{"loglikelihood": loglikelihood, "tokens": len(lm.text_tokens(text)), "bytes": len(text.encode())}]
 
 
-class Answer(NamedTuple):
+class Kind(NamedTuple):
     """How requests of one output type are answered.
 
     prepare: (engine, requests, batch size of a resumed run) -> a length of each, the longest are answered first.
@@ -502,15 +352,15 @@ class Answer(NamedTuple):
 
     prepare: Callable[[Engine, list[Request], int | None], list[int]]
     ask: Callable[[Engine, list[Request]], list]
-    lines: Callable[[Engine, Answers], list[dict]]
+    lines: Callable[[Engine, Group], list[dict]]
     shard: int | None
     halve: Callable[[Engine], bool]
 
 
-ANSWERS = {
-    "generate_until": Answer(_prepare_prompts, _generate, _completion_lines, None, lambda lm: lm.halve_batch()),
-    "multiple_choice": Answer(_prepare_choices, _score_choices, _choice_lines, 256, lambda lm: lm.halve_scored()),
-    "loglikelihood_rolling": Answer(_prepare_texts, _score_texts, _document_lines, 4, lambda lm: lm.halve_scored()),
+KINDS = {
+    "generate_until": Kind(_prepare_prompts, _generate, _completion_lines, None, lambda lm: lm.halve_batch()),
+    "multiple_choice": Kind(_prepare_choices, _score_choices, _choice_lines, 256, lambda lm: lm.halve_scored()),
+    "loglikelihood_rolling": Kind(_prepare_texts, _score_texts, _document_lines, 4, lambda lm: lm.halve_scored()),
 }
 
 

@@ -20,22 +20,24 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from submodels import files, versions
+from submodels import defaults, files, versions
+from submodels.benchmarks.metrics.base import text_fault
+from submodels.benchmarks.registry import load_benchmark
 from submodels.errors import SubmodelsError
 from submodels.evaluation import extraction
-from submodels.evaluation.benchmarks import load_benchmark, program_fault
-from submodels.evaluation.metrics.base import text_fault
-from submodels.evaluation.metrics.pass_at_k import verdict
-from submodels.evaluation.partial import Partial
-from submodels.evaluation.prepared import identity
+from submodels.evaluation.journal import Journal
+from submodels.evaluation.prepared import tool_identity
+from submodels.evaluation.programs import program_fault
 from submodels.evaluation.runners import find_tools, java, language_runner, missing_toolchain
-from submodels.evaluation.samples import manifest_of, read_samples, samples_of, unfinished_of
+from submodels.evaluation.samples import read_samples, samples_of, unfinished_of
 from submodels.evaluation.sandbox import Worker, start_worker
+from submodels.layout import manifest_of
 from submodels.products import like, take_over, up_to_date
 from submodels.provenance import Manifest
 from submodels.rows import fault as unwritable
 from submodels.rows import faults, read_json
 from submodels.terms import NOT_RUN
+from submodels.verdict import COMPILE_ERROR, FAILED, Verdict
 
 _LOAD_SECONDS = 30  # for a program that only loads libraries
 
@@ -69,8 +71,8 @@ def execute(
     quiet: bool = False,
     sandbox: str = "auto",
     workers: int | None = None,
-    timeout: float = 10.0,
-    memory_mb: int = 1024,
+    timeout: float = defaults.TIMEOUT,
+    memory_mb: int = defaults.MEMORY_MB,
     record_not_run: bool = False,
     keep: bool = False,
 ) -> dict[str, int]:
@@ -93,7 +95,7 @@ def execute(
     missing, first, tools = missing_toolchain(language), None, {}
     if not missing:
         tools = find_tools(language)
-    decided_by = [platform.python_version(), *(identity(path) for path in tools.values())]
+    decided_by = [platform.python_version(), *(tool_identity(path) for path in tools.values())]
     place, unfinished = manifest_of(out), unfinished_of(out)
     pairs = list(dict.fromkeys((row["task_id"], row["completion"]) for row in rows))
     known, made_by = {}, {"sandbox": None, "tools": {}, "decided_by": decided_by}
@@ -122,19 +124,16 @@ def execute(
             missing = judged.lacking(first, [by_task[task] for task in dict.fromkeys(task for task, _ in pairs)])
             if not missing:
                 numbered = {number: known[pair] for number, pair in enumerate(pairs) if pair in known}
-                with Partial(unfinished, header) as partial:
-                    results = _run_all(programs, judged, first, workers, partial, numbered)
+                with Journal(unfinished, header) as journal:
+                    results = _run_all(programs, judged, first, workers, journal, numbered)
                 verdicts = dict(zip(pairs, results, strict=True))
         made_by = {"sandbox": first.sandbox, "tools": {name: _first_line(process) for name, process in asked.items()}}
         made_by["decided_by"] = decided_by
 
-    results = [verdicts.get((row["task_id"], row["completion"]), f"{NOT_RUN}: {missing}") for row in rows]
-    passed = [None if verdict(result) == NOT_RUN else result == "passed" for result in results]
-    lines = [
-        row | {"passed": decided, "result": result} for row, decided, result in zip(rows, passed, results, strict=True)
-    ]
+    results = [verdicts.get((row["task_id"], row["completion"]), Verdict(NOT_RUN, missing)) for row in rows]
+    lines = [row | {"passed": result.passed, "result": str(result)} for row, result in zip(rows, results, strict=True)]
     files.write_jsonl(out, lines)
-    counts = dict(sorted(Counter(map(verdict, results)).items()))
+    counts = dict(sorted(Counter(result.status for result in results).items()))
     manifest.write(
         place,
         [out],
@@ -171,7 +170,7 @@ def _known(
     trusted: Callable[[dict], bool],
     pairs: Iterable[tuple[str, str]],
     made_by: dict,
-) -> tuple[dict[tuple[str, str], str], dict]:
+) -> tuple[dict[tuple[str, str], Verdict], dict]:
     """Verdicts, there and in other grids, on programs that other samples held too; and by what they were made.
 
     made_by: the results that say so, for where there are none.
@@ -181,7 +180,7 @@ def _known(
         if trusted(content["results"]):
             made_by = {name: content["results"][name] for name in made_by}
             for row in files.read_jsonl(other.parent / next(iter(content["products"]))):
-                found[row["task_id"], row["completion"]] = row["result"]
+                found[row["task_id"], row["completion"]] = Verdict.parse(row["result"])
     return {pair: found[pair] for pair in pairs if pair in found}, made_by
 
 
@@ -221,20 +220,20 @@ def _run_all(
     judged: "_Judge",
     first: Worker,
     workers: int | None,
-    partial: Partial,
-    known: dict[int, str],
-) -> list[str]:
+    journal: Journal,
+    known: dict[int, Verdict],
+) -> list[Verdict]:
     """The verdict on each (item, completion), by as many sandboxes as there are workers; `first` is one of them.
 
     known: verdicts by the number of the program, beside those that an earlier run left.
     """
-    verdicts = known | {row["program"]: row["result"] for row in partial.rows}
+    verdicts = known | {row["program"]: Verdict.parse(row["result"]) for row in journal.rows}
     left = [number for number in range(len(programs)) if number not in verdicts]
     workers = min(workers or len(os.sched_getaffinity(0)), len(left))
     progress = tqdm(
         total=len(programs),
         initial=len(verdicts),
-        desc=partial.path.name.split(".jsonl")[0],
+        desc=journal.path.name.split(".jsonl")[0],
         unit="sample",
         disable=None,
     )
@@ -250,7 +249,7 @@ def _run_all(
                 try:
                     result = judged.run(worker, *programs[number])
                     with lock:
-                        partial.append({"program": number, "result": result})
+                        journal.append({"program": number, "result": str(result)})
                 except BaseException:
                     failed.set()  # the other workers need not finish a lost cause
                     raise
@@ -276,10 +275,10 @@ class _Judge:
     limits: dict
     quiet: bool
 
-    def run(self, worker: Worker, item: dict, completion: str) -> str:
+    def run(self, worker: Worker, item: dict, completion: str) -> Verdict:
         """The verdict on one program."""
         if fault := unwritable(completion):
-            return f"compile error: the program {fault}"
+            return Verdict(COMPILE_ERROR, f"the program {fault}")
         nonce = secrets.token_hex(16)
         limits = self.limits | {"timeout": float(item.get("timeout", self.limits["timeout"]))}
         job = self.runner.job(item, completion, nonce, self.tools | worker.places, **limits)
@@ -311,4 +310,4 @@ class _Judge:
     def _loads(self, worker: Worker, statements: Iterable[str]) -> bool:
         item = {"prompt": "", "test": self.runner.EMPTY, "timeout": _LOAD_SECONDS}
         result = replace(self, quiet=False).run(worker, item, "\n".join([*statements, ""]))
-        return verdict(result) not in ("failed", "compile error")
+        return result.status not in (FAILED, COMPILE_ERROR)

@@ -9,23 +9,24 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from submodels import files, versions
-from submodels.calibration.tokenising import FILES as TOKENIZER_FILES
+from submodels import defaults, files, prompts, versions
+from submodels.benchmarks.questions import asks_alone
+from submodels.benchmarks.registry import Benchmark, load_benchmark, load_items
+from submodels.checkpoints.base import TOKENIZER_FILES
+from submodels.checkpoints.masks import FILE_NAME as MASK_FILE
+from submodels.checkpoints.masks import Masks
+from submodels.contamination import SEEN, check_draw
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
-from submodels.evaluation import prompts
+from submodels.evaluation.answers import Answers
 from submodels.evaluation.backends import find_backend
-from submodels.evaluation.benchmarks import Benchmark, check_programs, load_benchmark, load_items
-from submodels.evaluation.contamination import SEEN, check_draw
-from submodels.evaluation.partial import Partial
-from submodels.evaluation.questions import asks_alone
-from submodels.evaluation.samples import manifest_of, samples_of, unfinished_of
-from submodels.evaluation.shards import Shards
+from submodels.evaluation.journal import Journal
+from submodels.evaluation.programs import check_programs
+from submodels.evaluation.samples import samples_of, unfinished_of
 from submodels.evaluation.truncation import losses
+from submodels.layout import manifest_of
 from submodels.products import like, take_over, up_to_date
 from submodels.provenance import Manifest
-from submodels.pruning.masks import FILE_NAME as MASK_FILE
-from submodels.pruning.masks import Masks
 
 
 def generate(
@@ -42,7 +43,7 @@ def generate(
     batch_size: int | Literal["auto"] = "auto",
     threads: int | None = None,
     limit: int | None = None,
-    prompt: str = "base",
+    prompt: str = defaults.PROMPT,
     sampling: int | str | None = None,
 ) -> None:
     """Write `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json` for each benchmark (name -> items), then done.json.
@@ -140,7 +141,7 @@ class _Known:
     def __init__(self):
         self.lines: dict[str, list[dict]] = {}
         self.taken: list[dict] = []
-        self.totals = dict.fromkeys(Shards.TOTALS, 0)
+        self.totals = dict.fromkeys(Answers.TOTALS, 0)
         self.batch_size: int | None = None
         self.used: dict = {}
 
@@ -182,12 +183,12 @@ def _run(
 
     seed, samples = manifest.content["parameters"]["seed"], samples_of(out, task.name)
     known = _known(manifest, samples, rows[:limit])
-    with Partial(unfinished_of(samples), {"fingerprint": manifest.fingerprint}) as partial:
-        shards = Shards(partial)
-        lines = run(lm, task, rows[:limit], seed, prompt, shards, known.lines)
+    with Journal(unfinished_of(samples), {"fingerprint": manifest.fingerprint}) as journal:
+        answers = Answers(journal)
+        lines = run(lm, task, rows[:limit], seed, prompt, answers, known.lines)
     for name in known.totals:
-        known.totals[name] += shards.totals[name]
-    known.batch_size = shards.batch_size
+        known.totals[name] += answers.totals[name]
+    known.batch_size = answers.batch_size
     _write(manifest, samples, rows, limit, lines, known, used | {"bos": used["bos"] and task.bos})
     unfinished_of(samples).unlink(missing_ok=True)
 

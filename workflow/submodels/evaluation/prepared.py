@@ -43,7 +43,7 @@ def prepared(name: str, made_from: list, make: Callable[[Path], None] | None) ->
         return None
 
 
-def identity(tool: Path) -> list:
+def tool_identity(tool: Path) -> list:
     """What a tool is, without running it: another version is another file."""
     path = tool.resolve()
     status = path.stat()

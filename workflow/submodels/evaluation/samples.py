@@ -11,6 +11,7 @@ from pathlib import Path
 
 from submodels import files
 from submodels.errors import SubmodelsError
+from submodels.layout import beside
 
 
 def _number(value) -> bool:
@@ -36,19 +37,9 @@ def samples_of(directory: Path, benchmark: str) -> Path:
     return Path(directory) / f"{benchmark}.jsonl.gz"
 
 
-def manifest_of(samples: Path) -> Path:
-    """The manifest beside a file of samples or of items."""
-    return _beside(samples, "manifest.json")
-
-
 def unfinished_of(samples: Path) -> Path:
-    """What is there of them before they are all made."""
-    return _beside(samples, "partial.jsonl")
-
-
-def _beside(samples: Path, suffix: str) -> Path:
-    samples = Path(samples)
-    return samples.with_name(f"{samples.name.split('.jsonl')[0]}.{suffix}")
+    """The journal of samples before all of them are made."""
+    return beside(samples, "partial.jsonl")
 
 
 def read_samples(path: Path, task_ids: Collection[str], fields: Iterable[str]) -> list[dict]:

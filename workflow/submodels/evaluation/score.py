@@ -12,19 +12,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from submodels import files, provenance, versions
+from submodels import defaults, files, provenance, versions
+from submodels.benchmarks.metrics import SCORERS, Samples, Scores
+from submodels.benchmarks.metrics.translation import SYNONYMS, synonyms_identity
+from submodels.benchmarks.registry import Benchmark, load_benchmark, load_items
+from submodels.bootstrap import Interval, bootstrap_interval, stratified_bootstrap
+from submodels.contamination import SEEN, read_seen
+from submodels.contamination import quirks as contamination_quirks
 from submodels.errors import SubmodelsError, unknown
-from submodels.evaluation.benchmarks import Benchmark, load_benchmark, load_items
-from submodels.evaluation.contamination import SEEN, read_seen
-from submodels.evaluation.contamination import quirks as contamination_quirks
-from submodels.evaluation.metrics import SCORERS, Samples, Scores
-from submodels.evaluation.metrics.translation import SYNONYMS, synonyms_identity
-from submodels.evaluation.samples import manifest_of, read_samples, samples_of
-from submodels.evaluation.statistics import Interval, bootstrap_interval, stratified_bootstrap
+from submodels.evaluation.samples import read_samples, samples_of
 from submodels.evaluation.truncation import losses
+from submodels.layout import manifest_of
 from submodels.terms import NOT_RUN
+from submodels.verdict import Verdict
 
-LEVEL = 0.95  # of intervals
 SAMPLE_FIELDS = {
     "generate_until": ("completion",),
     "multiple_choice": ("loglikelihoods",),
@@ -77,7 +78,7 @@ def score(
     *,
     model: str,
     synonyms: str = "none",
-    resamples: int = 1000,
+    resamples: int = defaults.RESAMPLES,
     seed: int = 0,
     limit: int | None = None,
     seen: list[Path] | None = None,
@@ -101,7 +102,7 @@ def score(
     said = contamination_quirks(task.name, held or [])
     if held and task.protocol == "strict":
         raise SubmodelsError(f"{said[0]} Protocol strict gives no score to what has seen its items")
-    bootstrap = {"resamples": resamples, "seed": seed, "level": LEVEL}
+    bootstrap = {"resamples": resamples, "seed": seed, "level": defaults.LEVEL}
     about = {
         "model": model,
         "benchmark": task.name,
@@ -254,4 +255,4 @@ def not_run(lines: Samples, path: Path) -> str | None:
     total = sum(map(len, lines.values()))
     if len(unrun) < total:
         raise SubmodelsError(f"{path}: {len(unrun)} of {total} programs were not run; execute the samples again")
-    return unrun[0]["result"].partition(":")[2].strip() or unrun[0]["result"]
+    return Verdict.parse(unrun[0]["result"]).detail or unrun[0]["result"]

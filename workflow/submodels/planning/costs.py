@@ -7,11 +7,11 @@ rate, bytes over a bandwidth, and a start.
 import math
 from dataclasses import dataclass, replace
 
-from submodels.config import ModelShape
 from submodels.dtypes import DTYPE_BYTES
 from submodels.evaluation import batches
 from submodels.evaluation.batches import CPU_TOKENS, GPU_TOKENS
-from submodels.planning.hardware import Hardware
+from submodels.model_shape import ModelShape
+from submodels.planning.hardware import Hardware, rate_of
 from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 
 LARGEST_SHARD = 5e9  # of a checkpoint: what is written at once
@@ -267,7 +267,7 @@ def execute(
     evaluation, written = hardware.evaluation, hardware.files
     work = plain = 0.0
     for asked, language in benchmarks:
-        work += asked.lines * (1 / evaluation.programs[language] + evaluation.hanging * timeout) / threads
+        work += asked.lines * (1 / rate_of(evaluation.programs, language) + evaluation.hanging * timeout) / threads
         plain += asked.answers * written.token_bytes + 1.3 * asked.lines * written.line_bytes  # with their verdicts
     manifests = len(benchmarks) * written.manifest_bytes
     found = light(
@@ -287,7 +287,7 @@ def score(
     work = product = memory = 0.0
     for asked, scorer, metrics in benchmarks:
         drawn = metrics * resamples * asked.items / evaluation.resampled
-        work += submodels * (asked.lines / evaluation.scored[scorer] + drawn) / threads
+        work += submodels * (asked.lines / rate_of(evaluation.scored, scorer) + drawn) / threads
         product += submodels * (written.score_bytes + asked.items * metrics * written.item_score_bytes)
         values = submodels * asked.items * metrics * VALUE_MEMORY
         memory = max(memory, threads * (8 * resamples * asked.items + asked.lines * LINE_MEMORY) + values)

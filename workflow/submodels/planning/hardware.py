@@ -37,7 +37,7 @@ class Process(Strict):
     torch_memory: Amount
 
 
-class Disk(Strict):
+class DiskFigures(Strict):
     read: Rate
 
 
@@ -104,7 +104,7 @@ class Hardware(Strict):
     gpu: Machine
     cpu: Machine
     process: Process
-    disk: Disk
+    disk: DiskFigures
     network: Rate
     training: Training
     evaluation: EvaluationFigures
@@ -115,6 +115,11 @@ class Hardware(Strict):
 
     def machine(self, device: str) -> Machine:
         return self.cpu if device == "cpu" else self.gpu
+
+
+def rate_of(rates: dict[str, float], name: str) -> float:
+    """The rate of a language or scorer; of one without a figure the slowest of the others."""
+    return rates.get(name, min(rates.values()))
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from submodels.errors import SubmodelsError
-from submodels.grid import Expansion
+from submodels.grid import Grid
 from submodels.trees import GRID_FILES
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
@@ -28,7 +28,7 @@ class Job(NamedTuple):
     runs: bool
 
 
-def find_jobs(grid: Expansion, grid_files: list[str]) -> list[Job]:
+def find_jobs(grid: Grid, grid_files: list[str]) -> list[Job]:
     """Every job that makes a file of the grid; those run that `snakemake --dry-run --rerun-incomplete` would do here.
 
     grid_files: where the grid is from, as the origin of its tree.
@@ -37,7 +37,7 @@ def find_jobs(grid: Expansion, grid_files: list[str]) -> list[Job]:
         raise SubmodelsError(f"{SNAKEFILE}: no such file; plans are made in a checkout of the workflow")
     with tempfile.TemporaryDirectory(prefix="submodels-") as directory:
         copy = Path(directory, "grid.json")
-        copy.write_text(grid.grid.model_dump_json(), encoding="utf-8")
+        copy.write_text(grid.config.model_dump_json(), encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(copy)]
         command += ["--cores", "1", "--dry-run", "--rerun-incomplete"]
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}

@@ -5,14 +5,15 @@ from datetime import datetime
 from pathlib import Path
 
 from submodels.dtypes import AUTO
-from submodels.evaluation.samples import manifest_of, samples_of
+from submodels.evaluation.samples import samples_of
 from submodels.files import read_json
-from submodels.grid import Expansion
+from submodels.grid import Grid
+from submodels.layout import manifest_of
 from submodels.planning import show
 from submodels.planning.costs import Cost
 from submodels.planning.hardware import Hardware, read_hardware
 from submodels.planning.jobs import Job, find_jobs
-from submodels.planning.model import Disk, Plan, Row
+from submodels.planning.report_rows import Disk, Plan, Row
 from submodels.planning.timings import Fit, fit_kinds, read_timing
 from submodels.planning.work import RULES, UNKNOWN_SIZE, Work
 
@@ -24,7 +25,7 @@ _SAMPLES = ("generate", "execute")
 
 
 def make_plan(
-    grid: Expansion, jobs: list[Job], hardware: Hardware | None = None, source: str = "resources/hardware.yaml"
+    grid: Grid, jobs: list[Job], hardware: Hardware | None = None, source: str = "resources/hardware.yaml"
 ) -> Plan:
     """Plan a grid whose jobs in the working directory are those: the times of finished ones teach those to come.
 
@@ -70,7 +71,7 @@ def make_plan(
     for row in rows.values():
         row.disk_peak = row.disk + at_work[row.rule]
         total.add(row)
-    return Plan(grid.grid.name, list(rows.values()), total, disk, assumptions(work, source, fits, measured_memory))
+    return Plan(grid.config.name, list(rows.values()), total, disk, assumptions(work, source, fits, measured_memory))
 
 
 def kind(work: Work, job: Job) -> str:
@@ -128,7 +129,7 @@ def seconds(work: Work, job: Job, cost: Cost, fits: dict[str, Fit]) -> float:
 
 def assumptions(work: Work, source: str, fits: dict[str, Fit], memory: dict[str, float]) -> list[str]:
     """What the figures rest on, one sentence each."""
-    grid, hardware = work.grid.grid, work.hardware
+    grid, hardware = work.grid.config, work.hardware
     pruning, evaluation, figures = grid.pruning, grid.evaluation, hardware.evaluation
     on = {"cpu": hardware.cpu.name}
     said = [
@@ -173,7 +174,7 @@ def _fitted(entry: tuple[str, Fit]) -> str:
     return f"{name} {found.start:.0f} s + {found.factor:.2g} x work ({found.jobs})"
 
 
-def plan(grid: Expansion, grid_files: list[str], out: Path | None = None, hardware: Path | None = None) -> None:
+def plan(grid: Grid, grid_files: list[str], out: Path | None = None, hardware: Path | None = None) -> None:
     """Print the plan of a grid and write `out`/plan.csv and `out`/plan.html, by default in the grid's tree.
 
     hardware: other figures.

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from submodels import files
-from submodels.planning.model import Disk, Plan, Row
+from submodels.planning.report_rows import Disk, Plan, Row
 
 GB = 1e9
 HEAD = ("rule", "jobs", "done", "GPU hours", "CPU hours", "memory", "GPU memory", "disk", "at peak", "to come")

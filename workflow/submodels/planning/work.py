@@ -7,30 +7,30 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from submodels.config import Evaluation, ModelShape, Pruning
+from submodels.benchmarks.metrics import SCORERS
+from submodels.benchmarks.registry import BenchmarkSize
+from submodels.config import Evaluation, Pruning
 from submodels.dtypes import DTYPE_BYTES, find_dtype
 from submodels.evaluation.batches import cpu_batch, largest_batch
-from submodels.evaluation.benchmarks import Size
-from submodels.evaluation.metrics import SCORERS
-from submodels.grid import Expansion, Submodel
+from submodels.grid import Grid, Submodel
+from submodels.model_shape import ModelShape
 from submodels.planning import costs
 from submodels.planning.costs import Asked, Cost
 from submodels.planning.hardware import Hardware, read_hardware
-from submodels.planning.shapes import find_shape
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
 from submodels.world import shape as tiny
 
 UNKNOWN_ITEMS = 1000  # of a benchmark that does not say how many it has
-UNKNOWN_SIZE = Size(items=UNKNOWN_ITEMS, read=250, written=100)
+UNKNOWN_SIZE = BenchmarkSize(items=UNKNOWN_ITEMS, read=250, written=100)
 FIXTURE_ITEMS = 6
 
 
 class Work:
     """The cost of the jobs of an expanded grid; nothing needs to be fetched."""
 
-    def __init__(self, grid: Expansion, hardware: Hardware | None = None, threads: int = 1):
+    def __init__(self, grid: Grid, hardware: Hardware | None = None, threads: int = 1):
         """threads: cores of a job."""
         self.grid, self.hardware, self.threads = grid, hardware or read_hardware(), threads
         self.cost = cache(self._cost)
@@ -53,12 +53,12 @@ class Work:
 
     def gpus(self, rule: str) -> int:
         """How many GPUs a job asks for."""
-        devices = {"prune": self.grid.grid.pruning.device, "generate": self.grid.grid.evaluation.device}
+        devices = {"prune": self.grid.config.pruning.device, "generate": self.grid.config.evaluation.device}
         return int(devices.get(rule, "cpu") != "cpu")
 
     @cache  # noqa: B019 (one for each process)
     def shape(self, model: str) -> ModelShape:
-        return find_shape(self.grid.spec(model))
+        return self.grid.spec(model).find_shape()
 
     def dtype(self, model: str, stage: Pruning | Evaluation) -> str:
         """What a stage computes in."""
@@ -66,7 +66,7 @@ class Work:
 
     def items(self, benchmark: str) -> int:
         """How many items a benchmark has: what its file of rows holds, or what its task file says."""
-        task, local = self.grid.benchmarks[benchmark], self.grid.grid.sources.get(benchmark)
+        task, local = self.grid.benchmarks[benchmark], self.grid.config.sources.get(benchmark)
         if local == "fixture":
             return FIXTURE_ITEMS
         file = self.grid.rows(benchmark) if local else self.grid.items(benchmark) if task.source.file else None
@@ -76,7 +76,7 @@ class Work:
     @cache  # noqa: B019
     def asked(self, benchmark: str) -> Asked:
         """A benchmark's size, with the limit of the grid."""
-        task, items, limit = self.grid.benchmarks[benchmark], self.items(benchmark), self.grid.grid.evaluation.limit
+        task, items, limit = self.grid.benchmarks[benchmark], self.items(benchmark), self.grid.config.evaluation.limit
         size, generation = task.size or UNKNOWN_SIZE, task.generation
         longest = generation.max_gen_toks if generation else 0
         written = min(self.hardware.evaluation.rambling * size.written, longest)
@@ -87,7 +87,7 @@ class Work:
 
     @cache  # noqa: B019
     def answer(self, model: str, benchmark: str) -> Cost:
-        evaluation = self.grid.grid.evaluation
+        evaluation = self.grid.config.evaluation
         batch = evaluation.batch_size
         if batch == "auto":
             batch = self._fitting(model, self.asked(benchmark))
@@ -104,9 +104,9 @@ class Work:
 
     def _fitting(self, model: str, asked: Asked) -> int:
         """The batch size that `auto` begins with: on a GPU what fits into most of its memory beside the model."""
-        if self.grid.grid.evaluation.device == "cpu":
+        if self.grid.config.evaluation.device == "cpu":
             return cpu_batch(asked.read + asked.longest)
-        shape, size = self.shape(model), DTYPE_BYTES[self.dtype(model, self.grid.grid.evaluation)]
+        shape, size = self.shape(model), DTYPE_BYTES[self.dtype(model, self.grid.config.evaluation)]
         free = 0.8 * max(self.hardware.gpu.memory - shape.parameters * size, 0)
         return largest_batch(free, costs.written_bytes(shape, asked.read + asked.longest, size))
 
@@ -115,7 +115,7 @@ class Work:
         size = self.grid.size(submodel)
         if size is None:
             return 0
-        return size.rows or math.ceil(size.tokens / self.grid.grid.calibration.seqlen)
+        return size.rows or math.ceil(size.tokens / self.grid.config.calibration.seqlen)
 
     def download(self, name: str, kind: str) -> float:
         """Bytes of a data set by its name, with or without a revision, or what those of its kind have."""
@@ -137,7 +137,7 @@ def _train(work: Work, model: str) -> Cost:
 
 
 def _fetch_base_model(work: Work, fetched: str) -> Cost:
-    shape = find_shape(work.grid.fetched_models[fetched])
+    shape = work.grid.fetched_models[fetched].find_shape()
     return costs.fetch(costs.checkpoint_bytes(shape, work.hardware), hardware=work.hardware)
 
 
@@ -154,7 +154,7 @@ def _fetch_wordnet(work: Work) -> Cost:
 
 
 def _calibrate(work: Work, model: str, calibration: str) -> Cost:
-    calibrating = work.grid.grid.calibration
+    calibrating = work.grid.config.calibration
     draw = work.grid.draws()[calibration]
     padded = calibrating.windows == "rows"
     rows = sum(work.download(name, "calibration_set") for name in work.grid.calibration_sources(draw.calibration))
@@ -162,15 +162,16 @@ def _calibrate(work: Work, model: str, calibration: str) -> Cost:
 
 
 def _prune(work: Work, model: str, submodel: str) -> Cost:
-    one, pruning, calibrating = work.grid.submodels(model)[submodel], work.grid.grid.pruning, work.grid.grid.calibration
-    updates = METHODS[one.method].updates_weights
+    cell = work.grid.submodels(model)[submodel]
+    pruning, calibrating = work.grid.config.pruning, work.grid.config.calibration
+    updates = METHODS[cell.method].updates_weights
     return costs.prune(
         work.shape(model),
-        windows=work.windows(one),
+        windows=work.windows(cell),
         seqlen=calibrating.seqlen,
         filled=work.hardware.analysis.filled if calibrating.windows == "rows" else 1,
         batch_size=pruning.batch_size,
-        kept=work.kept(one),
+        kept=work.kept(cell),
         solves=updates,
         values=updates,
         dtype=work.dtype(model, pruning),
@@ -194,7 +195,7 @@ def _light(work: Work, **wildcards: str) -> Cost:
 
 
 def _generate(work: Work, model: str, submodel: str) -> Cost:
-    evaluation = work.grid.grid.evaluation
+    evaluation = work.grid.config.evaluation
     draw = None if submodel == DENSE else work.grid.submodels(model)[submodel].draw
     rows = work.windows(work.grid.draws()[draw]) if draw else 0
     searched = costs.search(sum(map(work.items, work.grid.benchmarks)) if draw else 0, rows, work.hardware)
@@ -211,7 +212,7 @@ def _generate(work: Work, model: str, submodel: str) -> Cost:
 
 
 def _execute(work: Work, model: str, submodel: str) -> Cost:
-    evaluation = work.grid.grid.evaluation
+    evaluation = work.grid.config.evaluation
     return costs.execute(
         [(work.asked(name), work.grid.benchmarks[name].language) for name in work.grid.code],
         timeout=evaluation.timeout,
@@ -228,7 +229,7 @@ def _score(work: Work, model: str) -> Cost:
             for name, task in work.grid.benchmarks.items()
         ],
         submodels=len(work.grid.evaluated(model)),
-        resamples=work.grid.grid.evaluation.resamples,
+        resamples=work.grid.config.evaluation.resamples,
         threads=work.threads,
         hardware=work.hardware,
     )

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from submodels.checkpoints.base import Weights, checkpoint_dtype, load_config, usable_device
-from submodels.checkpoints.decoder import Call, Decoder, run_block
+from submodels.checkpoints.decoder import Call, Decoder, find_linears, run_block
 from submodels.checkpoints.tensors import empty_model, find_tensors, is_finite
 from submodels.errors import SubmodelsError
 from submodels.pruning.windows import Windows
@@ -55,20 +55,6 @@ class Batch:
     def advance(self, block: nn.Module, index: int, device: torch.device) -> None:
         """Replace the hidden states by the output of block `index`."""
         self.hidden = self.forward(block, index, device).to(self.home)
-
-
-def find_linears(block: nn.Module, name: str) -> dict[str, nn.Linear]:
-    """The block's linear layers by name within the block; an error if other layers hold matrices too.
-
-    Fused experts or transposed convolutions would stay dense without a word, and the sub-model's sparsity be a lie.
-    """
-    linears = {path: module for path, module in block.named_modules() if isinstance(module, nn.Linear)}
-    prunable = {f"{path}.weight" for path in linears}
-    if others := [path for path, weight in block.named_parameters() if weight.ndim > 1 and path not in prunable]:
-        raise SubmodelsError(
-            f"{name}: {', '.join(others)}: not weights of linear layers; this architecture is not supported"
-        )
-    return linears
 
 
 class BlockStream:

@@ -9,9 +9,9 @@ import torch
 
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import BlockStream
+from submodels.pruning.input_statistics import InputGram
 from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 from submodels.pruning.rules import Rule
-from submodels.pruning.statistics import InputGram
 from submodels.pruning.windows import Windows
 
 _GB = 1e9

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from submodels import files
+from submodels import defaults, files
 from submodels.allocator import keep_freed_memory
+from submodels.checkpoints import masks
 from submodels.checkpoints.base import find_context, fingerprint_base
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.products import take_over
 from submodels.provenance import Manifest
-from submodels.pruning import masks, memory, patterns
+from submodels.pruning import memory, patterns
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.methods import get_method
 from submodels.pruning.sequential import prune_blocks
@@ -32,7 +33,7 @@ def prune(
     seed: int = 0,
     device: str = "cpu",
     dtype: str = AUTO,
-    batch_size: int = 8,
+    batch_size: int = defaults.PRUNED_AT_ONCE,
     offload: bool = False,
     threads: int | None = None,
 ) -> None:

@@ -12,8 +12,8 @@ from submodels.pruning.criteria.magnitude import magnitude_score
 from submodels.pruning.criteria.random import random_score
 from submodels.pruning.criteria.ria import ria_score
 from submodels.pruning.criteria.wanda import wanda_score
+from submodels.pruning.input_statistics import InputGram, InputNorms
 from submodels.pruning.patterns import NofM, Pattern
-from submodels.pruning.statistics import InputGram, InputNorms
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from tqdm import tqdm
 from submodels.allocator import return_freed_memory
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import Batch, BlockStream
+from submodels.pruning.input_statistics import EverythingSeen, Observer
 from submodels.pruning.memory import is_out_of_memory
 from submodels.pruning.patterns import Pattern
 from submodels.pruning.rules import Pruned, Rule
-from submodels.pruning.statistics import EverythingSeen, Observer
 
 
 def prune_blocks(

@@ -1,5 +1,7 @@
 """The shape of a tiny base model, and how long it is trained. Light to import: plans are made without torch."""
 
+from submodels.model_shape import ModelShape, key_width
+
 SHAPE = {
     "hidden_size": 128,
     "intermediate_size": 352,
@@ -13,3 +15,14 @@ SHAPE = {
 PIECES = 1024  # of the vocabulary
 EMBEDDINGS = {"llama": 2, "gemma": 1}  # Gemma ties its output head to its embedding
 STEPS, BATCH, WINDOW = 800, 12, 128  # of training; a window is tokens
+
+
+def tiny_shape(architecture: str) -> ModelShape:
+    """The shape of a tiny base model: four square matrices and three of the MLP in a block, two norms each."""
+    hidden, inner, blocks = (SHAPE[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    prunable = blocks * (4 * hidden**2 + 3 * hidden * inner)
+    others = EMBEDDINGS[architecture] * PIECES * hidden + (2 * blocks + 1) * hidden
+    return ModelShape(
+        parameters=prunable + others, prunable=prunable, blocks=blocks, hidden=hidden, intermediate=inner,
+        keys=key_width(SHAPE), vocabulary=PIECES, dtype="float32",
+    )  # fmt: skip

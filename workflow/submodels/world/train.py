@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import GemmaConfig, GemmaForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from submodels import files, versions
-from submodels.checkpoints.base import identity
+from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError, unknown
 from submodels.products import take_over
 from submodels.provenance import Manifest
@@ -167,7 +167,7 @@ def train(
     manifest.write(
         out / "manifest.json",
         sorted(path for path in out.glob("[!.]*") if path.name != "manifest.json"),
-        identity=identity(out),
+        identity=base_identity(out),
         parameters=sum(p.numel() for p in model.parameters()),
         dtype=str(fast_dtype()).removeprefix("torch."),
         threads=torch.get_num_threads(),

@@ -9,10 +9,11 @@ import re
 import subprocess
 from pathlib import Path
 
+from submodels.benchmarks.metrics.base import text_fault
 from submodels.evaluation.extraction import program_start, without_comments
-from submodels.evaluation.metrics.base import text_fault
-from submodels.evaluation.prepared import identity, prepared
+from submodels.evaluation.prepared import prepared, tool_identity
 from submodels.evaluation.runners.verdicts import program_verdict
+from submodels.verdict import Verdict
 
 TOOLS = {"g++": "apt-get install g++"}
 JAVA = None
@@ -88,7 +89,9 @@ def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[st
         command = [tools["g++"], *_FLAGS, "-x", "c++-header", source, "-o", f"{source}.gch"]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 
-    made = prepared(_PREPARED, [*identity(tools["g++"]), *_FLAGS, _HEADER_TEXT], make if users >= _WORTH_IT else None)
+    made = prepared(
+        _PREPARED, [*tool_identity(tools["g++"]), *_FLAGS, _HEADER_TEXT], make if users >= _WORTH_IT else None
+    )
     return {_PREPARED: made} if made else {}
 
 
@@ -113,5 +116,5 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
     }
 
 
-def verdict(outcome: dict, nonce: str) -> str:
+def verdict(outcome: dict, nonce: str) -> Verdict:
     return program_verdict(outcome, (nonce, outcome["nonce"]), memory_errors=("std::bad_alloc",))

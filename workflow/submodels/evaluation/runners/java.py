@@ -9,12 +9,13 @@ import zipfile
 from pathlib import Path
 
 from submodels import files
+from submodels.benchmarks.metrics.base import text_fault
 from submodels.evaluation.extraction import program_start, without_comments
-from submodels.evaluation.metrics.base import text_fault
-from submodels.evaluation.prepared import identity, prepared
+from submodels.evaluation.prepared import prepared, tool_identity
 from submodels.evaluation.runners.verdicts import program_verdict
 from submodels.evaluation.sandbox.inside import java_compiler
 from submodels.evaluation.sandbox.layout import INSIDE
+from submodels.verdict import Verdict
 
 # The package of javac brings java as well; the one beside javac is used.
 TOOLS = {"javac": "apt-get install default-jdk-headless"}
@@ -57,7 +58,7 @@ def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[st
         compiler.compile(typical.read_text(encoding="utf-8"), 60)
         compiler.close()
 
-    made_from = [*identity(java), files.sha256_file(source), files.sha256_file(typical)]
+    made_from = [*tool_identity(java), files.sha256_file(source), files.sha256_file(typical)]
     made = prepared(java_compiler.PREPARED, made_from, make if len(programs) >= _WORTH_IT else None)
     return {java_compiler.PREPARED: made} if made else {}
 
@@ -106,6 +107,6 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
     }
 
 
-def verdict(outcome: dict, nonce: str) -> str:
+def verdict(outcome: dict, nonce: str) -> Verdict:
     memory_errors = ("java.lang.OutOfMemoryError", "insufficient memory")
     return program_verdict(outcome, (nonce, outcome["nonce"]), memory_errors)

@@ -8,9 +8,10 @@ import json
 import re
 from pathlib import Path
 
+from submodels.benchmarks.metrics.base import text_fault
 from submodels.evaluation.extraction import program_start, without_comments
-from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import program_verdict
+from submodels.verdict import COMPILE_ERROR, FAILED, Verdict
 
 TOOLS = {"node": "apt-get install nodejs"}
 JAVA = None
@@ -91,8 +92,9 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
     }
 
 
-def verdict(outcome: dict, nonce: str) -> str:
+def verdict(outcome: dict, nonce: str) -> Verdict:
     memory_errors = ("JavaScript heap out of memory", "Array buffer allocation failed")
     verdict = program_verdict(outcome, (outcome["nonce"],), memory_errors)
     # Node.js compiles as it starts, so a syntax error arrives as the program's own failure.
-    return verdict.replace("failed:", "compile error:", 1) if verdict.startswith("failed: SyntaxError") else verdict
+    is_syntax_error = verdict.status == FAILED and verdict.detail.startswith("SyntaxError")
+    return verdict._replace(status=COMPILE_ERROR) if is_syntax_error else verdict

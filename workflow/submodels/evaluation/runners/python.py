@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from submodels.benchmarks.metrics.base import text_fault
 from submodels.evaluation.extraction import program_start
-from submodels.evaluation.metrics.base import text_fault
 from submodels.evaluation.runners.verdicts import python_verdict
+from submodels.verdict import Verdict
 
 TOOLS: dict[str, str] = {}  # this interpreter runs the samples, with the standard library only
 JAVA = None
@@ -85,5 +86,5 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
     return {"files": {}, "java": None, "steps": [step]}
 
 
-def verdict(outcome: dict, nonce: str) -> str:
+def verdict(outcome: dict, nonce: str) -> Verdict:
     return python_verdict(outcome)

@@ -19,17 +19,18 @@ an ordinary failure: honest code meets it too.
 import re
 import signal
 
-PASSED, TIMED_OUT, OUT_OF_MEMORY = "passed", "timed out", "out of memory"
-VIOLATION = "sandbox violation: forbidden system call"
+from submodels.verdict import COMPILE_ERROR, FAILED, OUT_OF_MEMORY, PASSED, TIMED_OUT, VIOLATION, Verdict
+
 _STOPPED = {
-    "timed out": TIMED_OUT,
-    "out of memory": OUT_OF_MEMORY,
-    "output": "failed: too much output",
-    "processes": "failed: too many processes",
+    "timed out": Verdict(TIMED_OUT),
+    "out of memory": Verdict(OUT_OF_MEMORY),
+    "output": Verdict(FAILED, "too much output"),
+    "processes": Verdict(FAILED, "too many processes"),
 }
+_BY_SIGNAL = {-signal.SIGXCPU: Verdict(TIMED_OUT), -signal.SIGSYS: Verdict(VIOLATION, "forbidden system call")}
 
 
-def program_verdict(outcome: dict, nonces: tuple[str, ...], memory_errors: tuple[str, ...]) -> str:
+def program_verdict(outcome: dict, nonces: tuple[str, ...], memory_errors: tuple[str, ...]) -> Verdict:
     """The verdict on a compiled or interpreted program; every step but the last compiles.
 
     Passed means: exit status 0, the nonces near the end of stdout (threads, timers and buffers may write after them),
@@ -37,37 +38,36 @@ def program_verdict(outcome: dict, nonces: tuple[str, ...], memory_errors: tuple
     """
     steps, stderr = outcome["steps"], outcome["stderr"]
     if outcome["stopped"] == "compile error":
-        return f"compile error: {stderr}"
+        return Verdict(COMPILE_ERROR, stderr)
     if outcome["stopped"]:
         return _STOPPED[outcome["stopped"]]
     status = steps[-1]["status"] if steps else None
-    if status == -signal.SIGXCPU:
-        return TIMED_OUT
-    if status == -signal.SIGSYS:
-        return VIOLATION
+    if status in _BY_SIGNAL:
+        return _BY_SIGNAL[status]
     if steps and len(steps) < outcome["expected_steps"]:
-        return f"compile error: {_compile_error(stderr)}"
+        return Verdict(COMPILE_ERROR, _compile_error(stderr))
     if status != 0 and any(text in stderr for text in memory_errors):
-        return OUT_OF_MEMORY
+        return Verdict(OUT_OF_MEMORY)
     if status != 0 or (outcome["quiet"] and stderr.strip()):
-        return f"failed: {error_line(stderr) or ended(status)}"
+        return Verdict(FAILED, error_line(stderr) or ended(status))
     if not all(nonce in outcome["stdout"] for nonce in nonces):
-        return "failed: ended before its tests did (exit status 0)"
-    return PASSED
+        return Verdict(FAILED, "ended before its tests did (exit status 0)")
+    return Verdict(PASSED)
 
 
-def python_verdict(outcome: dict) -> str:
+def python_verdict(outcome: dict) -> Verdict:
     """The verdict on a Python sample, whose forked process reports for itself."""
     if outcome["stopped"]:
         return _STOPPED[outcome["stopped"]]
     step = outcome["steps"][-1] if outcome["steps"] else {"status": None, "report": None}
-    if step["status"] == -signal.SIGXCPU:
-        return TIMED_OUT
-    if step["status"] == -signal.SIGSYS:
-        return VIOLATION
-    if step["report"] == PASSED and outcome["quiet"] and outcome["stderr"].strip():
-        return f"failed: {error_line(outcome['stderr'])}"
-    return step["report"] or f"failed: ended before its tests did ({ended(step['status'])})"
+    if step["status"] in _BY_SIGNAL:
+        return _BY_SIGNAL[step["status"]]
+    if not step["report"]:
+        return Verdict(FAILED, f"ended before its tests did ({ended(step['status'])})")
+    report = Verdict.parse(step["report"])
+    if report.passed and outcome["quiet"] and outcome["stderr"].strip():
+        return Verdict(FAILED, error_line(outcome["stderr"]))
+    return report
 
 
 def ended(status: int | None) -> str:

@@ -1,0 +1,1 @@
+"""Benchmarks: what is asked, of which items, and how answers are scored."""

@@ -1,0 +1,10 @@
+"""Values that hold where neither a grid nor a command line says otherwise."""
+
+ROWS = 128  # windows of a calibration set
+SEQLEN = 2048  # tokens in a window
+PRUNED_AT_ONCE = 8  # windows in one forward pass
+TIMEOUT = 10.0  # seconds for one program
+MEMORY_MB = 1024  # of one program
+RESAMPLES = 1000  # of a bootstrap
+LEVEL = 0.95  # of intervals
+PROMPT = "base"  # how instructions are put to a model

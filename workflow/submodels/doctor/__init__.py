@@ -1,0 +1,1 @@
+"""The self-check of a model, a machine and benchmarks."""

@@ -1,0 +1,28 @@
+"""Checks of what the loaded model says."""
+
+from collections.abc import Iterator
+
+from submodels.doctor.subject import Finding, Subject, generated, ok, problem, warning
+
+
+def check_answers(subject: Subject) -> Iterator[Finding]:
+    """The model computes numbers, and says something."""
+    import torch
+
+    with torch.inference_mode():
+        ids = torch.tensor([subject.read("The answer is")], device=subject.engine.device)
+        logits = subject.engine.model(ids).logits
+    if not torch.isfinite(logits).all():
+        yield problem(
+            f"the model computes NaN or infinite values in {subject.dtype}; use bfloat16 or float32, and look for "
+            "broken weights"
+        )
+        return
+    yield ok(f"loaded in {subject.dtype} on {subject.device}, all its numbers are finite")
+    said = {name: subject.said[name] for name in generated(subject) if name in subject.said}
+    empty = [name for name, lines in said.items() if not any(line["completion"].strip() for line in lines)]
+    if empty:
+        yield warning(
+            f"all completions shown are empty ({', '.join(empty)}): the model ends at once; compare the prompt format "
+            "and the end tokens with the model's documentation"
+        )
