@@ -5,6 +5,7 @@ TORCH ?= torch==2.13.0
 CORES ?= all
 
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --dist loadgroup --durations=25 --durations-min=2
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -14,14 +15,18 @@ test: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not real_data and not slurm"
+	$(BIN)/lint-imports
+	$(PYTEST) --numprocesses 2 -m "not slow and not real_data and not slurm and not exhaustive"
 
 test-slow: .venv/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "slow or real_data" --durations=25
+	$(PYTEST) --numprocesses 2 -m "(slow or real_data) and not exhaustive"
 
 # Through a Slurm of its own, as root: apt-get install slurmctld slurmd slurm-client munge gcc
 test-slurm: .venv/installed
-	$(BIN)/pytest -m slurm --durations=25
+	$(PYTEST) -m slurm
+
+test-all: test test-slow test-slurm
+	$(PYTEST) --numprocesses 2 -m exhaustive
 
 .venv/installed: envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,4 +36,4 @@ test-slurm: .venv/installed
 	$(BIN)/python -m compileall -q workflow
 	touch $@
 
-.PHONY: demo test test-slow test-slurm
+.PHONY: demo test test-slow test-slurm test-all

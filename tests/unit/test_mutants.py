@@ -123,7 +123,7 @@ def _limit_memory() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("language", COUNTS)
 def test_verdicts_are_those_of_a_plain_run(shared, language):
     need_language(language)

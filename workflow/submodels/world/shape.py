@@ -14,7 +14,7 @@ SHAPE = {
 }
 PIECES = 1024  # of the vocabulary
 EMBEDDINGS = {"llama": 2, "gemma": 1}  # Gemma ties its output head to its embedding
-STEPS, BATCH, WINDOW = 800, 12, 128  # of training; a window is tokens
+STEPS, BATCH, WINDOW = 720, 8, 128  # of training; a window is tokens
 
 
 def tiny_shape(architecture: str) -> ModelShape:
