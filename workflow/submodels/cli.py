@@ -383,7 +383,7 @@ def tabulate(
     out: Directory,
 ):
     """Tables of scores, overlaps and methods: CSV, Markdown, LaTeX."""
-    from submodels.analysis.tables import tabulate
+    from submodels.analysis.tabulate import tabulate
 
     tabulate(scores, overlap, grid, submodels, out)
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from submodels.analysis import paper
 from submodels.analysis.study import CalibrationSet, Setting, Study, paired
@@ -290,26 +289,3 @@ def evaluate(claim: Claim, study: Study, model: str, setting: Setting) -> dict:
         "status": "ok",
         "reason": None,
     }
-
-
-COLUMNS = [
-    *("claim", "sentence", "measure", "source", "paper", "unit", "direction", "table", "remarks"),
-    *("model", "method", "sparsity", "calibration_size", "value", "low", "high", "n", "verdict", "status", "reason"),
-]
-
-
-def claims(study: Study) -> pd.DataFrame:
-    """One row for each claim, base model, method, sparsity and size of calibration sets."""
-    rows = []
-    for name, claim in CLAIMS.items():
-        for model in study.models:
-            for setting in study.compared(model):
-                rows.append(
-                    {"claim": name, "sentence": claim.sentence, "measure": claim.measure, "source": claim.source}
-                    | {"paper": claim.paper, "unit": claim.unit, "direction": claim.direction, "table": claim.table}
-                    | {"remarks": study.remarks(study.accuracies) if claim.unit == "points" else ""}
-                    | {"model": model, **asdict(setting)}
-                    | {"value": None, "low": None, "high": None, "n": None, "verdict": None}
-                    | evaluate(claim, study, model, setting)
-                )
-    return pd.DataFrame(rows, columns=COLUMNS)
