@@ -11,7 +11,6 @@ from submodels.analysis.formats import not_run
 from submodels.analysis.study import Setting, Study
 from submodels.terms import DENSE
 
-PAGE = "page.json"
 _PROMPT_FIELDS = ("prompt", "question", "source", "query")
 
 
@@ -56,9 +55,9 @@ def _cut(score: dict) -> str:
 def _example(study: Study, model: str, domain: str) -> dict:
     """One item of a domain: what dense, a matched and an unmatched sub-model answered, or the reason for no example.
 
-    A fixed rule: first benchmark of the domain; first item, in the order of its file, on which dense reaches its highest
-    item score; first calibrating method at its highest unstructured sparsity; first matched and first unmatched set of
-    another domain, lowest seed, first sample.
+    A fixed rule: first benchmark of the domain; first item, in the order of its file, on which dense reaches its
+    highest item score; first calibrating method at its highest unstructured sparsity; first matched and first unmatched
+    set of another domain, lowest seed, first sample.
     """
     benchmark = study.scored(model, domain)[0]
     about = {"domain": domain, "benchmark": benchmark}

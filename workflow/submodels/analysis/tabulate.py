@@ -9,10 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from submodels import files
-from submodels.analysis.page import PAGE, describe_page
+from submodels.analysis.page import describe_page
 from submodels.analysis.study import load_study
 from submodels.analysis.table_files import write_table
 from submodels.analysis.tables import TABLES
+from submodels.layout import PAGE
 
 
 def tabulate(scores: list[Path], overlaps: list[Path], grid: Path, submodels: Path, out: Path) -> None:
