@@ -1,6 +1,6 @@
 """The report's list of all scores, as the data that its script makes rows of."""
 
-from math import isfinite, isnan
+from math import isfinite
 
 import pandas as pd
 
@@ -44,7 +44,8 @@ def list_scores(scores: pd.DataFrame, benchmarks: list[dict], links: Links) -> d
                 positions[row.benchmark],
                 metrics[row.benchmark].add(row.metric, shown),
                 int(row.primary),
-                *(map(_number, (row.value, row.low, row.high, int(row.n_items))) if ran else [None] * 4),
+                *(_number(value, metric) if ran else None for value in (row.value, row.low, row.high)),
+                int(row.n_items) if ran else None,
                 ended.add(end, end),
                 *(distinct.add(path, path) for distinct, path in zip((samples, generations), addresses, strict=True)),
             ]
@@ -64,9 +65,15 @@ def list_scores(scores: pd.DataFrame, benchmarks: list[dict], links: Links) -> d
     }
 
 
-def _number(value: float) -> float | str:
-    """A number that JSON knows, or its text: `inf`, and nothing for NaN."""
-    return value if isfinite(value) else "" if isnan(value) else str(value)
+def _number(value: float, metric: Metric) -> float | str:
+    """The value with no more digits than it needs to be shown alike: a large page is half as large.
+
+    What JSON does not know is a text: `inf`, and nothing for NaN.
+    """
+    if not isfinite(value):
+        return metric.show(value)
+    short = round(value, 5)
+    return short if metric.show(short) == metric.show(value) else value
 
 
 class _Distinct(dict):

@@ -42,7 +42,9 @@ def write_table(directory: Path, name: str, frame: pd.DataFrame, shown: pd.DataF
 def read_table(path: Path) -> pd.DataFrame:
     """A table as `write_table` wrote it; ids and sparsities stay text (`0.50` is a name, not a number)."""
     names = ["sparsity", "model", "submodel", "calibration", "calibration_size", "method", "a", "b"]
-    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""])
+    return pd.read_csv(
+        path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""], float_precision="round_trip"
+    )
 
 
 def markdown(shown: pd.DataFrame, caption: str) -> str:

@@ -1,7 +1,7 @@
 """The report's tables, one file each: its caption, how it is computed and how it is shown.
 
-`layout.TABLE_NAMES` lists them in their order, and a table is the module of its name here. A table whose computation is
-long has a room of its own beside this one: `analysis/claims.py`, `analysis/perplexities.py`.
+`layout.TABLE_NAMES` lists them in their order, and a table is the module of its name here. The paper's claims are in
+`analysis/claims.py`.
 """
 
 from importlib import import_module
