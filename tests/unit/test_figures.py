@@ -174,5 +174,5 @@ def test_missing_data_are_said(drawn, small_grid, tmp_path):
 
 
 def test_missing_tables_are_named(drawn, tmp_path):
-    with pytest.raises(SubmodelsError, match=r"code_languages\.csv: no such file; run `submodels tabulate` first"):
+    with pytest.raises(SubmodelsError, match=r"scores\.csv: no such file; run `submodels tabulate` first"):
         draw_figures(tmp_path, drawn["grid"], tmp_path / "figures")

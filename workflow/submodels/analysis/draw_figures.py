@@ -14,8 +14,7 @@ from tqdm import tqdm
 from submodels import files
 from submodels.analysis.figures import FIGURES
 from submodels.analysis.figures.shared import STYLE, NoData, Plot
-from submodels.analysis.table_files import read_table
-from submodels.errors import SubmodelsError
+from submodels.analysis.table_files import read_tables
 from submodels.terms import NOT_RUN
 
 
@@ -24,10 +23,7 @@ def draw_figures(tables: Path, grid: Path, out: Path) -> None:
 
     tables: the directory that `tabulate` wrote; grid: description of the grid (JSON).
     """
-    read = {path.stem: read_table(path) for path in sorted(Path(tables).glob("*.csv"))}
-    needed = {"relative", "sparsity_curves", "code_languages", "jaccard", "jaccard_layers"} - set(read)
-    if needed:
-        raise SubmodelsError(f"{tables}/{min(needed)}.csv: no such file; run `submodels tabulate` first")
+    read = read_tables(tables)
     models = list(files.read_json(grid)["models"])
     matplotlib.use("Agg")
     with tqdm(total=len(models) * len(FIGURES), desc="figures", unit="figure", mininterval=1) as progress:

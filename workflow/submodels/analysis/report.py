@@ -24,7 +24,7 @@ from submodels.analysis.links import Links
 from submodels.analysis.metric import Metric
 from submodels.analysis.score_list import list_scores
 from submodels.analysis.study import REFERENCE
-from submodels.analysis.table_files import read_table
+from submodels.analysis.table_files import read_tables, tabulated
 from submodels.analysis.tables import TABLES
 from submodels.analysis.tables.shared import SETTING
 from submodels.errors import SubmodelsError
@@ -43,8 +43,8 @@ def write_report(grid: Path, tables: Path, figures: Path, out: Path) -> None:
     relative to the working directory.
     """
     description = files.read_json(grid)
-    read = {name: read_table(_written(tables, f"{name}.csv")) for name in TABLES}
-    page = files.read_json(_written(tables, PAGE))
+    read = read_tables(tables)
+    page = files.read_json(tabulated(tables, PAGE))
     benchmarks = [
         entry | {"label": Metric(entry["metric"], entry["higher_is_better"]).label()} for entry in page["benchmarks"]
     ]
@@ -77,13 +77,6 @@ def write_report(grid: Path, tables: Path, figures: Path, out: Path) -> None:
         reference=REFERENCE,
     )
     files.write_text(out, text)
-
-
-def _written(tables: Path, name: str) -> Path:
-    path = Path(tables) / name
-    if not path.is_file():
-        raise SubmodelsError(f"{path}: no such file; run `submodels tabulate` first")
-    return path
 
 
 def _environment() -> jinja2.Environment:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from submodels import files
+from submodels.errors import SubmodelsError
+from submodels.layout import TABLE_NAMES
 
 _LATEX = str.maketrans(
     {
@@ -39,12 +41,23 @@ def write_table(directory: Path, name: str, frame: pd.DataFrame, shown: pd.DataF
     files.write_text(directory / f"{name}.tex", latex(shown, caption, name))
 
 
+def read_tables(directory: Path) -> dict[str, pd.DataFrame]:
+    """Every table that `tabulate` wrote into a directory, by name."""
+    return {name: read_table(tabulated(directory, f"{name}.csv")) for name in TABLE_NAMES}
+
+
+def tabulated(directory: Path, name: str) -> Path:
+    """A file that `tabulate` wrote; SubmodelsError if it is not there."""
+    path = Path(directory) / name
+    if not path.is_file():
+        raise SubmodelsError(f"{path}: no such file; run `submodels tabulate` first")
+    return path
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """A table as `write_table` wrote it; ids and sparsities stay text (`0.50` is a name, not a number)."""
     names = ["sparsity", "model", "submodel", "calibration", "calibration_size", "method", "a", "b"]
-    return pd.read_csv(
-        path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""], float_precision="round_trip"
-    )
+    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""])
 
 
 def markdown(shown: pd.DataFrame, caption: str) -> str:

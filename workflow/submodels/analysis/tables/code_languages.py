@@ -11,7 +11,7 @@ CAPTION = "Accuracy (%) by programming language."
 
 
 def compute(study: Study) -> pd.DataFrame:
-    """One row for each setting, row of the table and benchmark: dense, code sets, generic sets and controls."""
+    """One row for each setting, benchmark, and dense, code set, generic set or control."""
     rows = []
     benchmarks = [name for name in study.accuracies if study.benchmark(name)["language"]]
     for model in study.models:
@@ -20,7 +20,7 @@ def compute(study: Study) -> pd.DataFrame:
             groups = study.scored_by_calibration(model, setting)
             if not groups:
                 continue
-            spoken = {calibration.name: calibration.language for calibration in groups}
+            language_of = {calibration.name: calibration.language for calibration in groups}
             shown = {
                 calibration.name: ids
                 for calibration, ids in groups.items()
@@ -33,7 +33,7 @@ def compute(study: Study) -> pd.DataFrame:
                 for benchmark in benchmarks:
                     row = {"model": model, **setting.columns, "calibration": name}
                     language = study.benchmark(benchmark)["language"]
-                    row |= {"benchmark": benchmark, "language": language, "matched": spoken.get(name) == language}
+                    row |= {"benchmark": benchmark, "language": language, "matched": language_of.get(name) == language}
                     row |= {"remarks": study.remarks([benchmark])}
                     rows.append(row | level(study, model, ids, [benchmark]))
     columns = [*SETTING, "calibration", "benchmark", "language", "matched", "remarks", *LEVEL]
