@@ -1,10 +1,9 @@
-"""The README's recipes, followed to the letter in a fresh clone: the commands and files are those of its text."""
+"""The recipes of docs/extending.md, followed to the letter in a new clone: commands and files are those of its text."""
 
 import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,11 @@ GRID = {
 }
 
 
-def recipe(name, following):
-    """The indented blocks of the README between the heads of two recipes."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = readme.split(f"**{name}.**")[1].split(f"**{following}.**")[0]
-    return [textwrap.dedent(block) for block in re.findall(r"(?m)(?:^    .*\n)+", text)]
+def recipe(name):
+    """The fenced blocks of the page in the section of a recipe."""
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    text = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+    return re.findall(r"(?ms)^```\w+\n(.*?)^```$", text)
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def plan(project, **changes):
 
 
 def test_a_base_model(project, tmp_path):
-    (commands,) = recipe("A base model", "A calibration set")
+    (commands,) = recipe("A base model")
     assert plan(project).get("fetch_base_model") is None
     with serving(tmp_path / "cache") as environment:
         commands = commands.replace("<owner/name>", "house/shaped").replace("<commit>", "1234567")
@@ -64,7 +63,7 @@ def test_a_base_model(project, tmp_path):
 
 
 def test_a_calibration_set(project):
-    rows, entry, commands = recipe("A calibration set", "A benchmark")[:3]
+    rows, entry, commands = recipe("A calibration set")
     (project / "my-qa.jsonl").write_text(rows, encoding="utf-8")
     with open(project / "resources/calibration_sets.yaml", "a", encoding="utf-8") as registry:
         registry.write(f"\n{entry}")
@@ -77,7 +76,7 @@ def test_a_calibration_set(project):
 
 
 def test_a_benchmark(project):
-    (commands,) = recipe("A benchmark", "A criterion")
+    (commands,) = recipe("A benchmark")
     said = follow(project, commands)
     jobs = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", said)}
     assert jobs["score"] == 2

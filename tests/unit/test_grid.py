@@ -155,7 +155,7 @@ def test_what_decides_questions_and_what_does_not():
 
 
 def test_a_benchmark_of_ones_own_is_a_task_file_and_a_file_of_items(tmp_path, monkeypatch, root):
-    """The recipe of the README, followed to the letter on a copy of resources/."""
+    """The recipe of docs/extending.md, followed to the letter on a copy of resources/."""
     resources = shutil.copytree(root / "resources", tmp_path / "resources")
     monkeypatch.setattr("submodels.resources.ROOT", resources)
     task = (resources / "tasks/tiny_math.yaml").read_text(encoding="utf-8")

@@ -56,19 +56,23 @@ Unique = AfterValidator(_refuse_repeats)
 
 
 class BaseModelSpec(Strict):
-    """Where a base model comes from: trained here, a Hub repository at a pinned revision, or a local directory."""
+    """A base model: give exactly one of `tiny_world` (trained here), `hub` (fetched at a commit) and `path`."""
 
-    tiny_world: Literal["llama", "gemma"] | None = Field(None, description="train a tiny model of this architecture")
+    tiny_world: Literal["llama", "gemma"] | None = Field(
+        None, description="train a tiny model of this architecture on the tiny world"
+    )
     hub: str | None = Field(
-        None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository id; needs `revision` and `shape`"
+        None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository, `owner/name`; needs `revision` and `shape`"
     )
     revision: str | None = Field(None, pattern=r"^[\w./-]+$", description="commit of the Hub repository")
-    shape: ModelShape | None = Field(None, description="of a Hub model; of others it is known or read from their files")
-    path: Path | None = Field(None, description="local Hugging Face directory with safetensors")
-    prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
-        defaults.PROMPT, description="how instructions are put to the model; completions are never wrapped"
+    shape: ModelShape | None = Field(
+        None, description="sizes of a Hub model; only a Hub model takes them, other models have them in their files"
     )
-    description: str = ""
+    path: Path | None = Field(None, description="local Hugging Face directory with safetensors files")
+    prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
+        defaults.PROMPT, description="prompt format that wraps instructions; completions are never wrapped"
+    )
+    description: str = Field("", description="a note for readers of the file")
 
     @model_validator(mode="after")
     def _one_source(self):
@@ -78,9 +82,7 @@ class BaseModelSpec(Strict):
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision go together: a Hub model is pinned to a commit")
         if self.hub is not None and self.shape is None:
-            raise ValueError(
-                f"a Hub model needs a shape ({', '.join(ModelShape.model_fields)}): see README.md, Your own"
-            )
+            raise ValueError(f"a Hub model needs a shape ({', '.join(ModelShape.model_fields)}): see docs/extending.md")
         if self.hub is None and self.shape is not None:
             raise ValueError(f"shape belongs to a Hub model; that of {given[0]} is found without it")
         return self
@@ -93,25 +95,28 @@ class BaseModelSpec(Strict):
 
 
 class Axes(Strict):
-    """One block of the grid: the product of its axes."""
+    """A block of the grid: one sub-model for each combination of its lists. No sub-model may be in two blocks."""
 
     base_models: Annotated[list[Name], Field(min_length=1), Unique] | None = Field(
-        None, description="restrict to these base models (default: all)"
+        None, description="base models of this block; left out: all base models of the grid"
     )
-    methods: Annotated[list[Name], Field(min_length=1), Unique] = Field(["wanda"], description="pruning methods")
+    methods: Annotated[list[Name], Field(min_length=1), Unique] = Field(
+        ["wanda"], description="pruning methods; those with and those without calibration data need blocks of their own"
+    )
     calibration_sets: Annotated[list[Name], Unique] = Field(
-        [], description="names in resources/calibration_sets.yaml; empty for methods that need no data"
+        [],
+        description="names in resources/calibration_sets.yaml or `calibration_sets`; left out for methods without data",
     )
     sparsities: Annotated[list[Sparsity], Field(min_length=1), Unique] = Field(
-        description="fractions pruned such as 0.50, or patterns such as 2of4"
+        description="shares to prune, such as `0.50`, or patterns: `2of4` prunes 2 of every 4 consecutive inputs"
     )
     rows: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), Unique] | None = Field(
-        None, description="numbers of windows of each calibration set (default: what `calibration` says)"
+        None, description="numbers of calibration windows, such as `[32, 128]`; left out: the size under `calibration`"
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Unique] = Field(
-        [0], description="seeds of the calibration draw"
+        [0], description="seeds of the draw of calibration rows; `random` takes its masks from them too"
     )
-    evaluate: bool = Field(True, description="false: prune and compare masks only")
+    evaluate: bool = Field(True, description="false: prune and compare masks, without scores")
 
     @model_validator(mode="after")
     def _methods_known(self):
@@ -130,15 +135,20 @@ class Calibration(Strict):
     """How calibration windows are made."""
 
     rows: int | None = Field(
-        None, ge=1, description=f"windows of each calibration set; {defaults.ROWS} without tokens_per_set"
+        None,
+        ge=1,
+        description=f"number of windows of each calibration set; left out: {defaults.ROWS}, or by `tokens_per_set`",
     )
     tokens_per_set: int | None = Field(
-        None, ge=1, description="instead of rows: every calibration set gives exactly this many counted tokens"
+        None, ge=1, description="instead of `rows`: every calibration set gives exactly this number of counted tokens"
     )
-    seqlen: int = Field(defaults.SEQLEN, ge=2, description="tokens in a window")
-    windows: Literal["rows", "packed"] = Field("rows", description="one row a window, or rows joined and cut")
+    seqlen: int = Field(defaults.SEQLEN, ge=2, description="number of tokens in a window")
+    windows: Literal["rows", "packed"] = Field(
+        "rows", description="rows: one row in each window, padded or cut; packed: rows joined and cut into windows"
+    )
     protocol: Literal["strict", "paper"] = Field(
-        "strict", description="draw every row at most once, or with replacement as the paper's code does"
+        "strict",
+        description="strict: a row is drawn once at most, padding never counts; paper: as the paper's code does it",
     )
 
     @model_validator(mode="after")
@@ -158,26 +168,39 @@ class Calibration(Strict):
 class Evaluation(Strict):
     """How sub-models are scored."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where models generate")
+    device: str = Field(
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device that generates: `cpu`, `cuda` or `cuda:N`"
+    )
     dtype: Literal[CHOICES] = Field(
-        AUTO, description="what generating computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
+        AUTO, description="data type that generation computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
     )
-    backend: Literal["hf", "vllm"] = Field("hf", description="what generates; vllm has an environment of its own")
+    backend: Literal["hf", "vllm"] = Field(
+        "hf", description="library that generates: transformers, or vLLM in the environment envs/vllm.yaml (GPUs alone)"
+    )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="texts generated at once; auto: as many as fit, halved when memory runs out"
+        "auto",
+        description="texts generated at once; auto: as many as fit (on a CPU at most 16), halved when memory runs out",
     )
-    limit: int | None = Field(None, ge=1, description="only the first items of each benchmark (a pilot)")
+    limit: int | None = Field(
+        None, ge=1, description="take only the first items of each benchmark, for a pilot; left out: all items"
+    )
     samples: Annotated[Annotated[int, Field(ge=1)] | Literal[GREEDY] | None, BeforeValidator(_sampling)] = Field(
         None,
-        description="of each item where pass@k is scored: how many, or `greedy` for one (default: the task file's)",
+        description="samples of each item where pass@k is scored: a number, or `greedy` for one answer; left out: the "
+        "number in the task file",
     )
     sandbox: Literal["auto", "bubblewrap", "unshare", "apptainer", "none"] = Field(
-        "auto", description="where generated code runs; `none` is dangerous and must be said"
+        "auto",
+        description="sandbox for generated code; none: programs run with all your rights, and auto never chooses it",
     )
-    timeout: float = Field(defaults.TIMEOUT, gt=0, description="seconds for one program")
-    memory_mb: int = Field(defaults.MEMORY_MB, ge=64, description="memory limit of one program")
-    synonyms: Literal["none", "wordnet"] = Field("wordnet", description="METEOR's synonym matching")
-    resamples: int = Field(defaults.RESAMPLES, ge=100, description="bootstrap resamples over items")
+    timeout: float = Field(defaults.TIMEOUT, gt=0, description="seconds that one program may take")
+    memory_mb: int = Field(defaults.MEMORY_MB, ge=64, description="memory in MB that one program may take")
+    synonyms: Literal["none", "wordnet"] = Field(
+        "wordnet", description="synonyms that METEOR accepts; wordnet is fetched"
+    )
+    resamples: int = Field(
+        defaults.RESAMPLES, ge=100, description="number of bootstrap resamples over the items of a benchmark"
+    )
 
     @model_validator(mode="after")
     def _vllm_on_gpus(self):
@@ -194,12 +217,14 @@ class Evaluation(Strict):
 class Pruning(Strict):
     """How sub-models are pruned."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    device: str = Field(
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device that prunes: `cpu`, `cuda` or `cuda:N`"
+    )
     dtype: Literal[CHOICES] = Field(
-        AUTO, description="what pruning computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
+        AUTO, description="data type that pruning computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
     )
     batch_size: int = Field(defaults.PRUNED_AT_ONCE, ge=1, description="calibration windows in one forward pass")
-    offload: bool = Field(False, description="keep hidden states in the host's memory, for a small GPU")
+    offload: bool = Field(False, description="true: activations wait in the memory of the host, for a small GPU")
 
     @property
     def computed_in(self) -> str:
@@ -210,34 +235,40 @@ class Pruning(Strict):
 class LocalRows(Strict):
     """A file in place of a benchmark's data set."""
 
-    path: Path = Field(description=".jsonl, .json, .txt (all also .gz) or .parquet")
+    path: Path = Field(description="file of rows: .jsonl, .json, .txt (each also with .gz) or .parquet")
     adapter: Literal[tuple(ADAPTERS)] | None = Field(
-        None, description="what makes items of rows whose schema is not that of the data set"
+        None, description="adapter that makes items of the rows; left out: the adapter of the benchmark"
     )
 
 
 class GridConfig(Strict):
     """A whole grid, as written in config.yaml."""
 
-    name: Name = Field(description="shown in the report")
+    name: Name = Field(description="name of the grid: shown in the report, and its directory is `results/<name>/`")
     seed: int = Field(0, ge=0, description="seed of the tiny world, of training and of generation")
     base_models: Annotated[list[Name], Field(min_length=1), Unique] = Field(
-        description="names in resources/models.yaml"
+        description="names in resources/models.yaml or under `models`"
     )
-    submodels: Annotated[list[Axes], Field(min_length=1)] = Field(description="blocks whose union is the grid")
+    submodels: Annotated[list[Axes], Field(min_length=1)] = Field(
+        description="blocks of sub-models; the grid is their union, and always has the `dense` base models"
+    )
     benchmarks: Annotated[list[Name], Field(min_length=1), Unique] = Field(description="names in resources/tasks/")
     sources: dict[Name, Literal["fixture"] | Path | LocalRows] = Field(
-        {}, description="local rows of Hub benchmarks: `{gsm8k: test.jsonl}`; `fixture`: a few made-up rows, for trials"
+        {},
+        description="rows of Hub benchmarks from files, `{gsm8k: test.jsonl}`, or `fixture`: a few made-up rows",
     )
-    calibration: Calibration = Calibration()
-    pruning: Pruning = Pruning()
-    evaluation: Evaluation = Evaluation()
+    calibration: Calibration = Field(Calibration(), description="how calibration windows are made")
+    pruning: Pruning = Field(Pruning(), description="how sub-models are pruned")
+    evaluation: Evaluation = Field(Evaluation(), description="how sub-models are scored")
     keep: Annotated[list[str], Unique] = Field(
-        [], description="sub-models to write as ordinary checkpoints too: `<base model>/<sub-model>`, `*` for any text"
+        [],
+        description="sub-models to write as ordinary checkpoints too: `<base model>/<sub-model>`, `*` for any text",
     )
-    models: dict[Name, BaseModelSpec] = Field({}, description="base models of your own, beside resources/models.yaml")
+    models: dict[Name, BaseModelSpec] = Field(
+        {}, description="further base models, under names that resources/models.yaml does not have"
+    )
     calibration_sets: dict[Name, CalibrationSet] = Field(
-        {}, description="calibration sets of your own, beside resources/calibration_sets.yaml"
+        {}, description="further calibration sets, under names that resources/calibration_sets.yaml does not have"
     )
 
 

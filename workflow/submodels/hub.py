@@ -10,12 +10,14 @@ from submodels.validation import Strict
 class HubSource(Strict):
     """A source that may be a data set of the Hub, at one commit."""
 
-    hub: str | None = Field(None, description="Hub data set, `owner/name`; needs `revision` and `split`")
-    config: str | None = Field(None, description="configuration of the Hub data set, if it has several")
-    revision: str | None = Field(None, description="commit of the Hub data set, whole or its first 7 or more digits")
-    split: str | None = Field(None, description="split of the Hub data set; a slice such as `train[:50%]` is allowed")
+    hub: str | None = Field(None, description="data set of the Hub, `owner/name`; needs `revision` and `split`")
+    config: str | None = Field(None, description="configuration of the data set, if it has several")
+    revision: str | None = Field(
+        None, description="commit of the data set, whole or its first 7 or more digits, or a branch"
+    )
+    split: str | None = Field(None, description="split of the data set; a slice such as `train[:50%]` is allowed")
     files: Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="read only these files of the Hub data set (glob patterns)"
+        None, description="glob patterns of the files to read; left out: all files"
     )
 
     def check_hub_keys(self, kind: str) -> None:

@@ -27,16 +27,18 @@ _IN_BLOCK = re.compile(r"(?:(.+?)\.)?(\d+)\..*weight$")  # the list that the blo
 
 
 class ModelShape(Strict):
-    """What must be known of a Hub model before anything is fetched: sizes of jobs and files follow from it."""
+    """The sizes of a Hub model, known before anything is fetched: they decide what its jobs ask for."""
 
-    parameters: int = Field(ge=1, description="weights of the whole model, a tied output head counted once")
-    prunable: int = Field(ge=1, description="weights of the linear layers inside its decoder blocks")
-    blocks: int = Field(ge=1, description="decoder blocks")
+    parameters: int = Field(ge=1, description="number of weights of the whole model; a tied output head counts once")
+    prunable: int = Field(ge=1, description="number of weights in the linear layers inside the decoder blocks")
+    blocks: int = Field(ge=1, description="number of decoder blocks")
     hidden: int = Field(ge=1, description="width of the hidden states")
-    intermediate: int = Field(ge=1, description="inner width of a block's MLP")
-    keys: int | None = Field(None, ge=1, description="width of a block's keys, all heads together (default: `hidden`)")
-    vocabulary: int = Field(ge=1, description="rows of the embedding")
-    dtype: Literal[DTYPES] = Field(description="of the checkpoint")
+    intermediate: int = Field(ge=1, description="inner width of the MLP of a block")
+    keys: int | None = Field(
+        None, ge=1, description="width of the attention keys of a block, all heads together; left out: `hidden`"
+    )
+    vocabulary: int = Field(ge=1, description="number of rows of the embedding")
+    dtype: Literal[DTYPES] = Field(description="data type of the weights in the checkpoint")
 
     @model_validator(mode="after")
     def _part_of_the_whole(self):

@@ -23,12 +23,12 @@ Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class RowSource(HubSource):
     """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `random_tokens`, `mix`."""
 
-    tiny_world: str | None = Field(None, description="calibration pool of the tiny world")
+    tiny_world: str | None = Field(None, description="pool of rows of the tiny world, such as `python`")
     file: Path | None = Field(
         None,
-        description="local .jsonl or .json (an object a line, or a list), .txt (a row a line; all also .gz), .parquet",
+        description="local file of rows: .jsonl, .json, .txt (one row in a line; each also with .gz) or .parquet",
     )
-    random_tokens: Literal[True] | None = Field(None, description="control: uniformly random token ids")
+    random_tokens: Literal[True] | None = Field(None, description="control: token ids drawn uniformly at random")
     mix: Annotated[dict[str, Weight], Field(min_length=2)] | None = Field(
         None, description="other calibration sets and their weights: `{python: 2, math: 1}`"
     )
@@ -49,17 +49,19 @@ class RowSource(HubSource):
 class CalibrationSet(Strict):
     """A calibration set: the domain it stands for, where its rows come from, and how a row becomes a text."""
 
-    domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="what the set is about")
-    language: Literal[LANGUAGES] | None = Field(None, description="only for domain code")
-    source: RowSource
-    template: str | None = Field(None, description="text of a row, fields in braces: `{question}`, `{translation[en]}`")
+    domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="domain that the set stands for")
+    language: Literal[LANGUAGES] | None = Field(None, description="programming language; only for domain code")
+    source: RowSource = Field(description="where the rows come from")
+    template: str | None = Field(
+        None, description="text made of a row, with its fields in braces: `{question}`, `{translation[en]}`"
+    )
     style: Literal["plain", INSTRUCTION] = Field(
-        "plain", description="instruction: texts are wrapped in the prompt format of the base model"
+        "plain", description="instruction: each text is wrapped in the prompt format of the base model"
     )
     skip_incomplete: bool = Field(
-        False, description="pass over rows with fields that are missing, null, NaN, empty or no text"
+        False, description="skip rows whose fields are missing, null, NaN, empty or not text; else they are an error"
     )
-    max_tokens: int | None = Field(None, ge=1, description="pass over rows longer than this")
+    max_tokens: int | None = Field(None, ge=1, description="skip rows with more tokens than this")
     paper_padding: bool = Field(
         False, description="under protocol paper, pad rows to seqlen and count the padding, as the paper's code does"
     )
