@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,10 +22,7 @@ HASHES = {"sha256", "fingerprint"}
 
 
 def checkout(directory: Path) -> Path:
-    """What a fresh clone has, with the reduced demo as its default grid and its GPU rules asking for a GPU.
-
-    Base models are trained in a few steps, for time: what is compared are runs, not what a model can do.
-    """
+    """What a fresh clone has, with the reduced demo as its default grid and its GPU rules asking for a GPU."""
     tracked = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -34,10 +30,6 @@ def checkout(directory: Path) -> Path:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
     shutil.copyfile(GRID, directory / "config.yaml")
-    shape = directory / "workflow/submodels/world/shape.py"
-    text, replaced = re.subn(r"(?m)^STEPS, BATCH, WINDOW = \d+,", "STEPS, BATCH, WINDOW = 30,", shape.read_text())
-    assert replaced == 1
-    shape.write_text(text)
     with open(directory / "profiles/slurm/config.yaml", "a", encoding="utf-8") as profile:
         profile.write(GPUS)
     return directory

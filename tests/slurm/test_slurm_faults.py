@@ -12,7 +12,7 @@ from cluster import wait_until
 
 pytestmark = pytest.mark.slurm
 
-MODEL = "tiny-llama"
+MODEL = "short-llama"
 WINDOWS = f"{runs.TREE}/calibration/{MODEL}/{{}}/windows.safetensors"
 MASK = f"{runs.TREE}/submodels/{MODEL}/{{}}/submodel.safetensors"
 OVERLAP = f"{runs.TREE}/overlap/{MODEL}.csv"

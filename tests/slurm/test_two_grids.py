@@ -56,7 +56,7 @@ def test_another_window_length_leaves_the_first_tree_as_it_is(copied):
     assert "Nothing to be done" in runs.snakemake(copied, "--cores", "2", "--dry-run")[1]
     tree = copied / "results/shorter"
     assert worked(tree, "world") == worked(tree, "base_models") == {}
-    masks = {f"tiny-llama/wanda-{name}-0.50-s0/manifest.json" for name in ("python", "translation")}
+    masks = {f"short-llama/wanda-{name}-0.50-s0/manifest.json" for name in ("python", "translation")}
     assert worked(tree, "submodels").keys() == masks  # magnitude sees no windows
 
 
@@ -65,15 +65,15 @@ def test_only_what_is_new_of_a_larger_grid_is_done(copied):
     assert status == 0, said[-5000:]
     tree, new, old = copied / "results/larger", "wanda-math-0.50-s0", ["dense", "magnitude-none-0.50-s0"]
     old += [f"wanda-{name}-0.50-s0" for name in ("python", "translation")]
-    assert worked(tree, "calibration").keys() == {"tiny-llama/math-s0/manifest.json"}
-    assert worked(tree, "submodels").keys() == {f"tiny-llama/{new}/manifest.json"}
-    answered = {f"tiny-llama/{submodel}/tiny_csr.manifest.json" for submodel in [*old, new]}
-    answered |= {f"tiny-llama/{new}/{benchmark}.manifest.json" for benchmark in ("tiny_python", "tiny_translation")}
+    assert worked(tree, "calibration").keys() == {"short-llama/math-s0/manifest.json"}
+    assert worked(tree, "submodels").keys() == {f"short-llama/{new}/manifest.json"}
+    answered = {f"short-llama/{submodel}/tiny_csr.manifest.json" for submodel in [*old, new]}
+    answered |= {f"short-llama/{new}/{benchmark}.manifest.json" for benchmark in ("tiny_python", "tiny_translation")}
     assert worked(tree, "generations").keys() == answered
     executed = worked(tree, "executions")
-    assert executed.keys() == {f"tiny-llama/{new}/tiny_python.manifest.json"}
+    assert executed.keys() == {f"short-llama/{new}/tiny_python.manifest.json"}
     assert sum(content["results"]["run"] for content in executed.values()) > 0
-    shared = [f"generations/tiny-llama/{submodel}/tiny_python.jsonl.gz" for submodel in old]
+    shared = [f"generations/short-llama/{submodel}/tiny_python.jsonl.gz" for submodel in old]
     for name in shared:
         assert (tree / name).read_bytes() == (copied / "results/reduced" / name).read_bytes()
 

@@ -111,7 +111,8 @@ def test_texts_score_as_with_lm_eval_itself(batch_size, lm, items):
     from lm_eval.tasks import TaskManager
 
     from submodels.benchmarks.metrics import SCORERS
-    from submodels.evaluation.engine import EngineLM, run
+    from submodels.evaluation.engine import run
+    from submodels.evaluation.hf_engine import EngineLM
 
     theirs = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, backend="causal", batch_size=4, add_bos_token=False)
     requests = [Instance("loglikelihood_rolling", item, (item["text"],), n) for n, item in enumerate(TEXT)]
@@ -134,7 +135,8 @@ def test_a_tokenizer_without_bos_begins_after_the_end_token(lm):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from submodels.evaluation.engine import EngineLM, run
+    from submodels.evaluation.engine import run
+    from submodels.evaluation.hf_engine import EngineLM
 
     backend = Tokenizer.from_str(lm.tokenizer.backend_tokenizer.to_str())
     backend.post_processor = processors.ByteLevel(trim_offsets=False)
@@ -224,7 +226,8 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_batches_of_every_architecture_say_what_single_forward_passes_say(name, lm):
     """Greedy texts of prompts of different lengths, in batches of mixed prompts, against the definition."""
-    from submodels.evaluation.engine import EngineLM, run
+    from submodels.evaluation.engine import run
+    from submodels.evaluation.hf_engine import EngineLM
 
     config_class, extra = ARCHITECTURES[name]
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -278,7 +281,8 @@ def test_a_draw_takes_the_token_in_whose_share_the_number_falls():
 
 
 def test_the_first_space_of_an_answer_survives_a_sentencepiece_tokenizer(lm):
-    from submodels.evaluation.engine import EngineLM, run
+    from submodels.evaluation.engine import run
+    from submodels.evaluation.hf_engine import EngineLM
 
     vocabulary = ["<unk>", "<s>", "</s>", "▁", "\n", *"abdefinrtux():"]
     tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [], unk_token="<unk>"))

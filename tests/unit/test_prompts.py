@@ -175,7 +175,7 @@ def test_the_papers_protocol_writes_llama2_its_own_way():
 
 
 def expand(prompt: str | None, benchmark: str = "tiny_math") -> Grid:
-    from submodels.config import Grid
+    from submodels.config import GridConfig
 
     grid = {
         "name": "test",
@@ -184,7 +184,7 @@ def expand(prompt: str | None, benchmark: str = "tiny_math") -> Grid:
         "submodels": [{"methods": ["magnitude"], "sparsities": [0.5]}],
         "benchmarks": [benchmark],
     }
-    return Grid(parse(Grid, grid, "grid.yaml"), "grid.yaml")
+    return Grid(parse(GridConfig, grid, "grid.yaml"), "grid.yaml")
 
 
 @pytest.mark.parametrize(("benchmark", "decided"), [("tiny_math", False), ("wmt14_en_fr", True)])

@@ -54,11 +54,12 @@ rule train_base_model:
         runtime=get_runtime,
     params:
         architecture=lambda wildcards: GRID.spec(wildcards.model).tiny_world,
+        steps=lambda wildcards: GRID.spec(wildcards.model).steps or STEPS,
         seed=GRID.config.seed,
         version=versions.TRAIN,
     shell:
-        "python -m submodels train --corpus {input.train} --architecture {params.architecture} --seed {params.seed} "
-        "--threads {threads} --out {output.directory} > {log} 2>&1"
+        "python -m submodels train --corpus {input.train} --architecture {params.architecture} --steps {params.steps} "
+        "--seed {params.seed} --threads {threads} --out {output.directory} > {log} 2>&1"
 
 
 rule fetch_base_model:

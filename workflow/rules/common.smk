@@ -24,6 +24,7 @@ from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
 from submodels.trees import check_origin, old_layout, record_origin
 from submodels.world import corpus
+from submodels.world.shape import STEPS
 
 # Jobs find this interpreter without an activated environment, import the package from the checkout, and stay offline.
 os.environ.update(

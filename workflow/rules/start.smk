@@ -1,5 +1,15 @@
-# What is looked at before a run: whose tree this is, and what an earlier run left in a cluster's queue.
+# Before a run: whose tree this is, what an earlier run left in a cluster's queue, and imports that jobs share.
 import subprocess
+import tempfile
+
+from submodels import warm
+
+# Rule -> what its jobs would spend seconds on importing.
+SLOW_IMPORTS = {
+    "train_base_model": ["submodels.world.train"],
+    "prune": ["submodels.pruning.prune", "transformers.models.llama.modeling_llama"],
+    "generate": ["submodels.evaluation.hf_engine", "transformers.models.llama.modeling_llama"],
+}
 
 
 def say_what_is_missing():
@@ -40,8 +50,23 @@ def separate_slurm_logs():
         return executor.slurm_logdir
 
 
+def start_warm():
+    """Import once what several jobs on this machine's CPU would each import. See submodels/warm.py."""
+    if not workflow.local_exec or any(map(WORK.gpus, SLOW_IMPORTS)):
+        return
+    jobs = [job.rule.name for job in workflow.dag.needrun_jobs() if job.rule.name in SLOW_IMPORTS]
+    if len(jobs) > 1:
+        modules = sorted({module for rule in jobs for module in SLOW_IMPORTS[rule]})
+        socket = str(Path(tempfile.mkdtemp(prefix="submodels-"), "socket"))
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # each job says itself how many
+        command = [sys.executable, "-m", "submodels.warm", socket, str(os.getpid()), *modules]
+        subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        os.environ[warm.SERVER] = socket
+
+
 onstart:
     record_origin(TREE, GRID_FILES)
     if logs := separate_slurm_logs():
         refuse_orphans(logs)
     say_what_is_missing()
+    start_warm()

@@ -1,3 +1,10 @@
-from submodels.cli import main
+import sys
 
-main()
+from submodels import warm
+
+status = warm.run(sys.argv[1:])
+if status is None:
+    from submodels.cli import main
+
+    main()
+sys.exit(status)

@@ -16,6 +16,7 @@ from submodels import defaults
 from submodels.errors import SubmodelsError
 from submodels.prompts import FORMATS
 from submodels.pruning.methods import METHODS
+from submodels.world.shape import STEPS
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -107,13 +108,14 @@ def train(
     corpus: Annotated[Path, typer.Option(help="train.jsonl of the tiny world.")],
     architecture: Annotated[str, typer.Option(help="llama or gemma.")],
     out: Directory,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = STEPS,
     seed: Seed = 0,
     threads: Threads = None,
 ):
     """Train a tiny base model."""
     from submodels.world.train import train
 
-    train(corpus, architecture, out, seed=seed, threads=threads)
+    train(corpus, architecture, out, seed=seed, threads=threads, steps=steps)
 
 
 @app.command()

@@ -25,7 +25,7 @@ from submodels.resources import resource
 from submodels.terms import NO_CALIBRATION
 from submodels.validation import Strict, parse
 from submodels.world.corpus import POOLS
-from submodels.world.shape import tiny_shape
+from submodels.world.shape import STEPS, tiny_shape
 
 
 def _refuse_repeats(values: list) -> list:
@@ -61,6 +61,7 @@ class BaseModelSpec(Strict):
     tiny_world: Literal["llama", "gemma"] | None = Field(
         None, description="train a tiny model of this architecture on the tiny world"
     )
+    steps: int | None = Field(None, ge=1, description=f"training steps of a tiny model (default: {STEPS})")
     hub: str | None = Field(
         None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository, `owner/name`; needs `revision` and `shape`"
     )
@@ -83,6 +84,8 @@ class BaseModelSpec(Strict):
             raise ValueError("hub and revision go together: a Hub model is pinned to a commit")
         if self.hub is not None and self.shape is None:
             raise ValueError(f"a Hub model needs a shape ({', '.join(ModelShape.model_fields)}): see docs/extending.md")
+        if self.steps is not None and self.tiny_world is None:
+            raise ValueError("steps are those of training a tiny model; leave steps out, or give tiny_world")
         if self.hub is None and self.shape is not None:
             raise ValueError(f"shape belongs to a Hub model; that of {given[0]} is found without it")
         return self

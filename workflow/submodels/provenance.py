@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import submodels
@@ -80,10 +81,14 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "submodels": submodels.__version__}
     for library in _LIBRARIES:
         if library in sys.modules:
-            found[library] = importlib.metadata.version(library)
+            found[library] = _version(library)
     return found
 
 
+_version = cache(importlib.metadata.version)  # reads the package's whole description
+
+
+@cache
 def git_state() -> dict | None:
     """Commit of the checkout this package runs from and whether it has uncommitted changes; None outside git."""
     here = Path(__file__).parent

@@ -132,7 +132,7 @@ def _world(work: Work) -> Cost:
 
 
 def _train(work: Work, model: str) -> Cost:
-    tokens = tiny.STEPS * tiny.BATCH * tiny.WINDOW
+    tokens = (work.grid.spec(model).steps or tiny.STEPS) * tiny.BATCH * tiny.WINDOW
     return costs.train(work.shape(model), tokens, threads=work.threads, hardware=work.hardware)
 
 
