@@ -15,6 +15,9 @@ import analysis_fixture
 import pytest
 import scale_fixture
 
+from submodels.analysis.table_files import read_table
+from submodels.analysis.tables import TABLES
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -54,7 +57,7 @@ addEventListener("load", () => {
   const value = document.querySelector("#scores th[data-key=number]");
   value.querySelector("button").click();
   while (!more.hidden) more.click();
-  const sorted = { order: value.getAttribute("aria-sort"), values: cells(4) };
+  const sorted = { order: value.getAttribute("aria-sort"), numbers: listed.map((score) => score.number) };
   location.hash = `#all?model=${model}&sparsity=0.50&benchmark=${benchmark}`;
   follow();
   const followed = { said: said(), models: cells(0), submodels: cells(1) };
@@ -69,6 +72,7 @@ addEventListener("load", () => {
     filtered: filtered,
     words: words,
     sorted: sorted,
+    written: scores.map((score) => [score.submodel, score.metric, score.value, score.interval]),
     followed: followed,
     images: images.length,
     broken: images.filter((image) => image.naturalWidth === 0).map(name),
@@ -180,8 +184,10 @@ def _judge_scores(seen: dict) -> list[str]:
         found.append(f"filter keeps {len(filtered['models'])} of {seen['wanted']} scores and says {filtered['said']}")
     if not all("py" in name and "0.50" in name for name in seen["words"]):
         found.append(f"words keep {seen['words'][:3]}")
-    values = [float(text.split(" ")[0].replace(",", "")) for text in seen["sorted"]["values"] if text[0] != "n"]
-    if seen["sorted"]["order"] != "descending" or values != sorted(values, reverse=True):
+    numbers = seen["sorted"]["numbers"]
+    values = [number for number in numbers if number is not None]  # scores that were not run come last
+    missing = [None] * (len(numbers) - len(values))
+    if seen["sorted"]["order"] != "descending" or numbers != [*sorted(values, reverse=True), *missing]:
         found.append(f"sorted {seen['sorted']['order']}: {values[:5]}")
     followed = seen["followed"]
     if set(followed["models"]) != {seen["model"]} or not all("-0.50-" in id for id in followed["submodels"]):
@@ -217,6 +223,12 @@ def test_every_score_and_figure_of_the_grid_is_there(report):
     assert seen["rows"] == total * (len(analysis_fixture.BENCHMARKS) + 1)  # tiny_text has two metrics
     assert seen["images"] == 10
     assert not seen["stolen"]
+
+
+def test_numbers_are_written_as_in_the_tables(report):
+    """The page's script and the tables to read round alike, also what is exactly between two numbers."""
+    scores = TABLES["scores"].to_read(read_table(report.parents[1] / "tables/scores.csv"))
+    assert look(report, WIDE)["written"] == scores[["submodel", "metric", "value", "interval"]].values.tolist()
 
 
 @pytest.fixture(scope="module")

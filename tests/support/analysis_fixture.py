@@ -71,16 +71,16 @@ def submodel_entry(method: str, calibration: str, sparsity: str, seed: int, rows
 @functools.cache
 def built_study() -> tuple[tempfile.TemporaryDirectory, dict]:
     """A study with its tables, figures and report, made once for all tests; keep the directory object alive."""
-    from submodels.analysis.figures import draw_figures
+    from submodels.analysis.draw_figures import draw_figures
     from submodels.analysis.report import write_report
-    from submodels.analysis.tables import tabulate
+    from submodels.analysis.tabulate import tabulate
 
     directory = tempfile.TemporaryDirectory(prefix="study-")
     with contextlib.chdir(directory.name):
         paths = write_study(Path(directory.name), n_items=8)
         tabulate(paths["scores"], paths["overlaps"], paths["grid"], paths["submodels"], paths["tables"])
         draw_figures(paths["tables"], paths["grid"], paths["figures"])
-        write_report(paths["scores"], paths["grid"], paths["tables"], paths["figures"], paths["report"])
+        write_report(paths["grid"], paths["tables"], paths["figures"], paths["report"])
     return directory, paths
 
 

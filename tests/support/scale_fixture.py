@@ -63,9 +63,9 @@ def built_page() -> tuple[tempfile.TemporaryDirectory, Path]:
 
 def analyse(root: Path) -> Path:
     """Run the stages that make tables, figures and report; returns the page's path."""
-    from submodels.analysis.figures import draw_figures
+    from submodels.analysis.draw_figures import draw_figures
     from submodels.analysis.report import write_report
-    from submodels.analysis.tables import tabulate
+    from submodels.analysis.tabulate import tabulate
 
     with contextlib.chdir(root):
         expansion = Grid(read_grid(Path("grid.yaml")), "grid.yaml")
@@ -74,7 +74,7 @@ def analyse(root: Path) -> Path:
         overlaps = [tree.overlap.format(model=model) for model in models]
         tabulate(scores, overlaps, tree.grid, tree.submodels, tree.tables)
         draw_figures(tree.tables, tree.grid, tree.figures)
-        write_report(scores, tree.grid, tree.tables, tree.figures, tree.report)
+        write_report(tree.grid, tree.tables, tree.figures, tree.report)
     return root / tree.report
 
 
@@ -174,7 +174,7 @@ def _kept(entry: dict, domain: str | None, language: str | None) -> float:
 
 
 def _overlap(entries: dict, blocks: int, rng) -> pd.DataFrame:
-    """Every pair of masks as a whole; those of one sparsity by block and kind of module."""
+    """Every pair of masks as a whole; those of one sparsity by block too."""
     ids = sorted(entries)
     first, second = np.triu_indices(len(ids), k=1)
     axes = {key: np.array([str(entries[id][key]) for id in ids]) for key in ("calibration", "domain", "sparsity")}
@@ -182,13 +182,11 @@ def _overlap(entries: dict, blocks: int, rng) -> pd.DataFrame:
     distance = np.where(same["calibration"], 0.05, np.where(same["domain"], 0.15, 0.25)) * 2 * axes["sparsity"].astype(
         float
     )[first] + np.where(same["sparsity"], 0, 0.3)
-    kinds = [f"self_attn.{x}_proj" for x in "qkvo"] + [f"mlp.{x}_proj" for x in ("gate", "up", "down")]
-    places = [("layer", i, "") for i in range(blocks)] + [("module_kind", "", kind) for kind in kinds]
     parts = []
-    for level, layer, module in [("model", "", ""), *places]:
+    for level, layer in [("model", ""), *(("layer", i) for i in range(blocks))]:
         wanted = np.flatnonzero(same["sparsity"]) if level != "model" else np.arange(len(first))
         kept = distance[wanted] + (0.0 if layer == "" else 0.003 * layer) + rng.normal(0, 0.004, len(wanted))
-        columns = [np.array(ids)[first[wanted]], np.array(ids)[second[wanted]], level, layer, module]
+        columns = [np.array(ids)[first[wanted]], np.array(ids)[second[wanted]], level, layer, ""]
         columns += [kept.clip(0, 1), 0.8 * kept.clip(0, 1), 202375168]
         parts.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))
     return pd.concat(parts)

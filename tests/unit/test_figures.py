@@ -10,18 +10,15 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+import submodels.analysis.figures
 from submodels import files
-from submodels.analysis.figures import (
-    DOMAIN_COLOURS,
-    FIGURES,
-    OTHER_SERIES,
-    PAGE_WIDTH,
-    SERIES,
-    STYLE,
-    draw_figures,
-    read_table,
-)
+from submodels.analysis.draw_figures import draw_figures
+from submodels.analysis.figures import FIGURES
+from submodels.analysis.figures.shared import DOMAIN_COLOURS, PAGE_WIDTH, STYLE
+from submodels.analysis.figures.sparsity import OTHER_SERIES, SERIES
+from submodels.analysis.table_files import read_table
 from submodels.errors import SubmodelsError
+from submodels.layout import FIGURE_NAMES
 
 USED = ("relative", "jaccard", "jaccard_layers", "sparsity_curves", "code_languages")
 
@@ -49,6 +46,17 @@ def test_every_figure_of_every_model_has_a_picture_and_its_data(drawn):
             assert len(pd.read_csv(drawn["figures"] / f"{name}-{model}.csv")) > 0
 
 
+def test_the_figures_are_the_modules_of_their_room():
+    modules = {path.stem for path in Path(submodels.analysis.figures.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "shared"} == set(FIGURE_NAMES) == set(FIGURES)
+
+
+def test_the_report_of_snakemake_has_the_same_captions(root):
+    for name, figure in FIGURES.items():
+        text = (root / f"workflow/report/{name}.rst").read_text(encoding="utf-8")
+        assert " ".join(text.split()) == figure.caption, f"write the caption of figures/{name}.py into {name}.rst"
+
+
 def visible_texts(figure) -> list[Text]:
     """Without slanted tick labels, whose boxes are larger than their letters."""
     out_of_view = set()
@@ -67,7 +75,7 @@ def test_texts_neither_overlap_nor_leave_the_page(drawn, name):
     single = {key: frame.query("sparsity == '0.50' or sparsity.isna()") for key, frame in tables.items() if key in USED}
     for shown in (tables, single):
         with plt.rc_context(STYLE):
-            figure, _ = FIGURES[name](shown, "tiny-llama")
+            figure, _ = FIGURES[name].draw(shown, "tiny-llama")
             figure.canvas.draw()
         boxes = [(text.get_text(), text.get_window_extent()) for text in visible_texts(figure)]
         clashes = [
@@ -84,7 +92,7 @@ def test_texts_neither_overlap_nor_leave_the_page(drawn, name):
 def test_random_masks_stay_in_view_at_every_sparsity(drawn):
     """Panels share their axis, and random masks are farther apart the more is pruned."""
     tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}
-    figure, data = FIGURES["jaccard_layers"](tables, "tiny-llama")
+    figure, data = FIGURES["jaccard_layers"].draw(tables, "tiny-llama")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "wanda, 0.50 pruned",
         "wanda, 0.70 pruned",
@@ -113,13 +121,13 @@ def test_a_figure_says_what_is_partial_or_made_up(drawn):
     titles = {}
     for name in ("cross_task", "sparsity", "languages"):
         with plt.rc_context(STYLE):
-            titles[name] = " ".join(FIGURES[name](tables, "tiny-llama")[0].get_suptitle().split())
+            titles[name] = " ".join(FIGURES[name].draw(tables, "tiny-llama")[0].get_suptitle().split())
     assert titles["cross_task"].endswith("first 8 items (tiny_math); fixture; paper protocol (tiny_translation)")
     assert titles["sparsity"].endswith("first 8 items (math); fixture; paper protocol (translation)")
     assert titles["languages"].endswith("of its calibration set?")
     code = tables["code_languages"].assign(remarks="fixture")
     with plt.rc_context(STYLE):
-        figure, _ = FIGURES["languages"](tables | {"code_languages": code}, "tiny-llama")
+        figure, _ = FIGURES["languages"].draw(tables | {"code_languages": code}, "tiny-llama")
     assert figure.get_suptitle().endswith("\nfixture")
 
 
@@ -130,7 +138,7 @@ def test_sizes_of_calibration_sets_have_panels_of_their_own(drawn):
         small = tables[name].assign(calibration_size=tables[name]["calibration_size"].replace("128 rows", "32 rows"))
         tables[name] = pd.concat([tables[name], small])
     for name in FIGURES:
-        figure, _ = FIGURES[name](tables, "tiny-llama")
+        figure, _ = FIGURES[name].draw(tables, "tiny-llama")
         titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
         assert len(set(titles)) == len(titles)
         assert sum("32 rows" in title for title in titles) == sum("128 rows" in title for title in titles) > 0
@@ -166,5 +174,5 @@ def test_missing_data_are_said(drawn, small_grid, tmp_path):
 
 
 def test_missing_tables_are_named(drawn, tmp_path):
-    with pytest.raises(SubmodelsError, match=r"code_languages\.csv: no such file; run `submodels tabulate` first"):
+    with pytest.raises(SubmodelsError, match=r"scores\.csv: no such file; run `submodels tabulate` first"):
         draw_figures(tmp_path, drawn["grid"], tmp_path / "figures")

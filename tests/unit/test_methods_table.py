@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 from test_tables import accuracy, study
 
-from submodels.analysis import perplexities, tables
-from submodels.analysis.methods import methods
+from submodels.analysis import perplexities
+from submodels.analysis.formats import number, signed_number
 from submodels.analysis.study import load_study
+from submodels.analysis.tables import TABLES
 from submodels.errors import SubmodelsError
 
+methods, show_methods = TABLES["methods"].compute, TABLES["methods"].show
 WANDA, SECOND, RIA = "wanda-python-0.50-s0", "wanda-python-0.50-s1", "ria-python-0.50-s0"
 MAGNITUDE = "magnitude-none-0.50-s0"
 
@@ -72,7 +74,7 @@ def test_methods_by_hand():
 
 
 def test_methods_to_read():
-    shown = tables.show_methods(methods(four_submodels()))
+    shown = show_methods(methods(four_submodels()))
     assert shown.columns.tolist() == [
         *("model", "sparsity", "calibration", "method", "sub-models", "time (s)", "peak memory (MB)", "pruned (%)"),
         *("matched (%)", "matched, change", "outside (%)", "outside, change"),
@@ -89,7 +91,7 @@ def test_methods_to_read():
 
 def test_equal_accuracies_are_marked_as_noise():
     same = {id: accuracy([1, 0, 1, 0], "pass@1") for id in ("dense", WANDA, SECOND, RIA, MAGNITUDE)}
-    shown = tables.show_methods(methods(four_submodels(tiny_python=same)))
+    shown = show_methods(methods(four_submodels(tiny_python=same)))
     assert shown["matched, change"].tolist() == ["≈ 0.0 [0.0, 0.0]", "", "≈ 0.0 [0.0, 0.0]", "≈ 0.0 [0.0, 0.0]"]
 
 
@@ -97,7 +99,7 @@ def test_a_method_alone_on_its_set_is_no_comparison():
     scores = {id: accuracy([1, 0]) for id in ("dense", "wanda-math-0.50-s0", RIA, MAGNITUDE)}
     frame = methods(study({"tiny_csr": scores}, manifests=MANIFESTS | {"wanda-math-0.50-s0": manifest(1, 1)}))
     assert frame.empty
-    assert tables.show_methods(frame).empty
+    assert show_methods(frame).empty
 
 
 def test_sets_of_other_sizes_are_another_group():
@@ -114,8 +116,8 @@ def test_sets_of_other_sizes_are_another_group():
     frame = methods(made)
     assert frame["calibration_size"].tolist() == ["32 rows"] * 3 + ["128 rows"] * 3
     assert frame["matched"].tolist() == [0.5, 1.0, 0.0, 0.5, 0.5, 0.5]
-    assert "calibration_size" in tables.show_methods(frame)
-    relative = tables.relative(made).set_index(["method", "calibration_size"])
+    assert "calibration_size" in show_methods(frame)
+    relative = TABLES["relative"].compute(made).set_index(["method", "calibration_size"])
     assert relative.loc[("wanda", "32 rows"), "value"] == 1.0
     assert relative.loc[("wanda", "128 rows"), "value"] == 0.5
 
@@ -127,16 +129,14 @@ def test_a_generic_set_has_no_matched_benchmark():
     frame = methods(study({"tiny_csr": scores}, extra=extra, manifests=dict.fromkeys(ids, manifest(1, 1))))
     assert frame["matched"].isna().all()
     assert frame["outside"].tolist() == [0.5, 0.5, 0.5]
-    assert set(tables.show_methods(frame)["matched (%)"]) == {""}
+    assert set(show_methods(frame)["matched (%)"]) == {""}
 
 
 def test_what_was_not_run_says_why():
     absent = analysis_fixture.not_run("node is not installed")
     ids = {id: accuracy([1, 0], "exact_match") for id in ("dense", WANDA, SECOND, MAGNITUDE)}
     texts = {id: text((2, 1)) for id in ids}
-    shown = tables.show_methods(
-        methods(four_submodels(tiny_math={**ids, RIA: absent}, tiny_text={**texts, RIA: absent}))
-    )
+    shown = show_methods(methods(four_submodels(tiny_math={**ids, RIA: absent}, tiny_text={**texts, RIA: absent})))
     ria = shown[shown["method"] == "ria"].iloc[0]
     assert ria["outside (%)"] == "not run: node is not installed"
     assert ria["outside, change"] == ""
@@ -157,15 +157,17 @@ def test_perplexity_weighs_documents_by_their_tokens():
 
 def test_perplexity_against_dense_is_a_difference_and_never_a_percentage():
     scores = {"dense": text((2, 1), (8, 1)), WANDA: text((4, 1), (16, 1)), RIA: text((2, 1), (8, 1))}
-    frame = tables.relative(study({"tiny_text": scores})).set_index("method")
+    frame = TABLES["relative"].compute(study({"tiny_text": scores})).set_index("method")
     assert frame["dense"].tolist() == pytest.approx([4, 4])
     assert frame.loc["wanda", ["value", "difference"]].tolist() == pytest.approx([8, 4])
     assert frame["inside_noise"].to_dict() == {"wanda": False, "ria": True}
     assert frame["kept"].isna().all()
-    cells = tables.show_relative(frame.reset_index())["tiny_text, perplexity (lower is better)"].tolist()
+    cells = TABLES["relative"].show(frame.reset_index())["tiny_text, perplexity (lower is better)"].tolist()
     assert cells[0].startswith("+4.00 [+2.00, +8.00]")
     assert cells[1] == "≈ 0.00 [0.00, 0.00]"
-    shown = tables.show_scores(tables.scores(study({"tiny_text": scores, "tiny_csr": {"dense": accuracy([1, 0])}})))
+    shown = TABLES["scores"].show(
+        TABLES["scores"].compute(study({"tiny_text": scores, "tiny_csr": {"dense": accuracy([1, 0])}}))
+    )
     by_metric = shown[shown["submodel"] == "dense"].set_index("metric")["value"].to_dict()
     assert by_metric == {
         "accuracy (%)": "50.0",
@@ -178,10 +180,10 @@ def test_the_best_submodel_of_a_perplexity_has_the_lowest():
     documents = range(40)
     scores = {"dense": 4, WANDA: 9, RIA: 5, MAGNITUDE: 90}
     made = study({"tiny_text": {id: text(*((value, 1 + i % 3) for i in documents)) for id, value in scores.items()}})
-    row = tables.best_submodels(made).iloc[0]
+    row = TABLES["best_submodels"].compute(made).iloc[0]
     assert (row["submodel"], row["measure"], row["matched"]) == (RIA, "perplexity", False)
     assert (row["dense"], row["value"], row["difference"]) == pytest.approx((4, 5, 1))
-    shown = tables.show_best_submodels(tables.best_submodels(made)).iloc[0]
+    shown = TABLES["best_submodels"].show(TABLES["best_submodels"].compute(made)).iloc[0]
     assert (shown["dense → pruned"], shown["change"]) == ("4.00 → 5.00", "+1.00 [+1.00, +1.00]")
     assert shown["measure"] == "perplexity (lower is better)"
 
@@ -189,19 +191,19 @@ def test_the_best_submodel_of_a_perplexity_has_the_lowest():
 def test_perplexities_enter_no_mean_of_accuracies():
     """A benchmark of perplexity in the domain of accuracies, and one in a domain that nobody knows."""
     made = four_submodels()
-    before = {name: tables.TABLES[name].compute(made) for name in ("sparsity_curves", "claims", "code_languages")}
+    before = {name: TABLES[name].compute(made) for name in ("sparsity_curves", "claims", "code_languages")}
     for domain in ("math", "weather"):
         made.grid["benchmarks"]["tiny_text"]["domain"] = domain
         for name, frame in before.items():
-            pd.testing.assert_frame_equal(tables.TABLES[name].compute(made), frame)
-        best = tables.best_submodels(made)
+            pd.testing.assert_frame_equal(TABLES[name].compute(made), frame)
+        best = TABLES["best_submodels"].compute(made)
         assert best.loc[best["measure"] == "perplexity", "domain"].tolist() == [domain]
         assert best.loc[best["higher_is_better"], "dense"].dropna().le(1).all()
 
 
 def test_numbers_are_as_fine_as_they_are_worth():
-    assert [tables.number(value) for value in (7.346, 31.25, 250.4, 1234567.0)] == ["7.35", "31.25", "250", "1,234,567"]
-    assert [tables.signed_number(value) for value in (-0.001, 0.5, -12.34)] == ["0.00", "+0.50", "−12.34"]
+    assert [number(value) for value in (7.346, 31.25, 250.4, 1234567.0)] == ["7.35", "31.25", "250", "1,234,567"]
+    assert [signed_number(value) for value in (-0.001, 0.5, -12.34)] == ["0.00", "+0.50", "−12.34"]
 
 
 def test_a_missing_manifest_is_named(tmp_path, monkeypatch):

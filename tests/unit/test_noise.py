@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from test_tables import accuracy, study
 
-from submodels.analysis import tables
-from submodels.analysis.noise import noise
+from submodels.analysis.tables import TABLES
 
+noise, show_noise = TABLES["noise"].compute, TABLES["noise"].show
 MATH = {f"wanda-math-0.50-s{seed}": values for seed, values in enumerate(([1, 1, 0, 0], [1, 1, 1, 0]))}
 PYTHON = {f"wanda-python-0.50-s{seed}": values for seed, values in enumerate(([0, 0, 0, 0], [1, 0, 0, 0]))}
 CSR = {"wanda-csr-0.50-s0": [1, 1, 1, 1]}
@@ -37,7 +37,7 @@ def test_pairs_of_sets_that_differ_by_less_than_their_draws_are_named():
 def test_the_interval_over_items_stands_beside_it():
     """Half the width of each draw's interval: none for python's first draw, whose items came out alike."""
     made = study({"tiny_csr": {"dense": accuracy([1] * 4)} | scores([PYTHON])})
-    shown = tables.scores(made).query("metric == 'accuracy'").set_index("submodel")
+    shown = TABLES["scores"].compute(made).query("metric == 'accuracy'").set_index("submodel")
     assert noise(made).iloc[0]["items"] > 0
     alone = {"wanda-python-0.50-s0": [0] * 4, "wanda-python-0.50-s1": [1] * 4}
     row = noise(study({"tiny_csr": {"dense": accuracy([1] * 4)} | scores([alone])})).iloc[0]
@@ -60,12 +60,12 @@ def test_a_domain_of_several_benchmarks_has_a_row_of_its_mean():
     frame = noise(study({"tiny_python": python, "tiny_java": java}))
     assert frame["benchmark"].fillna("").tolist() == ["", "tiny_python", "tiny_java"]
     assert frame.iloc[0]["spread"] == pytest.approx((1 / 32) ** 0.5)
-    assert tables.show_noise(frame)["score"].tolist()[0] == "code, mean"
+    assert show_noise(frame)["score"].tolist()[0] == "code, mean"
 
 
 def test_a_perplexity_keeps_its_unit():
     draws = {f"wanda-math-0.50-s{seed}": analysis_fixture.perplexity({"0": (v, 1)}) for seed, v in enumerate((4, 6))}
     frame = noise(study({"tiny_text": {"dense": analysis_fixture.perplexity({"0": (3, 1)})} | draws}))
     assert frame.iloc[0]["spread"] == pytest.approx(2**0.5)
-    assert tables.show_noise(frame).iloc[0]["two draws differ by"] == "2.00"
-    assert tables.show_noise(frame).iloc[0]["score"] == "tiny_text (lower is better)"
+    assert show_noise(frame).iloc[0]["two draws differ by"] == "2.00"
+    assert show_noise(frame).iloc[0]["score"] == "tiny_text (lower is better)"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -15,6 +16,7 @@ from submodels.analysis.report import write_report
 from submodels.config import read_grid
 from submodels.errors import SubmodelsError
 from submodels.grid import Grid
+from submodels.layout import PAGE
 
 
 class Page(HTMLParser):
@@ -80,7 +82,7 @@ def test_hostile_names_stay_text(report, monkeypatch):
     grid["models"]["tiny-llama"]["description"] = analysis_fixture.HOSTILE
     grid["missing"] = {analysis_fixture.HOSTILE: analysis_fixture.HOSTILE}
     files.write_json("hostile.json", grid)
-    write_report(paths["scores"], "hostile.json", paths["tables"], paths["figures"], "results/demo/report/hostile.html")
+    write_report("hostile.json", paths["tables"], paths["figures"], "results/demo/report/hostile.html")
     hostile = Page(Path("results/demo/report/hostile.html").read_text(encoding="utf-8"))
     assert hostile.tags.count("script") == 2
     assert "<" not in hostile.data
@@ -119,7 +121,7 @@ def test_scope_depends_on_the_models(page, report, monkeypatch):
     grid = files.read_json(paths["grid"])
     grid["models"]["tiny-llama"]["tiny_world"] = False
     files.write_json("large.json", grid)
-    write_report(paths["scores"], "large.json", paths["tables"], paths["figures"], "results/demo/report/large.html")
+    write_report("large.json", paths["tables"], paths["figures"], "results/demo/report/large.html")
     assert "Synthetic models" not in Path("results/demo/report/large.html").read_text(encoding="utf-8")
 
 
@@ -140,7 +142,7 @@ def test_a_second_report_is_identical(report, monkeypatch):
     root, paths = report
     monkeypatch.chdir(root)
     again = Path("results/demo/report/again.html")
-    write_report(paths["scores"], paths["grid"], paths["tables"], paths["figures"], again)
+    write_report(paths["grid"], paths["tables"], paths["figures"], again)
     assert again.read_bytes() == paths["report"].read_bytes()
 
 
@@ -159,7 +161,7 @@ def test_a_base_model_from_elsewhere_has_no_manifest(report, monkeypatch):
     grid = files.read_json(paths["grid"])
     grid["models"]["tiny-llama"]["manifest"] = None
     files.write_json("local.json", grid)
-    write_report(paths["scores"], "local.json", paths["tables"], paths["figures"], "results/demo/report/local.html")
+    write_report("local.json", paths["tables"], paths["figures"], "results/demo/report/local.html")
     local = Page(Path("results/demo/report/local.html").read_text(encoding="utf-8"))
     assert "../base_models/tiny-llama/manifest.json" not in local.addresses
     assert "../base_models/tiny-gemma/manifest.json" in local.addresses
@@ -186,7 +188,10 @@ def test_perplexities_are_numbers_and_lower_is_better(report, page):
     assert f"{100 * value:.1f}" not in " ".join(page.words)
     assert page.words.count("perplexity (lower is better)") > 2
     listed = {entry["name"]: entry["metrics"] for entry in page.scores["benchmarks"]}
-    assert listed["tiny_text"] == ["perplexity (lower is better)", "bits_per_byte (lower is better)"]
+    assert listed["tiny_text"] == [
+        {"label": "perplexity (lower is better)", "percent": False},
+        {"label": "bits_per_byte (lower is better)", "percent": False},
+    ]
 
 
 def test_methods_are_compared_in_groups(page):
@@ -197,20 +202,49 @@ def test_methods_are_compared_in_groups(page):
 def test_a_grid_of_one_method_says_that_there_is_nothing_to_compare(report, monkeypatch, tmp_path):
     root, paths = report
     monkeypatch.chdir(root)
+    shutil.copy(paths["tables"] / PAGE, tmp_path)
     for table in paths["tables"].glob("*.csv"):
         lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = lines[:1] if table.stem == "methods" else lines
         files.write_text(tmp_path / table.name, "".join(kept))
     out = Path("results/demo/report/alone.html")
-    write_report(paths["scores"], paths["grid"], tmp_path, paths["figures"], out)
+    write_report(paths["grid"], tmp_path, paths["figures"], out)
     assert "Nothing to compare: no two methods" in out.read_text(encoding="utf-8")
+
+
+def test_numbers_come_to_the_page_as_numbers(page):
+    for row in page.scores["rows"]:
+        value, low, high, items = row[4:8]
+        assert value is None or all(isinstance(number, int | float) for number in (value, low, high, items))
+
+
+def test_it_reads_no_score(report, monkeypatch, tmp_path):
+    """What `tabulate` and `figures` wrote is enough: the page is the same when the score files are gone."""
+    root, paths = report
+    monkeypatch.chdir(root)
+    again = Path("results/demo/report/without.html")
+    shutil.move("results/demo/scores", tmp_path)
+    try:
+        write_report(paths["grid"], paths["tables"], paths["figures"], again)
+    finally:
+        shutil.move(tmp_path / "scores", "results/demo/scores")
+    assert again.read_bytes() == paths["report"].read_bytes()
+
+
+def test_missing_texts_are_named(report, monkeypatch, tmp_path):
+    root, paths = report
+    monkeypatch.chdir(root)
+    for table in paths["tables"].glob("*.csv"):
+        shutil.copy(table, tmp_path)
+    with pytest.raises(SubmodelsError, match=r"page\.json: no such file; run `submodels tabulate` first"):
+        write_report(paths["grid"], tmp_path, paths["figures"], paths["report"])
 
 
 def test_missing_figures_are_named(report, monkeypatch, tmp_path):
     root, paths = report
     monkeypatch.chdir(root)
     with pytest.raises(SubmodelsError, match=r"cross_task-tiny-llama\.svg: no such file"):
-        write_report(paths["scores"], paths["grid"], paths["tables"], tmp_path, paths["report"])
+        write_report(paths["grid"], paths["tables"], tmp_path, paths["report"])
 
 
 def test_partial_made_up_and_paper_scores_are_said(page):
@@ -222,7 +256,7 @@ def test_partial_made_up_and_paper_scores_are_said(page):
     assert page.words.count("fixture; paper protocol") > 2  # in the matrices
     listed = {entry["name"]: entry["remarks"] for entry in page.scores["benchmarks"]}
     assert listed["tiny_translation"] == "fixture; paper protocol"
-    assert text.count("Nobody looked for its items in the calibration rows.") == 1
+    assert text.count("Not checked for overlap with calibration rows.") == 1
     assert "conditions" in page.ids
 
 
@@ -239,11 +273,12 @@ def test_the_noise_floor_says_which_sets_are_not_told_apart(page, report):
 def test_a_grid_of_one_draw_a_set_has_no_noise_floor(report, monkeypatch, tmp_path):
     root, paths = report
     monkeypatch.chdir(root)
+    shutil.copy(paths["tables"] / PAGE, tmp_path)
     for table in paths["tables"].glob("*.csv"):
         lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
         files.write_text(tmp_path / table.name, "".join(lines[:1] if table.stem == "noise" else lines))
     out = Path("results/demo/report/once.html")
-    write_report(paths["scores"], paths["grid"], tmp_path, paths["figures"], out)
+    write_report(paths["grid"], tmp_path, paths["figures"], out)
     text = out.read_text(encoding="utf-8")
     assert "no calibration set of this grid has two scored draws" in text
     assert "another draw</th>" not in text

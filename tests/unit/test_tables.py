@@ -3,18 +3,25 @@
 import csv
 import shutil
 import subprocess
+from pathlib import Path
 
 import analysis_fixture
 import pandas as pd
 import pytest
 
+import submodels.analysis.tables
 from submodels import files
-from submodels.analysis import tables
-from submodels.analysis.figures import draw_figures
+from submodels.analysis.draw_figures import draw_figures
+from submodels.analysis.formats import points, show_counts
 from submodels.analysis.overlap import COLUMNS
 from submodels.analysis.report import write_report
-from submodels.analysis.study import CalibrationSet, Study, for_selection, load_study, pair_kind, pruned_fraction
+from submodels.analysis.study import CalibrationSet, Study, for_selection, load_study, pair_kind
+from submodels.analysis.table_files import latex, markdown
+from submodels.analysis.tables import TABLES
+from submodels.analysis.tabulate import tabulate
 from submodels.errors import SubmodelsError
+from submodels.layout import TABLE_NAMES
+from submodels.pruning import patterns
 from submodels.terms import CONTROL, GENERIC
 from submodels.verdict import STATUSES
 
@@ -60,7 +67,7 @@ def accuracy(values: list[float], primary: str = "accuracy") -> dict:
 
 def test_relative_is_the_paired_difference_to_dense():
     made = study({"tiny_csr": {"dense": accuracy([1, 1, 1, 0]), "wanda-csr-0.50-s0": accuracy([1, 0, 0, 0])}})
-    row = tables.relative(made).iloc[0]
+    row = TABLES["relative"].compute(made).iloc[0]
     assert (row["dense"], row["value"], row["difference"]) == (0.75, 0.25, -0.5)
     assert row["kept"] == pytest.approx(1 / 3)
     assert row["matched"]
@@ -68,12 +75,16 @@ def test_relative_is_the_paired_difference_to_dense():
 
 
 def test_every_axis_of_a_score_is_a_column():
-    scores = tables.scores(
-        study(
-            {"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": accuracy([1])}},
-            marks={"tiny_csr": {"protocol": "paper", "fixture": True}},
+    scores = (
+        TABLES["scores"]
+        .compute(
+            study(
+                {"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": accuracy([1])}},
+                marks={"tiny_csr": {"protocol": "paper", "fixture": True}},
+            )
         )
-    ).set_index("submodel")
+        .set_index("submodel")
+    )
     row = scores.loc["wanda-csr-0.50-s0"].to_dict()
     axes = {"method": "wanda", "calibration": "csr", "calibration_size": "128 rows", "rows": 128, "domain": "csr"}
     axes |= {"sparsity": "0.50", "pruned_fraction": 0.5, "seed": 0, "protocol": "paper", "benchmark_domain": "csr"}
@@ -84,16 +95,16 @@ def test_every_axis_of_a_score_is_a_column():
 
 def test_seeds_of_one_set_are_averaged_item_by_item():
     scores = {"dense": accuracy([1, 1]), "wanda-math-0.50-s0": accuracy([1, 0]), "wanda-math-0.50-s1": accuracy([0, 0])}
-    row = tables.relative(study({"tiny_csr": scores})).iloc[0]
+    row = TABLES["relative"].compute(study({"tiny_csr": scores})).iloc[0]
     assert row["value"] == 0.25
     assert row["n_seeds"] == 2
 
 
 def test_equal_accuracies_are_inside_the_noise_and_marked():
     made = study({"tiny_csr": {"dense": accuracy([1, 0, 1]), "wanda-csr-0.50-s0": accuracy([1, 0, 1])}})
-    frame = tables.relative(made)
+    frame = TABLES["relative"].compute(made)
     assert frame["inside_noise"].all()
-    assert tables.show_relative(frame).iloc[0]["tiny_csr"].startswith("≈")
+    assert TABLES["relative"].show(frame).iloc[0]["tiny_csr"].startswith("≈")
 
 
 def test_not_run_says_why_and_is_never_zero():
@@ -101,20 +112,21 @@ def test_not_run_says_why_and_is_never_zero():
     made = study(
         {"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": absent, "wanda-math-0.50-s0": accuracy([1])}}
     )
-    scores = tables.scores(made)
+    scores = TABLES["scores"].compute(made)
     row = scores[scores["submodel"] == "wanda-csr-0.50-s0"].iloc[0]
     assert row["status"] == "not run"
     assert pd.isna(row["value"])
-    shown = tables.show_scores(scores)
+    shown = TABLES["scores"].show(scores)
     cells = shown[shown["submodel"] == "wanda-csr-0.50-s0"].iloc[0]
     assert cells["value"] == "not run: node is not installed"
     assert (cells["items"], cells["samples"]) == ("", "")
-    assert tables.show_relative(tables.relative(made))["tiny_csr"].tolist()[0].startswith(("not run", "≈"))
+    shown = TABLES["relative"].show(TABLES["relative"].compute(made))
+    assert shown["tiny_csr"].tolist()[0].startswith(("not run", "≈"))
 
 
 def test_a_score_missing_from_its_file_is_not_run():
     made = study({"tiny_csr": {"dense": accuracy([1]), "wanda-csr-0.50-s0": accuracy([1])}, "tiny_math": {}})
-    row = tables.scores(made).query("benchmark == 'tiny_math' and submodel == 'dense'").iloc[0]
+    row = TABLES["scores"].compute(made).query("benchmark == 'tiny_math' and submodel == 'dense'").iloc[0]
     assert row["status"] == "not run"
     assert row["reason"]
 
@@ -126,7 +138,7 @@ def test_best_submodel_is_chosen_and_reported_on_different_halves():
     dense = dict.fromkeys(tasks, 1.0)
     ids = {"dense": dense, "wanda-csr-0.50-s0": lucky, "wanda-math-0.50-s0": steady}
     scores = {id: analysis_fixture.score("accuracy", items) for id, items in ids.items()}
-    row = tables.best_submodels(study({"tiny_csr": scores})).iloc[0]
+    row = TABLES["best_submodels"].compute(study({"tiny_csr": scores})).iloc[0]
     assert row["submodel"] == "wanda-csr-0.50-s0"
     assert (row["dense"], row["value"], row["difference"]) == (1.0, 0.0, -1.0)
     assert row["n_items"] == sum(not for_selection(task) for task in tasks)
@@ -148,12 +160,12 @@ def test_jaccard_averages_seed_pairs_and_knows_the_random_expectation():
     ids = ["wanda-math-0.50-s0", "wanda-math-0.50-s1", "wanda-csr-0.50-s0"]
     rows = [overlap_row(ids[0], ids[1], 0.1), overlap_row(ids[0], ids[2], 0.3), overlap_row(ids[1], ids[2], 0.5)]
     made = study({"tiny_csr": {"dense": accuracy([1]), **{id: accuracy([1]) for id in ids}}}, rows)
-    frame = tables.jaccard(made).set_index(["a", "b"])
+    frame = TABLES["jaccard"].compute(made).set_index(["a", "b"])
     assert frame.loc[("math", "math"), ["kind", "kept_distance"]].tolist() == ["seeds", 0.1]
     assert frame.loc[("math", "csr"), "kept_distance"] == pytest.approx(0.4)
     assert frame.loc[("math", "csr"), "pruned_distance"] == pytest.approx(0.2)
     assert frame["random_kept"].tolist() == pytest.approx([2 / 3, 2 / 3])
-    shown = tables.show_jaccard(frame.reset_index())
+    shown = TABLES["jaccard"].show(frame.reset_index())
     assert shown.columns.tolist() == ["model", "method", "sparsity", "calibration", "math", "csr", "random"]
     assert shown["math"].tolist() == ["0.100 / 0.050", "0.400 / 0.200"]
 
@@ -163,7 +175,7 @@ def test_within_domain_compares_with_the_distance_across_domains():
     rows = [overlap_row(ids[0], ids[1], 0.1), overlap_row(ids[0], ids[2], 0.3), overlap_row(ids[1], ids[2], 0.5)]
     values = {"dense": [1, 1], ids[0]: [1, 1], ids[1]: [1, 0], ids[2]: [0, 0]}
     made = study({"tiny_math": {id: accuracy(items, "exact_match") for id, items in values.items()}}, rows)
-    row = tables.within_domain(made).iloc[0]
+    row = TABLES["within_domain"].compute(made).iloc[0]
     assert (row["a"], row["b"], row["difference"]) == ("math", "math_steps", 0.5)
     assert (row["within_distance"], row["cross_distance"]) == (0.1, pytest.approx(0.4))
 
@@ -171,7 +183,7 @@ def test_within_domain_compares_with_the_distance_across_domains():
 def test_code_languages_marks_the_set_of_the_language():
     scores = {"dense": [1.0], "wanda-java-0.50-s0": [0.0], "wanda-python-0.50-s0": [1.0]}
     made = study({"tiny_java": {id: accuracy(values, "pass@1") for id, values in scores.items()}})
-    frame = tables.code_languages(made).set_index("calibration")
+    frame = TABLES["code_languages"].compute(made).set_index("calibration")
     assert frame["matched"].to_dict() == {"dense": False, "python": False, "java": True}
     assert frame["value"].to_dict() == {"dense": 1.0, "python": 1.0, "java": 0.0}
 
@@ -179,7 +191,8 @@ def test_code_languages_marks_the_set_of_the_language():
 def test_sparsity_curves_split_matched_from_unmatched():
     ids = ["wanda-csr-0.50-s0", "wanda-math-0.50-s0", "wanda-translation-0.50-s0", "magnitude-none-0.50-s0"]
     scores = {id: accuracy(values) for id, values in zip(ids, ([1, 1], [1, 0], [0, 0], [0, 0]), strict=True)}
-    frame = tables.sparsity_curves(study({"tiny_csr": {"dense": accuracy([1, 1]), **scores}})).set_index("series")
+    made = study({"tiny_csr": {"dense": accuracy([1, 1]), **scores}})
+    frame = TABLES["sparsity_curves"].compute(made).set_index("series")
     assert frame["value"].to_dict() == {"dense": 1.0, "matched": 1.0, "unmatched": 0.25, "magnitude": 0.0}
     assert frame["pruned_fraction"].to_dict() == {"dense": 0.0, "matched": 0.5, "unmatched": 0.5, "magnitude": 0.5}
 
@@ -193,7 +206,7 @@ def test_all_generic_sets_and_all_controls_stand_in_the_curves():
     }
     values = dict(zip(ids.values(), ([1, 1], [1, 0], [1, 0], [0, 0]), strict=True))
     scores = {"dense": accuracy([1, 1]), **{id: accuracy(items) for id, items in values.items()}}
-    frame = tables.sparsity_curves(study({"tiny_csr": scores}, extra=extra)).set_index("series")
+    frame = TABLES["sparsity_curves"].compute(study({"tiny_csr": scores}, extra=extra)).set_index("series")
     assert frame["value"].to_dict() == {"dense": 1.0, "generic": 0.75, "random tokens": 0.25}
 
 
@@ -205,7 +218,7 @@ def test_outcomes_of_every_benchmark_add_up_to_its_samples(made):
     assert (ran[ended].sum(axis=1) == ran["n_samples"]).all()
     assert ran["out_of_memory"].sum() > 0
     assert ran.loc[ran["benchmark"] == "tiny_math", "wrong"].sum() > 0
-    assert tables.show_counts({"passed": 3, "out of memory": 1, "failed": 0, "wrong": float("nan")}) == (
+    assert show_counts({"passed": 3, "out of memory": 1, "failed": 0, "wrong": float("nan")}) == (
         "3 passed, 1 out of memory"
     )
 
@@ -213,12 +226,14 @@ def test_outcomes_of_every_benchmark_add_up_to_its_samples(made):
 def test_a_best_submodel_matches_a_language_only_if_calibrated_on_it():
     tasks = [float(i % 2) for i in range(20)]
     ids = {"dense": tasks, "wanda-python-0.50-s0": tasks}
-    rows = tables.best_submodels(study({"tiny_java": {id: accuracy(values, "pass@1") for id, values in ids.items()}}))
+    rows = TABLES["best_submodels"].compute(
+        study({"tiny_java": {id: accuracy(values, "pass@1") for id, values in ids.items()}})
+    )
     assert dict(zip(rows["language"].fillna(""), rows["matched"], strict=True)) == {"": True, "java": False}
 
 
 def test_a_change_of_nothing_has_no_sign():
-    assert [tables.points(value) for value in (0.0, -0.0001, 0.051, -0.051)] == ["0.0", "0.0", "+5.1", "−5.1"]
+    assert [points(value) for value in (0.0, -0.0001, 0.051, -0.051)] == ["0.0", "0.0", "+5.1", "−5.1"]
 
 
 @pytest.mark.parametrize(
@@ -234,10 +249,10 @@ def test_a_single_submodel_has_tables_and_figures(made, tmp_path, id, claims):
     files.write_text(tmp_path / "tiny-llama.csv", ",".join(COLUMNS) + "\n")
     scores = [path for path in made["scores"] if "tiny-llama" in str(path)]
     overlaps = [tmp_path / "tiny-llama.csv"]
-    tables.tabulate(scores, overlaps, tmp_path / "grid.json", made["submodels"], tmp_path / "tables")
+    tabulate(scores, overlaps, tmp_path / "grid.json", made["submodels"], tmp_path / "tables")
     draw_figures(tmp_path / "tables", tmp_path / "grid.json", tmp_path / "figures")
     page = tmp_path / "report" / "index.html"
-    write_report(scores, tmp_path / "grid.json", tmp_path / "tables", tmp_path / "figures", page)
+    write_report(tmp_path / "grid.json", tmp_path / "tables", tmp_path / "figures", page)
     assert "no two sub-models" in (tmp_path / "figures/jaccard-tiny-llama.csv").read_text()
     assert (len(pd.read_csv(tmp_path / "tables/claims.csv")) > 0) == bool(claims)
     assert claims in page.read_text(encoding="utf-8")
@@ -248,10 +263,10 @@ def test_sub_models_pruned_only_to_compare_masks_have_no_scores():
     made = study({"tiny_java": {id: accuracy([1.0], "pass@1") for id in ("dense", *ids)}})
     made.grid["models"]["m"]["evaluated"] = ["dense", ids[0]]
     made = Study(made.grid, made.scores, made.overlaps)
-    assert set(tables.scores(made)["submodel"]) == {"dense", ids[0]}
-    assert set(tables.relative(made)["sparsity"]) == {"0.50"}
-    assert set(tables.code_languages(made)["sparsity"]) == {"0.50"}
-    assert set(tables.jaccard(made)["sparsity"]) == set()
+    assert set(TABLES["scores"].compute(made)["submodel"]) == {"dense", ids[0]}
+    assert set(TABLES["relative"].compute(made)["sparsity"]) == {"0.50"}
+    assert set(TABLES["code_languages"].compute(made)["sparsity"]) == {"0.50"}
+    assert set(TABLES["jaccard"].compute(made)["sparsity"]) == set()
 
 
 def test_pair_kinds():
@@ -263,18 +278,39 @@ def test_pair_kinds():
     assert pair_kind(python, CalibrationSet("mix", "generic", None)) == "other"
 
 
-@pytest.mark.parametrize(("sparsity", "fraction"), [("0.50", 0.5), ("2of4", 0.5), ("4of8", 0.5), ("0.70", 0.7)])
-def test_pruned_fraction(sparsity, fraction):
-    assert pruned_fraction(sparsity) == fraction
+@pytest.mark.parametrize(
+    ("sparsity", "fraction", "structured"),
+    [("0.50", 0.5, False), ("2of4", 0.5, True), ("4of8", 0.5, True), ("0.70", 0.7, False)],
+)
+def test_what_a_pattern_says_of_itself(sparsity, fraction, structured):
+    pattern = patterns.parse(sparsity)
+    assert (pattern.fraction, pattern.is_structured) == (fraction, structured)
+
+
+def test_sizes_of_calibration_sets_come_in_the_order_of_their_numbers():
+    """The same in rows and in tokens: 32 before 128, whatever the order of their texts."""
+    extra = {
+        f"wanda-csr-n{rows}-0.50-s0": analysis_fixture.submodel_entry("wanda", "csr", "0.50", 0, rows=rows)
+        for rows in (1024, 32)
+    }
+    made = study({"tiny_csr": {id: accuracy([1]) for id in ("dense", "wanda-csr-0.50-s0", *extra)}}, extra=extra)
+    assert made.sizes() == ["32 rows", "128 rows", "1024 rows"]
+    assert [setting.calibration_size for setting in made.settings("m")] == made.sizes()
+
+
+def test_the_tables_are_the_modules_of_their_room():
+    shared = {"__init__", "shared"}
+    modules = {path.stem for path in Path(submodels.analysis.tables.__file__).parent.glob("*.py")}
+    assert modules - shared == set(TABLE_NAMES) == set(TABLES)
 
 
 def test_markdown_and_latex_escape_every_cell():
     frame = pd.DataFrame({"a_b": ["x|y", "50% & $1", "<b>", "\\cmd{~^#}"], "n": ["*", "_", "`", "two\nlines"]})
-    assert tables.markdown(frame, "c") == (
+    assert markdown(frame, "c") == (
         "c\n\n| a\\_b | n |\n| --- | --- |\n| x\\|y | \\* |\n| 50% & $1 | \\_ |\n"
         "| &lt;b&gt; | \\` |\n| \\\\cmd{~^#} | two lines |\n"
     )
-    text = tables.latex(frame, "100% of it", "name")
+    text = latex(frame, "100% of it", "name")
     assert "a\\_b & n \\\\" in text
     assert "50\\% \\& \\$1" in text
     assert "\\textbackslash{}cmd\\{\\textasciitilde{}\\textasciicircum{}\\#\\}" in text
@@ -289,7 +325,7 @@ def made(monkeypatch):
 
 
 def test_tabulate_writes_three_forms_of_every_table(made):
-    for name in tables.TABLES:
+    for name in TABLES:
         text = (made["tables"] / f"{name}.csv").read_text(encoding="utf-8")
         rows = list(csv.reader(text.splitlines()))
         assert len(rows) > 1, name
@@ -308,7 +344,7 @@ def test_scores_table_equals_the_score_file(made):
 
 
 def test_tabulate_twice_gives_the_same_bytes(made, tmp_path):
-    tables.tabulate(made["scores"], made["overlaps"], made["grid"], made["submodels"], tmp_path / "again")
+    tabulate(made["scores"], made["overlaps"], made["grid"], made["submodels"], tmp_path / "again")
     for path in made["tables"].iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
@@ -340,7 +376,7 @@ def test_errors_name_the_file_and_the_key(made, tmp_path):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(made, tmp_path):
-    body = "".join(f"\\input{{{made['tables'].resolve() / name}}}\n" for name in tables.TABLES)
+    body = "".join(f"\\input{{{made['tables'].resolve() / name}}}\n" for name in TABLES)
     source = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
     files.write_text(tmp_path / "all.tex", source)
     subprocess.run(["pdflatex", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
@@ -393,9 +429,9 @@ def test_every_table_of_scores_says_what_is_partial_made_up_or_the_papers_way():
     marks |= {"truncated": {"prompts": 4, "answers": 0}}
     marked = marked_study(dict.fromkeys(analysis_fixture.BENCHMARKS, marks))
     plain = marked_study(marks=None)
-    for name, table in tables.TABLES.items():
+    for name, table in TABLES.items():
         if name not in WITHOUT_SCORES:
-            text, without = (tables.markdown(table.to_read(table.compute(made)), "") for made in (marked, plain))
+            text, without = (markdown(table.to_read(table.compute(made)), "") for made in (marked, plain))
             assert "first 2 items; 3 samples; fixture; paper protocol; truncated prompts" in text, name
             assert not any(word in without for word in ("items; ", "3 samples", "fixture", "truncated", "remarks")), (
                 name
@@ -408,6 +444,6 @@ def test_scores_say_what_their_samples_took(made):
     assert set(ran["generate_seconds"]) == {2.5}
     assert ran["execute_seconds"].isna().all()
     assert (set(ran["prompt_tokens"]), set(ran["generated_tokens"])) == ({1200}, {340})
-    shown = tables.show_scores(frame)
+    shown = TABLES["scores"].show(frame)
     assert shown.loc[frame["status"] == "ok", "prompt tokens"].unique().tolist() == ["1,200"]
     assert shown.loc[frame["status"] != "ok", "time (s)"].unique().tolist() == [""]

@@ -26,10 +26,9 @@ rule overlap:
         runtime=get_runtime,
     params:
         directories=of_submodels(TREE.submodel, GRID.submodels),
-        levels=["--level layer", "--level module_kind"],
         version=versions.OVERLAP,
     shell:
-        "python -m submodels overlap {params.directories} {params.levels} --out {output} > {log} 2>&1"
+        "python -m submodels overlap {params.directories} --level layer --out {output} > {log} 2>&1"
 
 
 rule describe:
@@ -48,7 +47,7 @@ rule describe:
 
 
 rule tabulate:
-    """Tables of every score, of the best sub-models, of languages, of overlaps and of methods."""
+    """Tables of every score, of the best sub-models, of languages, of overlaps and of methods, and the report's texts."""
     input:
         grid=TREE.grid,
         scores=expand(TREE.scored, model=GRID.models),
@@ -57,6 +56,7 @@ rule tabulate:
     output:
         [shown(f"{TREE.tables}/{name}.csv", "tables", "Tables", table=name) for name in paths.TABLE_NAMES],
         collect(f"{TREE.tables}/{{table}}.{{format}}", table=paths.TABLE_NAMES, format=["md", "tex"]),
+        TREE.page,
     log:
         TREE.log("tabulate"),
     benchmark:
@@ -107,10 +107,9 @@ rule figures:
 
 
 rule report:
-    """The page that shows it all, and a copy of the pictures on it."""
+    """One page with everything, and a copy of the pictures on it."""
     input:
         grid=TREE.grid,
-        scores=expand(TREE.scored, model=GRID.models),
         tables=rules.tabulate.output,
         figures=rules.figures.output,
     output:
@@ -132,10 +131,9 @@ rule report:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        scores=[f"--scores {path}" for path in SCORES],
         tables=directory_of("tables"),
         figures=directory_of("figures"),
         version=versions.REPORT,
     shell:
-        "python -m submodels report --grid {input.grid} {params.scores} --tables {params.tables} "
+        "python -m submodels report --grid {input.grid} --tables {params.tables} "
         "--figures {params.figures} --out {output.page} > {log} 2>&1"

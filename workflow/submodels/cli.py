@@ -385,7 +385,7 @@ def tabulate(
     out: Directory,
 ):
     """Tables of scores, overlaps and methods: CSV, Markdown, LaTeX."""
-    from submodels.analysis.tables import tabulate
+    from submodels.analysis.tabulate import tabulate
 
     tabulate(scores, overlap, grid, submodels, out)
 
@@ -393,7 +393,7 @@ def tabulate(
 @app.command()
 def figures(grid: GridFile, tables: Annotated[Path, typer.Option(help="Directory of the tables.")], out: Directory):
     """Figures (SVG) and the data behind each (CSV)."""
-    from submodels.analysis.figures import draw_figures
+    from submodels.analysis.draw_figures import draw_figures
 
     draw_figures(tables, grid, out)
 
@@ -401,15 +401,14 @@ def figures(grid: GridFile, tables: Annotated[Path, typer.Option(help="Directory
 @app.command()
 def report(
     grid: GridFile,
-    scores: Annotated[list[Path], typer.Option(help="Score files.")],
     tables: Annotated[Path, typer.Option(help="Directory of the tables.")],
     figures: Annotated[Path, typer.Option(help="Directory of the figures.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
 ):
-    """The page that shows it all."""
+    """The report: one HTML page with claims, matrices, figures and every score."""
     from submodels.analysis.report import write_report
 
-    write_report(scores, grid, tables, figures, out)
+    write_report(grid, tables, figures, out)
 
 
 @app.command()

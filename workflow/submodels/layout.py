@@ -12,6 +12,7 @@ from submodels.files import fingerprint
 RESULTS = "results"
 DRAWN_WINDOWS = "windows.safetensors"  # of a calibration draw
 DRAWN_ROWS = "rows.jsonl.gz"  # that they are made of
+# The report's tables and figures in their order: each is the module of its name in analysis/tables or analysis/figures.
 TABLE_NAMES = (
     "scores",
     "relative",
@@ -26,6 +27,7 @@ TABLE_NAMES = (
     "methods",
 )
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
+PAGE = "page.json"  # beside the tables: what else the report says
 # Of files that decide a base model's numbers and prompts.
 MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".tiktoken")
 # Downloads lie outside results/, so that deleting results/ does not cost them. {fetched}: see `fetched_name`.
@@ -67,6 +69,7 @@ class Tree:
         self.scored = f"{self.scores}.json"
         self.overlap = f"{root}/overlap/{{model}}.csv"
         self.tables = f"{root}/tables"
+        self.page = f"{self.tables}/{PAGE}"
         self.figures = f"{root}/figures"
         self.report = f"{root}/report/index.html"
         self.plan = f"{root}/plan"

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from submodels.analysis import paper
 from submodels.analysis.study import CalibrationSet, Setting, Study, paired
@@ -79,8 +78,12 @@ def lead_over_generic(study: Study, model: str, setting: Setting) -> Evidence:
     groups = []
     for benchmark in study.accuracies:
         chosen = study.for_choice(model, benchmark)
-        items = {one: study.set_items(model, setting, [one], benchmark) for one in sets if not one.is_special}
-        means = {one: values[chosen].mean() for one, values in items.items() if len(values) and chosen.any()}
+        items = {
+            calibration: study.set_items(model, setting, [calibration], benchmark)
+            for calibration in sets
+            if not calibration.is_special
+        }
+        means = {name: values[chosen].mean() for name, values in items.items() if len(values) and chosen.any()}
         against = study.set_items(model, setting, generic, benchmark)
         if means and len(against):
             best = items[max(means, key=means.get)]
@@ -98,8 +101,8 @@ def smallest_mean(groups: list[np.ndarray], *, resamples: int, seed: int, level:
     """
     level = 1 - (1 - level) / len(groups)
     each = [stratified_bootstrap([group], resamples=resamples, seed=seed, level=level) for group in groups]
-    low, high = min(one.low for one in each), min(one.high for one in each)
-    return min(each, key=lambda one: one.value)._replace(low=low, high=high)
+    low, high = min(interval.low for interval in each), min(interval.high for interval in each)
+    return min(each, key=lambda interval: interval.value)._replace(low=low, high=high)
 
 
 def csr_spread(study: Study, model: str, setting: Setting) -> Evidence:
@@ -110,7 +113,7 @@ def csr_spread(study: Study, model: str, setting: Setting) -> Evidence:
     sets = [calibration for calibration in study.by_calibration(model, setting) if not calibration.is_special]
     groups, is_csr = [], []
     for benchmark in study.accuracies:
-        columns = [study.set_items(model, setting, [one], benchmark) for one in sets]
+        columns = [study.set_items(model, setting, [calibration], benchmark) for calibration in sets]
         columns = [items for items in columns if len(items)]
         if len(columns) > 1:
             groups.append(np.stack(columns, axis=1))
@@ -146,13 +149,14 @@ def code_math_accuracy(study: Study, model: str, setting: Setting) -> Evidence:
 
 def language_gain(study: Study, model: str, setting: Setting) -> Evidence:
     """Set of the benchmark's language minus code sets of other languages."""
-    sets = [one for one in study.by_calibration(model, setting) if one.domain == "code" and one.language]
+    every = study.by_calibration(model, setting)
+    sets = [calibration for calibration in every if calibration.domain == "code" and calibration.language]
     groups = []
     for benchmark in study.accuracies:
         language = study.benchmark(benchmark)["language"]
         if language:
-            same = [one for one in sets if one.language == language]
-            other = [one for one in sets if one.language != language]
+            same = [calibration for calibration in sets if calibration.language == language]
+            other = [calibration for calibration in sets if calibration.language != language]
             groups.append(_difference(study, model, setting, same, other, benchmark))
     return Evidence(_present(groups, "code calibration sets of two languages and a benchmark of one of them"))
 
@@ -290,26 +294,3 @@ def evaluate(claim: Claim, study: Study, model: str, setting: Setting) -> dict:
         "status": "ok",
         "reason": None,
     }
-
-
-COLUMNS = [
-    *("claim", "sentence", "measure", "source", "paper", "unit", "direction", "table", "remarks"),
-    *("model", "method", "sparsity", "calibration_size", "value", "low", "high", "n", "verdict", "status", "reason"),
-]
-
-
-def claims(study: Study) -> pd.DataFrame:
-    """One row for each claim, base model, method, sparsity and size of calibration sets."""
-    rows = []
-    for name, claim in CLAIMS.items():
-        for model in study.models:
-            for setting in study.compared(model):
-                rows.append(
-                    {"claim": name, "sentence": claim.sentence, "measure": claim.measure, "source": claim.source}
-                    | {"paper": claim.paper, "unit": claim.unit, "direction": claim.direction, "table": claim.table}
-                    | {"remarks": study.remarks(study.accuracies) if claim.unit == "points" else ""}
-                    | {"model": model, **asdict(setting)}
-                    | {"value": None, "low": None, "high": None, "n": None, "verdict": None}
-                    | evaluate(claim, study, model, setting)
-                )
-    return pd.DataFrame(rows, columns=COLUMNS)

@@ -9,8 +9,6 @@ import pandas as pd
 
 from submodels.terms import NOT_RUN
 
-LOWER_IS_BETTER = "lower is better"
-
 
 def percent(value: float | None) -> str:
     """0.534 -> `53.4`; nothing for a missing value."""
@@ -42,25 +40,14 @@ def signed(value: float, digits: int) -> str:
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
-def of_score(higher_is_better: bool) -> Callable[[float | None], str]:
-    """How a score is written: an accuracy in percent, a perplexity as it is."""
-    return percent if higher_is_better else number
-
-
-def of_change(higher_is_better: bool) -> Callable[[float | None], str]:
-    """How a difference of scores is written: in percentage points, or of perplexities as it is."""
-    return points if higher_is_better else signed_number
-
-
 def count(n: float | None) -> str:
     """1234 -> `1,234`; nothing for a missing value."""
     return "" if pd.isna(n) else f"{n:,.0f}"
 
 
-def named(name: str, higher_is_better: bool, unit: str = "") -> str:
-    """A metric or a benchmark with its unit, or with the word that lower is better: `perplexity (lower is better)`."""
-    note = unit if higher_is_better else LOWER_IS_BETTER
-    return f"{name} ({note})" if note else name
+def show_counts(counts: dict[str, float | None]) -> str:
+    """How samples ended, without what never happened: `30 passed, 6 failed`."""
+    return ", ".join(f"{int(n)} {name}" for name, n in counts.items() if n == n and n)
 
 
 def marked(name: str, remarks: str | None) -> str:
@@ -74,12 +61,8 @@ def setting_name(method: str, sparsity: str, calibration_size: str, sizes: int) 
 
 
 def interval(low: float, high: float, show: Callable = percent) -> str:
+    """`[10.0, 20.0]`; nothing for missing bounds."""
     return "" if pd.isna(low) else f"[{show(low)}, {show(high)}]"
-
-
-def change(difference: float, low: float, high: float, show: Callable = points) -> str:
-    """A difference with its interval: `≈ −2.5 [−7.5, +2.5]`."""
-    return f"{noise_mark(low, high)}{show(difference)} {interval(low, high, show)}"
 
 
 def not_run(reason: str | None) -> str:

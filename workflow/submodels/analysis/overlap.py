@@ -58,7 +58,8 @@ def overlap(submodel_dirs: list[Path], out: Path, levels: Iterable[str] = LEVELS
     if len(submodels) != len(submodel_dirs):
         raise SubmodelsError("overlap: two sub-model directories have one name; names must differ")
     _check_comparable(submodels)
-    names, alike = list(submodels), [(one.header["method"], one.header["sparsity"]) for one in submodels.values()]
+    names = list(submodels)
+    alike = [(masks.header["method"], masks.header["sparsity"]) for masks in submodels.values()]
     counted = _count(submodels, {"model", *levels}) if len(names) > 1 else {}
     measured = [(place, *_distances(shared, weights), weights) for place, (shared, weights) in counted.items()]
     with files.atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -72,8 +73,8 @@ def overlap(submodel_dirs: list[Path], out: Path, levels: Iterable[str] = LEVELS
 
 def _distances(shared: np.ndarray, weights: int) -> tuple[list[list[float]], list[list[float]]]:
     """Distances of kept and of pruned weights, each m rows of m of which the upper triangle counts."""
-    own = np.diagonal(shared)
-    a, b = own[:, None], own[None, :]
+    sizes = np.diagonal(shared)
+    a, b = sizes[:, None], sizes[None, :]
     pruned = jaccard_distance(weights - (a + b - shared), weights - a, weights - b)
     return jaccard_distance(shared, a, b).tolist(), pruned.tolist()
 
@@ -104,13 +105,13 @@ def intersections(packed: list[np.ndarray]) -> np.ndarray:
     words = np.zeros((number, -(-min(length, _PIECE) // 8)), dtype=np.uint64)
     rows = words.view(np.uint8)
     both, ones = np.empty_like(words), np.empty(words.shape, dtype=np.uint8)
-    counts, own = np.zeros((number, number), dtype=np.int64), np.diag_indices(number)
+    counts, diagonal = np.zeros((number, number), dtype=np.int64), np.diag_indices(number)
     for start in range(0, length, _PIECE):
         size = min(_PIECE, length - start)
         for row, bits in zip(rows, packed, strict=True):
             row[:size] = bits[start : start + size]
         rows[:, size:] = 0  # what the last, shorter piece does not fill
-        counts[own] += _ones(words, ones)
+        counts[diagonal] += _ones(words, ones)
         for i in range(number - 1):
             shared = np.bitwise_and(words[i], words[i + 1 :], out=both[i + 1 :])
             counts[i, i + 1 :] += _ones(shared, ones[i + 1 :])
@@ -130,8 +131,8 @@ def _count(submodels: dict[str, Masks], levels: set[str]) -> dict[tuple, tuple[n
         shared = intersections([masks.packed(parameter) for masks in submodels.values()])
         weights = shapes[parameter][0] * shapes[parameter][1]
         layer, module = layer_and_module(parameter)
-        own = {"model": ("", ""), "layer": (layer, ""), "module_kind": ("", module), "module": (layer, module)}
+        place = {"model": ("", ""), "layer": (layer, ""), "module_kind": ("", module), "module": (layer, module)}
         for level, sums in places.items():
-            before, size = sums.get(own[level], (0, 0))
-            sums[own[level]] = before + shared, size + weights
-    return {(level, *place): found for level, sums in places.items() for place, found in sums.items()}
+            before, size = sums.get(place[level], (0, 0))
+            sums[place[level]] = before + shared, size + weights
+    return {(level, *place): counts for level, sums in places.items() for place, counts in sums.items()}

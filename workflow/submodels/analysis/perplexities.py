@@ -62,23 +62,23 @@ def change(
     """
     primary = study.benchmark(benchmark)["primary"]
     pooling = POOLINGS[primary]
-    own, against = _ran(study, model, ids, benchmark), _ran(study, model, others, benchmark)
-    if not own or (others and not against):
+    scored, against = _ran(study, model, ids, benchmark), _ran(study, model, others, benchmark)
+    if not scored or (others and not against):
         return None
-    values = np.stack([items[primary] for items in [*own, *against]], axis=1)[wanted]
-    weights = np.asarray(own[0][pooling.weight], dtype=np.float64)[wanted, None]
+    values = np.stack([items[primary] for items in [*scored, *against]], axis=1)[wanted]
+    weights = np.asarray(scored[0][pooling.weight], dtype=np.float64)[wanted, None]
     if not len(values):
         return None
 
     def difference(means: list[np.ndarray]) -> np.ndarray:
         (mean,) = means
         pooled = pooling.from_mean(mean[..., :-1] / mean[..., -1:])
-        value = pooled[..., : len(own)].mean(axis=-1)
-        return value - pooled[..., len(own) :].mean(axis=-1) if against else value
+        value = pooled[..., : len(scored)].mean(axis=-1)
+        return value - pooled[..., len(scored) :].mean(axis=-1) if against else value
 
     columns = np.hstack([pooling.to_mean(values) * weights, weights])
-    found = stratified_bootstrap([columns], statistic=difference, **asdict(study.resampling))
-    return Pooled(found, len(values), len(own))
+    interval = stratified_bootstrap([columns], statistic=difference, **asdict(study.resampling))
+    return Pooled(interval, len(values), len(scored))
 
 
 def _ran(study: Study, model: str, ids: list[str], benchmark: str) -> list[dict]:

@@ -1,4 +1,4 @@
-"""What the analysis reads - scores, overlaps and the description of the grid - and the few questions all tables ask."""
+"""What tables are made of: scores, overlaps, manifests, the grid's description; and the questions all tables ask."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import pandas as pd
 
 from submodels import files
 from submodels.analysis import overlap
+from submodels.analysis.metric import Metric
+from submodels.calibration.sizes import DrawSize
 from submodels.errors import SubmodelsError
 from submodels.pruning import patterns
 from submodels.terms import CONTROL, DENSE, DOMAINS, GENERIC, LANGUAGES, NO_CALIBRATION, NOT_RUN
@@ -41,18 +43,35 @@ class CalibrationSet:
 class Setting:
     """What a comparison of calibration sets holds fixed.
 
-    calibration_size: how much of a set is used, `128 rows` or `65536 tokens`; None for methods that need no data.
+    size: how much of a set is used; None for methods that need no data.
     """
 
     method: str
     sparsity: str
-    calibration_size: str | None
+    size: DrawSize | None
+
+    @property
+    def pruned_fraction(self) -> float:
+        return patterns.parse(self.sparsity).fraction
+
+    @property
+    def is_structured(self) -> bool:
+        return patterns.parse(self.sparsity).is_structured
+
+    @property
+    def calibration_size(self) -> str | None:
+        """`128 rows` or `65536 tokens`, as tables say it."""
+        return None if self.size is None else str(self.size)
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """The setting as columns of a table."""
+        return {"method": self.method, "sparsity": self.sparsity, "calibration_size": self.calibration_size}
 
     @property
     def order(self):
-        amount, _, unit = (self.calibration_size or "0").partition(" ")
-        fraction = pruned_fraction(self.sparsity)
-        return self.method != REFERENCE, self.method, fraction, self.sparsity, unit, int(amount)
+        unit, amount = ("", 0) if self.size is None else (self.size.unit, self.size.amount)
+        return self.method != REFERENCE, self.method, self.pruned_fraction, self.sparsity, unit, amount
 
 
 @dataclass(frozen=True)
@@ -91,8 +110,7 @@ class Study:
         self._remarks: dict[str, dict[str, None]] = {}
         for (_, benchmark), score in scores.items():
             self._remarks.setdefault(benchmark, {}).update(dict.fromkeys([*_remarks(score), *self._cuts(score)]))
-        directions = {benchmark: score["higher_is_better"] for (_, benchmark), score in scores.items()}
-        self._lower_is_better = {benchmark for benchmark, higher in directions.items() if not higher}
+        self._lower_is_better = {name for (_, name), score in scores.items() if not score["higher_is_better"]}
         self.benchmarks = sorted(grid["benchmarks"], key=self._benchmark_order)
         drawn = [score["bootstrap"] for score in scores.values()]
         self.resampling = Resampling(**drawn[0])
@@ -102,14 +120,14 @@ class Study:
     def _benchmark_order(self, benchmark: str):
         entry = self.grid["benchmarks"][benchmark]
         domain, language = _position(_DOMAIN_ORDER, entry["domain"]), _position(LANGUAGES, entry["language"])
-        return not self.higher_is_better(benchmark), domain, language
+        return not self.metric(benchmark).higher_is_better, domain, language
 
     def benchmark(self, name: str) -> dict:
         return self.grid["benchmarks"][name]
 
-    def higher_is_better(self, benchmark: str) -> bool:
-        """True for accuracies, fractions 0..1; False for perplexities, which are numbers in their own unit."""
-        return benchmark not in self._lower_is_better
+    def metric(self, benchmark: str) -> Metric:
+        """The primary metric of a benchmark."""
+        return Metric(self.benchmark(benchmark)["primary"], benchmark not in self._lower_is_better)
 
     def remarks(self, benchmarks: list[str]) -> str:
         """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, drawn otherwise
@@ -134,12 +152,12 @@ class Study:
     @property
     def accuracies(self) -> list[str]:
         """Benchmarks whose scores can be averaged with each other: fractions, higher is better."""
-        return [name for name in self.benchmarks if self.higher_is_better(name)]
+        return [name for name in self.benchmarks if self.metric(name).higher_is_better]
 
     @property
     def perplexities(self) -> list[str]:
-        """Benchmarks whose scores stand alone: in their own unit, lower is better."""
-        return [name for name in self.benchmarks if not self.higher_is_better(name)]
+        """Benchmarks whose scores enter no mean: in their own unit, lower is better."""
+        return [name for name in self.benchmarks if not self.metric(name).higher_is_better]
 
     def domains(self) -> list[str]:
         """Domains that have an accuracy, in the fixed order."""
@@ -224,17 +242,18 @@ class Study:
     def compared(self, model: str) -> list[Setting]:
         """The settings that compare calibration sets, having two at least; all of them where none does."""
         settings = self.settings(model)
-        return [one for one in settings if len(self.by_calibration(model, one)) > 1] or settings
+        return [setting for setting in settings if len(self.by_calibration(model, setting)) > 1] or settings
 
     @staticmethod
     def setting(entry: dict) -> Setting:
-        size = {"rows": entry["rows"], "tokens": entry["tokens_per_set"]}
-        named = [f"{amount} {unit}" for unit, amount in size.items() if amount is not None]
-        return Setting(entry["method"], entry["sparsity"], next(iter(named), None))
+        rows, tokens = entry["rows"], entry["tokens_per_set"]
+        size = None if rows is None and tokens is None else DrawSize(rows, tokens)
+        return Setting(entry["method"], entry["sparsity"], size)
 
-    def sizes(self) -> set[str]:
+    def sizes(self) -> list[str]:
         """Every size of calibration sets in the grid."""
-        return {setting.calibration_size for model in self.models for setting in self.settings(model)}
+        sizes = {setting.size for model in self.models for setting in self.settings(model)}
+        return [str(size) for size in sorted(sizes, key=lambda size: (size.unit, size.amount))]
 
     def by_calibration(self, model: str, setting: Setting) -> dict[CalibrationSet, list[str]]:
         """Calibration set -> ids of its seeds, in the fixed order of calibration sets."""
@@ -300,7 +319,7 @@ class Study:
         a, b = a[wanted].to_numpy(dtype=int), b[wanted].to_numpy(dtype=int)
         sets = np.empty(len(groups), dtype=object)
         sets[:] = list(groups)
-        kinds = np.array([[pair_kind(one, other) for other in groups] for one in groups], dtype=object)
+        kinds = np.array([[pair_kind(first, second) for second in groups] for first in groups], dtype=object)
         return rows[wanted].assign(set_a=sets[a], set_b=sets[b], kind=kinds[a, b])
 
 
@@ -328,12 +347,6 @@ def pair_kind(a: CalibrationSet, b: CalibrationSet) -> str:
     if a.is_special or b.is_special:
         return "other"
     return "within domain" if a.domain == b.domain else "cross domain"
-
-
-def pruned_fraction(sparsity: str) -> float:
-    """Fraction of weights pruned: 0.5 for both `0.50` and `2of4`."""
-    pattern = patterns.parse(sparsity)
-    return pattern.n / pattern.m if isinstance(pattern, patterns.NofM) else pattern.ratio
 
 
 def for_selection(task_id: str) -> bool:

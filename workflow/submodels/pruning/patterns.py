@@ -14,6 +14,12 @@ class Unstructured:
     """Prune the share `ratio` of the weights, anywhere within the method's comparison group."""
 
     ratio: float
+    is_structured = False
+
+    @property
+    def fraction(self) -> float:
+        """Share of the weights that is pruned."""
+        return self.ratio
 
     def __str__(self) -> str:
         return f"{self.ratio:.2f}"
@@ -25,6 +31,12 @@ class NofM:
 
     n: int
     m: int
+    is_structured = True
+
+    @property
+    def fraction(self) -> float:
+        """Share of the weights that is pruned."""
+        return self.n / self.m
 
     def __str__(self) -> str:
         return f"{self.n}of{self.m}"

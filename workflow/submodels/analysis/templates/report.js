@@ -8,20 +8,36 @@ const more = document.getElementById("more");
 const shown = document.getElementById("shown");
 const headers = Array.from(document.querySelectorAll("#scores th[data-key]"));
 
-const scores = rows.map(([run, benchmark, metric, main, value, interval, items, end, sample, generation]) => {
+const scores = rows.map(([run, benchmark, metric, main, number, low, high, items, end, sample, generation]) => {
   const { name, remarks, metrics } = benchmarks[benchmark];
-  const score = { ...runs[run], benchmark: name, remarks, metric: metrics[metric], main, value, interval, items };
-  score.status = interval === null ? "not run" : "ok";
-  score.ended = ended[end];
+  const { label, percent } = metrics[metric];
+  const score = { ...runs[run], benchmark: name, remarks, metric: label, main, number, items };
+  score.status = number === null ? "not run" : "ok";
+  score.value = number === null ? ended[end] : written(number, percent);
+  score.interval = number === null ? "" : `[${written(low, percent)}, ${written(high, percent)}]`;
+  score.ended = number === null ? "" : ended[end];
   score.samples = address(samples[sample], score);
   score.generation = address(generations[generation], score);
-  score.number = score.status === "ok" ? Number(value.replaceAll(",", "")) : NaN;
   return score;
 });
 const texts = scores.map((score) => [...AXES, "submodel", "metric", "remarks", "value", "ended"]
   .map((key) => score[key]).join(" ").toLowerCase());
-let found = scores;
+let listed = scores;
 let order = null; // [key, 1 or -1]
+
+// As the tables write it: an accuracy in percent, a perplexity as fine as it is worth (`Metric.show` in Python).
+function written(number, percent) {
+  if (typeof number === "string") return number; // infinite
+  if (percent) return rounded(100 * number, 1);
+  return Math.abs(number) < 100 ? rounded(number, 2) : rounded(number, 0).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+// Python rounds what is exactly in the middle to the even digit, toFixed away from zero.
+function rounded(number, digits) {
+  const text = number.toFixed(digits);
+  const middle = Math.abs(number * 2 ** (digits + 1)) % 2 === 1;
+  return middle && "13579".includes(text.at(-1)) ? (number - Math.sign(number) * 10 ** -digits / 4).toFixed(digits) : text;
+}
 
 function address(pattern, { model, submodel, benchmark }) {
   return pattern && pattern.replace("{}", `${model}/${submodel}/${benchmark}`);
@@ -34,7 +50,7 @@ function fill(select, key) {
 }
 
 function compare(a, b) {
-  if (typeof a === "number" && typeof b === "number") return (isNaN(a) - isNaN(b)) || (a - b);
+  if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
@@ -42,16 +58,16 @@ function apply() {
   const words = filter.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = AXES.map((key) => [key, filter.elements[key].value]).filter(([, value]) => value !== "");
   const all = filter.elements.metrics.value === "all";
-  found = scores.filter((score, i) => (all || score.main) &&
+  listed = scores.filter((score, i) => (all || score.main) &&
     wanted.every(([key, value]) => String(score[key]) === value) && words.every((word) => texts[i].includes(word)));
   if (order) {
     const [key, sign] = order;
-    const lost = (score) => key === "number" && isNaN(score.number); // what did not run comes last, either way
-    found.sort((a, b) => (lost(a) - lost(b)) || sign * compare(a[key], b[key]));
+    const missing = (score) => ["number", "items"].includes(key) && score[key] === null; // last, either way
+    listed.sort((a, b) => (missing(a) - missing(b)) || sign * compare(a[key], b[key]));
   }
   for (const header of headers) {
-    const own = order && order[0] === header.dataset.key;
-    header.setAttribute("aria-sort", own ? (order[1] > 0 ? "ascending" : "descending") : "none");
+    const sorts = order && order[0] === header.dataset.key;
+    header.setAttribute("aria-sort", sorts ? (order[1] > 0 ? "ascending" : "descending") : "none");
   }
   body.replaceChildren();
   extend();
@@ -59,13 +75,13 @@ function apply() {
 
 function extend() {
   const first = body.rows.length;
-  body.append(...found.slice(first, first + PAGE).map(row));
-  const left = found.length - body.rows.length;
+  body.append(...listed.slice(first, first + PAGE).map(row));
+  const left = listed.length - body.rows.length;
   more.hidden = left === 0;
   more.textContent = `Show ${Math.min(PAGE, left)} more`;
   const scope = filter.elements.metrics.value === "all" ? "" : " (main metrics)";
   const part = left ? `, the first ${body.rows.length} shown` : "";
-  shown.textContent = `${found.length} of ${scores.length} scores${scope}${part}`;
+  shown.textContent = `${listed.length} of ${scores.length} scores${scope}${part}`;
 }
 
 function row(score) {

@@ -9,20 +9,30 @@ from dataclasses import asdict, replace
 import pandas as pd
 
 from submodels.analysis import perplexities
+from submodels.analysis.formats import not_run, number, percent
+from submodels.analysis.metric import Metric
 from submodels.analysis.study import REFERENCE, CalibrationSet, Setting, Study, paired
+from submodels.analysis.tables.shared import Table, setting_columns, with_remarks
 from submodels.bootstrap import Interval, stratified_bootstrap
 from submodels.terms import DENSE
 
-SIDES = ("matched", "outside")
-LEVEL = ("", "_low", "_high")
-CHANGE = ("_change", "_change_low", "_change_high")
-COST = ["n_submodels", "submodels", "wall_seconds", "peak_memory_mb", "pruned"]
+CAPTION = (
+    "Pruning methods on the same calibration set. Time and peak memory of a pruning, mean over its sub-models, as "
+    "their manifests say. Matched: mean accuracy over the benchmarks of the calibration set’s domain (and, for "
+    "code with a language, of that language); outside: over all others; methods without data are scored on the "
+    f"same. Changes are against {REFERENCE}, with intervals over items: accuracies in percentage points, "
+    "perplexities in their own unit; ≈: the interval holds zero."
+)
+_SIDES = ("matched", "outside")
+_OF_SCORE = ("", "_low", "_high")
+_OF_CHANGE = ("_change", "_change_low", "_change_high")
+_COST = ["n_submodels", "submodels", "wall_seconds", "peak_memory_mb", "pruned"]
 COLUMNS = ["model", "sparsity", "calibration", "calibration_size", "calibration_domain", "language", "method"]
-COLUMNS += ["remarks", *COST]
-COLUMNS += [f"{side}{end}" for side in SIDES for end in (*LEVEL, *CHANGE, "_benchmarks", "_items", "_reason")]
+COLUMNS += ["remarks", *_COST]
+COLUMNS += [f"{side}{end}" for side in _SIDES for end in (*_OF_SCORE, *_OF_CHANGE, "_benchmarks", "_items", "_reason")]
 
 
-def methods(study: Study) -> pd.DataFrame:
+def compute(study: Study) -> pd.DataFrame:
     """One row for each base model, sparsity, calibration set and method, the dense baseline on top of each group.
 
     `_change` is against `REFERENCE`. Each perplexity follows as columns `<benchmark>_<metric>...`.
@@ -45,7 +55,7 @@ def methods(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, *_perplexity_columns(study)])
 
 
-_OF_A_PERPLEXITY = (*LEVEL, *CHANGE, "_reason")
+_OF_A_PERPLEXITY = (*_OF_SCORE, *_OF_CHANGE, "_reason")
 
 
 def _perplexity_columns(study: Study) -> list[str]:
@@ -56,7 +66,7 @@ def _name(study: Study, benchmark: str) -> str:
     return f"{benchmark}_{study.benchmark(benchmark)['primary']}"
 
 
-def perplexities_in(frame: pd.DataFrame) -> list[str]:
+def _perplexities_in(frame: pd.DataFrame) -> list[str]:
     """The names `<benchmark>_<metric>` in a table of this module."""
     return list(frame.columns[len(COLUMNS) :: len(_OF_A_PERPLEXITY)])
 
@@ -79,7 +89,7 @@ def _groups(study: Study, model: str):
 
 
 def _sides(study: Study, model: str, calibration: CalibrationSet, ids: list[str]) -> dict[str, list[str]]:
-    """Accuracies that match the set and those that do not, without those that nobody ran."""
+    """Accuracies that match the set and those that do not, without those that were not run."""
     ran = [name for name in study.accuracies if len(study.items(model, ids, name))]
     matched = [name for name in ran if study.matches(calibration, name)]
     return {"matched": matched, "outside": [name for name in ran if name not in matched]}
@@ -113,11 +123,13 @@ def _kept(study: Study, model: str, ids: list[str], reference: list[str], benchm
         lacking = benchmarks[[len(values) for values in items].index(0)]
         return row | {f"{side}_reason": study.score(model, ids[0], lacking)["reason"] or "no reason recorded"}
     groups = [values[:, None] for values in items]
-    row |= _columns(side, LEVEL, stratified_bootstrap(groups, **asdict(study.resampling)))
+    row |= _columns(side, _OF_SCORE, stratified_bootstrap(groups, **asdict(study.resampling)))
     row[f"{side}_items"] = sum(map(len, items))
-    pairs = [paired(own, study.items(model, reference, name)) for own, name in zip(items, benchmarks, strict=True)]
+    pairs = [
+        paired(values, study.items(model, reference, name)) for values, name in zip(items, benchmarks, strict=True)
+    ]
     if ids != reference and all(len(pair) for pair in pairs):
-        row |= _columns(side, CHANGE, stratified_bootstrap(pairs, **asdict(study.resampling)))
+        row |= _columns(side, _OF_CHANGE, stratified_bootstrap(pairs, **asdict(study.resampling)))
     return row
 
 
@@ -125,12 +137,45 @@ def _perplexity(study: Study, model: str, ids: list[str], reference: list[str], 
     name, level = _name(study, benchmark), perplexities.level(study, model, ids, benchmark)
     if level is None:
         return {f"{name}_reason": study.score(model, ids[0], benchmark)["reason"] or "no reason recorded"}
-    row = _columns(name, LEVEL, level.interval)
+    row = _columns(name, _OF_SCORE, level.interval)
     if reference and ids != reference:
         change = perplexities.change(study, model, ids, reference, benchmark)
-        row |= _columns(name, CHANGE, change.interval) if change else {}
+        row |= _columns(name, _OF_CHANGE, change.interval) if change else {}
     return row
 
 
-def _columns(name: str, ends: tuple[str, ...], found: Interval) -> dict:
-    return {f"{name}{end}": value for end, value in zip(ends, (found.value, found.low, found.high), strict=True)}
+def _columns(name: str, ends: tuple[str, ...], interval: Interval) -> dict:
+    values = (interval.value, interval.low, interval.high)
+    return {f"{name}{end}": value for end, value in zip(ends, values, strict=True)}
+
+
+def show(frame: pd.DataFrame) -> pd.DataFrame:
+    size = [name for name in setting_columns(frame) if name == "calibration_size"]
+    shown = frame[["model", "sparsity", "calibration", *size, "method"]].copy()
+    shown["sub-models"] = ["" if pd.isna(n) else str(int(n)) for n in frame["n_submodels"]]
+    shown["time (s)"] = [number(value) for value in frame["wall_seconds"]]
+    shown["peak memory (MB)"] = ["" if pd.isna(value) else f"{value:.0f}" for value in frame["peak_memory_mb"]]
+    shown["pruned (%)"] = [percent(value) for value in frame["pruned"]]
+    for side in _SIDES:
+        _show_score(shown, frame, side, Metric(side, higher_is_better=True))
+    for name in _perplexities_in(frame):
+        _show_score(shown, frame, name, Metric(name.replace("_", " "), higher_is_better=False))
+    return with_remarks(shown, frame)
+
+
+def _show_score(shown: pd.DataFrame, frame: pd.DataFrame, name: str, metric: Metric) -> None:
+    """Add columns for a score and its change: why it was not run, or nothing, where there is none.
+
+    The intervals of scores are in the data only.
+    """
+    reasons = zip(frame[name], frame[f"{name}_reason"], strict=True)
+    shown[metric.label()] = [
+        not_run(reason) if isinstance(reason, str) else metric.show(value) for value, reason in reasons
+    ]
+    changes = frame[[f"{name}{end}" for end in _OF_CHANGE]].itertuples(index=False)
+    shown[f"{metric.name}, change"] = [
+        "" if pd.isna(difference) else metric.show_change(difference, low, high) for difference, low, high in changes
+    ]
+
+
+TABLE = Table(CAPTION, compute, show)

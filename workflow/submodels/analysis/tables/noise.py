@@ -7,14 +7,21 @@ from statistics import fmean, variance
 import numpy as np
 import pandas as pd
 
+from submodels.analysis.formats import count, marked
+from submodels.analysis.metric import Metric
 from submodels.analysis.study import Setting, Study
+from submodels.analysis.tables.shared import Table, setting_columns
 from submodels.bootstrap import half_widths
 
+CAPTION = (
+    "What another draw of the same calibration set changes, beside the interval over items of one score; "
+    "accuracies in percentage points. Pairs of sets below: their scores differ by less than their draws would."
+)
 COLUMNS = ["model", "method", "sparsity", "calibration_size", "domain", "benchmark", "higher_is_better", "remarks"]
 COLUMNS += ["sets", "n_draws", "spread", "floor", "items", "n_pairs", "n_below", "below"]
 
 
-def noise(study: Study) -> pd.DataFrame:
+def compute(study: Study) -> pd.DataFrame:
     """One row for each base model, setting and benchmark (none: the mean of a domain's) with a set drawn several times.
 
     spread: standard deviation of the score over the draws of one set, pooled over the sets drawn several times. floor:
@@ -26,11 +33,11 @@ def noise(study: Study) -> pd.DataFrame:
     for model in study.models:
         for setting in study.settings(model):
             for domain, benchmark, names in _targets(study, model):
-                about = {"model": model, **asdict(setting), "domain": domain, "benchmark": benchmark}
-                about |= {"higher_is_better": study.higher_is_better(names[0]), "remarks": study.remarks(names)}
-                found = _floor(study, model, setting, names)
-                if found:
-                    rows.append(about | found)
+                about = {"model": model, **setting.columns, "domain": domain, "benchmark": benchmark}
+                about |= {"higher_is_better": study.metric(names[0]).higher_is_better, "remarks": study.remarks(names)}
+                floor = _floor(study, model, setting, names)
+                if floor:
+                    rows.append(about | floor)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -95,3 +102,20 @@ def _half_width(study: Study, model: str, ids: list[str], names: list[str]) -> f
     primary = study.benchmark(names[0])["primary"]
     scores = [study.score(model, id, names[0])["metrics"][primary] for id in ids]
     return fmean((score["high"] - score["low"]) / 2 for score in scores)
+
+
+def show(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame[setting_columns(frame)].copy()
+    rows = list(frame.itertuples())
+    names = [f"{row.domain}, mean" if pd.isna(row.benchmark) else row.benchmark for row in rows]
+    metrics = [Metric(name, row.higher_is_better) for name, row in zip(names, rows, strict=True)]
+    shown["score"] = [marked(metric.label(unit=""), row.remarks) for metric, row in zip(metrics, rows, strict=True)]
+    for name, column in (("spread over draws", "spread"), ("two draws differ by", "floor"), ("items (±)", "items")):
+        shown[name] = [metric.show(value) for metric, value in zip(metrics, frame[column], strict=True)]
+    shown["sets drawn again"] = frame["sets"]
+    shown["draws"] = [count(n) for n in frame["n_draws"]]
+    shown["pairs of sets below"] = [f"{row.n_below} of {row.n_pairs}" for row in rows]
+    return shown
+
+
+TABLE = Table(CAPTION, compute, show)

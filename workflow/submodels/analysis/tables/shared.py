@@ -1,0 +1,75 @@
+"""What a table is, and the pieces that several tables share."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from submodels.analysis.study import CalibrationSet, Study
+from submodels.bootstrap import stratified_bootstrap
+from submodels.terms import NOT_RUN
+
+SETTING = ["model", "method", "sparsity", "calibration_size"]  # what a comparison of calibration sets holds fixed
+LEVEL = ["value", "low", "high", "n_items", "status", "reason"]  # the columns of `level`
+
+
+@dataclass(frozen=True)
+class Table:
+    """`compute`: the numbers as data. `show`: the same as cells of text, from the data alone."""
+
+    caption: str
+    compute: Callable[[Study], pd.DataFrame]
+    show: Callable[[pd.DataFrame], pd.DataFrame]
+
+    def to_read(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Cells as text, the columns with the names that people read."""
+        return self.show(frame).rename(columns={"calibration_size": "calibration size"})
+
+
+def level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> dict:
+    """Mean accuracy of `ids` over `benchmarks` with its interval, or why there is none."""
+    items = [study.items(model, ids, name) for name in benchmarks]
+    if not items or not all(map(len, items)):
+        reasons = [study.score(model, id, name)["reason"] for name in benchmarks for id in ids]
+        return {"status": NOT_RUN, "reason": next(filter(None, reasons), "no reason recorded")}
+    return mean_level(study, items)
+
+
+def mean_level(study: Study, items: list[np.ndarray]) -> dict:
+    """The same of values by item [items], one array a benchmark."""
+    groups = [values[:, None] for values in items]
+    value, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
+    n_items = sum(len(values) for values in items)
+    return {"value": value, "low": low, "high": high, "n_items": n_items, "status": "ok", "reason": None}
+
+
+def by_sets(pairs: pd.DataFrame) -> dict[frozenset[CalibrationSet], pd.DataFrame]:
+    """The rows between every two calibration sets, whichever comes first."""
+    both = [frozenset(pair) for pair in zip(pairs["set_a"], pairs["set_b"], strict=True)]
+    return dict(iter(pairs.groupby(pd.Series(both, index=pairs.index, dtype=object), sort=False)))
+
+
+def setting_columns(frame: pd.DataFrame) -> list[str]:
+    """Columns of `SETTING`; without the size of calibration sets where all share one."""
+    return [name for name in SETTING if name != "calibration_size" or frame[name].nunique() > 1]
+
+
+def matrix(frame: pd.DataFrame, rows: list[str], column: str) -> pd.DataFrame:
+    """Wide table of `cell` in the order of first appearance, on both sides; a size that all share is left out."""
+    wide: dict[tuple, dict] = {}
+    rows = [name for name in rows if name not in SETTING or name in setting_columns(frame)]
+    for record in frame.fillna(dict.fromkeys(rows, "")).to_dict("records"):
+        wide.setdefault(tuple(record[key] for key in rows), {})[record[column]] = record["cell"]
+    columns = list(dict.fromkeys(frame[column]))
+    data = [
+        dict(zip(rows, key, strict=True)) | {name: cells.get(name, "") for name in columns}
+        for key, cells in wide.items()
+    ]
+    return pd.DataFrame(data, columns=[*rows, *columns])
+
+
+def with_remarks(shown: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """A column of remarks, if there are any."""
+    remarks = frame["remarks"].astype(object).fillna("")
+    return shown.assign(remarks=remarks) if remarks.any() else shown
