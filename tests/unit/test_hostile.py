@@ -1,9 +1,9 @@
 """The hostile suite: programs that attack the sandbox, its limits, its verdicts and each other's runs.
 
-Every program runs in every real sandbox, as root and as an ordinary user; `make test-slow` takes two of these four pairs
-for slow languages, `make test-all` takes all. `@HOME@`, `@PORT@` and `@MARK@` in a program are a home directory with a
-secret in it, a port this machine listens on, and a word that names what the attack leaves. A program that attacks a
-wall gives the right answer if, and only if, it got through.
+Every program runs in every real sandbox, as root and as an ordinary user. In slow languages `make test-slow` takes two
+of these four pairs and `make test-all` the others. `@HOME@`, `@PORT@` and `@MARK@` in a program are a home directory
+with a secret in it, a port this machine listens on, and a word that names what the attack leaves. A program that
+attacks a wall gives the right answer if, and only if, it got through.
 """
 
 import re

@@ -54,7 +54,7 @@ rule train_base_model:
         runtime=get_runtime,
     params:
         architecture=lambda wildcards: GRID.spec(wildcards.model).tiny_world,
-        steps=lambda wildcards: GRID.spec(wildcards.model).steps or STEPS,
+        steps=lambda wildcards: GRID.spec(wildcards.model).steps or defaults.STEPS,
         seed=GRID.config.seed,
         version=versions.TRAIN,
     shell:

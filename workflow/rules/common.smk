@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
-from submodels import config as grid_config, layout as paths, versions
+from submodels import config as grid_config, defaults, layout as paths, versions
 from submodels.errors import SubmodelsError
 from submodels.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
@@ -24,7 +24,6 @@ from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
 from submodels.trees import check_origin, old_layout, record_origin
 from submodels.world import corpus
-from submodels.world.shape import STEPS
 
 # Jobs find this interpreter without an activated environment, import the package from the checkout, and stay offline.
 os.environ.update(

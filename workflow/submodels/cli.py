@@ -16,7 +16,6 @@ from submodels import defaults
 from submodels.errors import SubmodelsError
 from submodels.prompts import FORMATS
 from submodels.pruning.methods import METHODS
-from submodels.world.shape import STEPS
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -108,7 +107,7 @@ def train(
     corpus: Annotated[Path, typer.Option(help="train.jsonl of the tiny world.")],
     architecture: Annotated[str, typer.Option(help="llama or gemma.")],
     out: Directory,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = STEPS,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = defaults.STEPS,
     seed: Seed = 0,
     threads: Threads = None,
 ):

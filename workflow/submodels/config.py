@@ -25,7 +25,7 @@ from submodels.resources import resource
 from submodels.terms import NO_CALIBRATION
 from submodels.validation import Strict, parse
 from submodels.world.corpus import POOLS
-from submodels.world.shape import STEPS, tiny_shape
+from submodels.world.shape import tiny_shape
 
 
 def _refuse_repeats(values: list) -> list:
@@ -61,7 +61,7 @@ class BaseModelSpec(Strict):
     tiny_world: Literal["llama", "gemma"] | None = Field(
         None, description="train a tiny model of this architecture on the tiny world"
     )
-    steps: int | None = Field(None, ge=1, description=f"training steps of a tiny model (default: {STEPS})")
+    steps: int | None = Field(None, ge=1, description=f"training steps of a tiny model (default: {defaults.STEPS})")
     hub: str | None = Field(
         None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository, `owner/name`; needs `revision` and `shape`"
     )

@@ -1,8 +1,11 @@
-"""The registries and task files that ship with the workflow, in resources/ at the repository's root."""
+"""The registries and task files that ship with the workflow.
+
+`shipped` is a link to resources/ at the repository's root; in an installed wheel it is a directory.
+"""
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2] / "resources"
+ROOT = (Path(__file__).parent / "shipped").resolve()
 
 
 def resource(name: str) -> Path:

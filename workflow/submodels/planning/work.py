@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from submodels import defaults
 from submodels.benchmarks.metrics import SCORERS
 from submodels.benchmarks.registry import BenchmarkSize
 from submodels.config import Evaluation, Pruning
@@ -132,7 +133,7 @@ def _world(work: Work) -> Cost:
 
 
 def _train(work: Work, model: str) -> Cost:
-    tokens = (work.grid.spec(model).steps or tiny.STEPS) * tiny.BATCH * tiny.WINDOW
+    tokens = (work.grid.spec(model).steps or defaults.STEPS) * tiny.BATCH * tiny.WINDOW
     return costs.train(work.shape(model), tokens, threads=work.threads, hardware=work.hardware)
 
 

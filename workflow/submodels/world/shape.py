@@ -1,4 +1,4 @@
-"""The shape of a tiny base model, and how long it is trained. Light to import: plans are made without torch."""
+"""The shape of a tiny base model, and of its training. Light to import: plans are made without torch."""
 
 from submodels.model_shape import ModelShape, key_width
 
@@ -14,7 +14,7 @@ SHAPE = {
 }
 PIECES = 1024  # of the vocabulary
 EMBEDDINGS = {"llama": 2, "gemma": 1}  # Gemma ties its output head to its embedding
-STEPS, BATCH, WINDOW = 720, 8, 128  # of training; a window is tokens
+BATCH, WINDOW = 8, 128  # of training: windows in a step, tokens in a window
 
 
 def tiny_shape(architecture: str) -> ModelShape:

@@ -12,13 +12,13 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import GemmaConfig, GemmaForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from submodels import files, versions
+from submodels import defaults, files, versions
 from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError, unknown
 from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.world.muon import Muon
-from submodels.world.shape import BATCH, PIECES, SHAPE, STEPS, WINDOW
+from submodels.world.shape import BATCH, PIECES, SHAPE, WINDOW
 from submodels.world.tokenizer import train_tokenizer
 
 # Gemma multiplies its embeddings by sqrt(hidden_size) itself; Llama gets entries of the same order from the start.
@@ -127,7 +127,7 @@ def train(
     out: Path,
     seed: int = 0,
     threads: int | None = None,
-    steps: int = STEPS,
+    steps: int = defaults.STEPS,
 ) -> list[float]:
     """Train a model of `architecture` on `corpus`, a world's train.jsonl; write it with its tokenizer to `out`.
 
