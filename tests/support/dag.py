@@ -17,7 +17,8 @@ def clone(to: Path) -> Path:
     to.mkdir(parents=True)
     for name in ("Snakefile", "config.yaml", "workflow", "resources", "envs", "profiles"):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("fetched", "__pycache__"))
+            ignored = shutil.ignore_patterns("fetched", "__pycache__")
+            shutil.copytree(ROOT / name, to / name, symlinks=True, ignore=ignored)
         else:
             shutil.copy(ROOT / name, to / name)
     shutil.copy(ROOT / "slurm", to / "slurm", follow_symlinks=False)

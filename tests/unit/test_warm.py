@@ -31,8 +31,8 @@ def server(tmp_path):
     process.wait()
 
 
-def submodels(*arguments, env, **options):
-    command = [sys.executable, "-m", "submodels", *arguments]
+def submodels(*arguments, env, python=sys.executable, **options):
+    command = [python, "-m", "submodels", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, **options)
 
 
@@ -70,6 +70,12 @@ def test_a_job_of_the_server_has_its_callers_place_files_and_status(probed, tmp_
         done = submodels("stage", "--option", "two words", env=environment, cwd=tmp_path, input="typed")
         said = f"{forked} job {tmp_path} ['stage', '--option', 'two words'] typed\n"
         assert (done.returncode, done.stdout, done.stderr) == (3, said, "an error\n")
+
+
+@pytest.mark.parametrize("name", ["python", "python3"])
+def test_the_name_of_the_interpreter_does_not_matter(probed, name):
+    done = submodels(env=probed, input="", python=str(Path(sys.executable).with_name(name)))
+    assert (done.returncode, done.stdout[:4]) == (3, "True")
 
 
 @pytest.mark.parametrize("place", ["nowhere", "of another program"])

@@ -50,7 +50,7 @@ def test_stages_find_registries_and_task_files_in_it(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "items.jsonl").read_text().splitlines()) == 4
     done = stage(installed, tmp_path, "execute", "--benchmark", "nothing", "--samples", "s", "--out", "o")
-    assert "valid" in done.stderr
+    assert "unknown benchmark" in done.stderr
     assert "humaneval" in done.stderr
     (tmp_path / "grid.yaml").write_text(
         "name: g\nbase_models: [tiny-llama]\nbenchmarks: [tiny_csr]\n"

@@ -24,7 +24,7 @@ from contextlib import suppress
 from importlib import import_module
 
 SERVER = "SUBMODELS_WARM_START"  # names the server's socket in the environment
-_PYTHON = [sys.executable, os.path.dirname(__file__)]  # who answers must run the same code
+_CODE = [sys.prefix, sys.version, os.path.realpath(os.path.dirname(__file__))]  # must be the same on both sides
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK_SECONDS = 2.0  # how often the server looks whether its parent is there
 
@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int | None:
     """The exit status of a command line that the server ran for this process; None if it did not begin it."""
     if not (path := os.environ.get(SERVER)):
         return None
-    request = {"python": _PYTHON, "arguments": arguments, "directory": os.getcwd(), "environment": dict(os.environ)}
+    request = {"code": _CODE, "arguments": arguments, "directory": os.getcwd(), "environment": dict(os.environ)}
     try:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(path)
@@ -93,7 +93,7 @@ def _work(connection: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _, handed, _, _ = socket.recv_fds(connection, 1, 3)
     request = json.loads(connection.makefile().readline())
-    if request["python"] != _PYTHON:
+    if request["code"] != _CODE:
         os._exit(0)
     for file, standard in zip(handed, (0, 1, 2), strict=True):
         os.dup2(file, standard)

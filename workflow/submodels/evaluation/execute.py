@@ -85,71 +85,108 @@ def execute(
     where no sandbox works, record that instead of raising. A missing toolchain or library is always recorded. `keep`:
     leave `out` as it is if it stands, and take what is known elsewhere.
     """
-    benchmark_items, samples, out = Path(benchmark_items), Path(samples), Path(out)
+    job = _check(Path(benchmark_items), Path(samples), Path(out), language, quiet, sandbox, timeout, memory_mb)
+    known: dict[Pair, Verdict] = {}
+    made_by = {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
+    if keep:
+        trusted = _trusts(None if job.missing else job.decided_by)
+        if counts := _counts(job.manifest, manifest_of(job.out), trusted):
+            unfinished_of(job.out).unlink(missing_ok=True)
+            return counts
+        known, made_by = _known(job.manifest, manifest_of(job.out), trusted, job.pairs, made_by)
+    if len(known) == len(job.pairs):
+        verdicts, missing = known, job.missing
+    elif job.missing:
+        verdicts, missing = {}, job.missing
+    else:
+        verdicts, missing, made_by = _work(job, known, workers, record_not_run)
+    return _record(job, verdicts, missing, made_by, taken=len(known) if verdicts else 0)
+
+
+Pair = tuple[str, str]  # task_id and completion
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is executed, checked. items: by task_id. rows: the samples' lines; `pairs` are their distinct programs.
+
+    missing: what of the toolchain is not here, or None. decided_by: this machine's Python and tools.
+    """
+
+    items: dict[str, dict]
+    rows: list[dict]
+    pairs: list[Pair]
+    out: Path
+    manifest: Manifest
+    judge: "_Judge"
+    sandbox: str
+    missing: str | None
+    decided_by: list
+
+
+def _check(
+    items: Path, samples: Path, out: Path, language: str, quiet: bool, sandbox: str, timeout: float, memory_mb: int
+) -> _Job:
+    """Read items and samples, and find the language's tools."""
     runner = language_runner(language)
-    by_task = _check_items(read_json(benchmark_items), runner, quiet, benchmark_items)
+    by_task = _check_items(read_json(items), runner, quiet, items)
     rows = read_samples(samples, by_task, ("completion",))
     parameters = {"version": versions.EXECUTE, "language": language, "quiet": quiet, "sandbox": sandbox}
     parameters |= {"timeout": timeout, "memory_mb": memory_mb}
-    manifest = Manifest("execute", parameters, {"benchmark": benchmark_items, "samples": samples})
-    missing, first, tools = missing_toolchain(language), None, {}
-    if not missing:
-        tools = find_tools(language)
+    manifest = Manifest("execute", parameters, {"benchmark": items, "samples": samples})
+    missing = missing_toolchain(language)
+    tools = {} if missing else find_tools(language)
     decided_by = [platform.python_version(), *(tool_identity(path) for path in tools.values())]
-    place, unfinished = manifest_of(out), unfinished_of(out)
     pairs = list(dict.fromkeys((row["task_id"], row["completion"]) for row in rows))
-    known, made_by = {}, {"sandbox": None, "tools": {}, "decided_by": decided_by}
-    if keep:
-        trusted = _trusts(None if missing else decided_by)
-        if counts := _counts(manifest, place, trusted):
-            unfinished.unlink(missing_ok=True)
-            return counts
-        known, made_by = _known(manifest, place, trusted, pairs, made_by)
-    programs = [(by_task[task], extraction.extract(completion, by_task[task])) for task, completion in pairs]
-    verdicts = known if len(known) == len(pairs) else {}
-    if not missing and not verdicts:
-        compiler = java.java_of(tools[runner.JAVA]) if runner.JAVA else None
-        try:
-            first = start_worker(sandbox, list(tools.values()), compiler, runner.prepare(programs, tools))
-        except SubmodelsError as error:
-            if not record_not_run:
-                raise
-            missing, tools = str(error), {}
-    if first:
-        asked = _ask_versions(tools)  # they answer while the samples run
-        limits = {"timeout": float(timeout), "memory_mb": int(memory_mb)}
-        judged = _Judge(runner, tools, limits, quiet)
-        header = {"fingerprint": manifest.fingerprint, "sandbox": first.sandbox, "by": decided_by}
-        with first:
-            missing = judged.lacking(first, [by_task[task] for task in dict.fromkeys(task for task, _ in pairs)])
-            if not missing:
-                numbered = {number: known[pair] for number, pair in enumerate(pairs) if pair in known}
-                with Journal(unfinished, header) as journal:
-                    results = _run_all(programs, judged, first, workers, journal, numbered)
-                verdicts = dict(zip(pairs, results, strict=True))
-        made_by = {"sandbox": first.sandbox, "tools": {name: _first_line(process) for name, process in asked.items()}}
-        made_by["decided_by"] = decided_by
+    judge = _Judge(runner, tools, {"timeout": float(timeout), "memory_mb": int(memory_mb)}, quiet)
+    return _Job(by_task, rows, pairs, out, manifest, judge, sandbox, missing, decided_by)
 
-    results = [verdicts.get((row["task_id"], row["completion"]), Verdict(NOT_RUN, missing)) for row in rows]
-    lines = [row | {"passed": result.passed, "result": str(result)} for row, result in zip(rows, results, strict=True)]
-    files.write_jsonl(out, lines)
+
+def _work(
+    job: _Job, known: dict[Pair, Verdict], workers: int | None, record_not_run: bool
+) -> tuple[dict[Pair, Verdict], str | None, dict]:
+    """Run the programs that have no verdict yet: (verdicts, why nothing could run, what made them)."""
+    runner, tools = job.judge.runner, job.judge.tools
+    programs = [(job.items[task], extraction.extract(completion, job.items[task])) for task, completion in job.pairs]
+    compiler = java.java_of(tools[runner.JAVA]) if runner.JAVA else None
+    try:
+        first = start_worker(job.sandbox, list(tools.values()), compiler, runner.prepare(programs, tools))
+    except SubmodelsError as error:
+        if not record_not_run:
+            raise
+        return {}, str(error), {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
+    asked = _ask_versions(tools)  # they answer while the samples run
+    header = {"fingerprint": job.manifest.fingerprint, "sandbox": first.sandbox, "by": job.decided_by}
+    verdicts: dict[Pair, Verdict] = {}
+    with first:
+        missing = job.judge.lacking(first, [job.items[task] for task in dict.fromkeys(task for task, _ in job.pairs)])
+        if not missing:
+            numbered = {number: known[pair] for number, pair in enumerate(job.pairs) if pair in known}
+            with Journal(unfinished_of(job.out), header) as journal:
+                results = _run_all(programs, job.judge, first, workers, journal, numbered)
+            verdicts = dict(zip(job.pairs, results, strict=True))
+    said = {name: _first_line(process) for name, process in asked.items()}
+    return verdicts, missing, {"sandbox": first.sandbox, "tools": said, "decided_by": job.decided_by}
+
+
+def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, made_by: dict, taken: int) -> dict[str, int]:
+    """Write the samples with their verdicts, and the manifest; how many had each verdict."""
+    results = [verdicts.get((row["task_id"], row["completion"]), Verdict(NOT_RUN, missing)) for row in job.rows]
+    lines = [
+        row | {"passed": result.passed, "result": str(result)} for row, result in zip(job.rows, results, strict=True)
+    ]
+    files.write_jsonl(job.out, lines)
     counts = dict(sorted(Counter(result.status for result in results).items()))
-    manifest.write(
-        place,
-        [out],
-        **made_by,
-        samples=len(rows),
-        run=len(verdicts),
-        taken=len(known) if verdicts else 0,
-        counts=counts,
+    job.manifest.write(
+        manifest_of(job.out), [job.out], **made_by, samples=len(lines), run=len(verdicts), taken=taken, counts=counts
     )
     if not missing:  # else what an earlier job decided is not lost
-        unfinished.unlink(missing_ok=True)
+        unfinished_of(job.out).unlink(missing_ok=True)
     return counts
 
 
 def _trusts(decided_by: list | None) -> Callable[[dict], bool]:
-    """Whether the results of an execution are what this machine would find: all was run, by the same tools.
+    """Whether the results of an execution are what this machine would find: every program was run, by the same tools.
 
     decided_by: this machine's Python and tools; None where those are missing, and any that ran the programs will do.
     """

@@ -16,9 +16,11 @@ from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.pruning import memory, patterns
 from submodels.pruning.blocks import BlockStream
-from submodels.pruning.methods import get_method
+from submodels.pruning.methods import Method, get_method
+from submodels.pruning.patterns import Pattern
+from submodels.pruning.rules import Rule
 from submodels.pruning.sequential import prune_blocks
-from submodels.pruning.windows import read_windows
+from submodels.pruning.windows import Windows, read_windows
 from submodels.terms import DTYPES
 
 
@@ -48,27 +50,19 @@ def prune(
     threads: CPU threads, None = PyTorch's choice.
     The process keeps freed memory from here on (`allocator.keep_freed_memory`).
     """
-    chosen, pattern = get_method(method), patterns.parse(sparsity)
-    if chosen.needs_calibration and windows is None:
-        raise SubmodelsError(f"method '{method}' needs calibration windows; give --windows")
-    if not chosen.needs_calibration and windows is not None:
-        raise SubmodelsError(f"method '{method}' looks at weights only; leave out --windows")
+    started, out = time.time(), Path(out)
+    chosen, pattern = _check_method(method, sparsity, windows)
     dtype = find_dtype(dtype, device)
     if batch_size < 1:
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
+    if out.exists() and not out.is_dir():
+        raise SubmodelsError(f"{out}: not a directory; choose another --out")
     if threads is not None:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    started = time.time()
-
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise SubmodelsError(f"{out}: not a directory; choose another --out")
     (out / "manifest.json").unlink(missing_ok=True)  # an old manifest must not vouch for a new mask
-    stream = BlockStream(model, dtype=None if dtype == AUTO else getattr(torch, dtype), device=device)
-    if (kind := str(stream.dtype).removeprefix("torch.")) not in DTYPES:
-        raise SubmodelsError(f"{model}: its weights are {kind}; give --dtype, one of {', '.join(DTYPES)}")
-    rule, inputs, source, read = chosen.rule(), {}, None, None
+    stream = _open(model, dtype, device)
+    inputs, source, read = {}, None, None
     if windows is not None:
         text_config = stream.config.get_text_config()
         read = read_windows(windows, vocabulary=text_config.vocab_size, context=find_context(stream.config))
@@ -76,32 +70,73 @@ def prune(
         source = {"name": calibration or Path(windows).parent.name, "sha256": files.sha256_file(windows)}
     inputs["base"] = fingerprint_base(model)
     parameters = {"method": method, "sparsity": str(pattern), "seed": seed}
-    numerics = {"version": chosen.version, "dtype": kind}
+    numerics = {"version": chosen.version, "dtype": _name(stream.dtype)}
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
     if take_over(manifest, out / "manifest.json"):
         return
-    memory.check(stream, read, rule, batch_size, offload=offload)
+    memory.check(stream, read, chosen.rule(), batch_size, offload=offload)
+
     about = parameters | {"calibration": source, "base": inputs["base"]}
     if chosen.updates_weights:
-        about["values"] = str(stream.stored).removeprefix("torch.")
-
-    pruned = {}
+        about["values"] = _name(stream.stored)
     try:
-        with torch.inference_mode(), masks.writing(out, stream.shapes, **about) as writer:
-            batches = [] if read is None else stream.embed(read, batch_size, offload=offload)
-            for name, result in prune_blocks(stream, batches, rule, pattern, seed):
-                values = None if result.weight is None else result.weight[result.kept].view(torch.uint8).cpu().numpy()
-                writer.add(name, pack(result.kept), values)
-                pruned[name] = result.kept.numel() - int(result.kept.sum())
+        with masks.writing(out, stream.shapes, **about) as writer:
+            pruned = _write_pruned(stream, read, chosen.rule(), pattern, seed, batch_size, offload, writer)
     except (RuntimeError, MemoryError) as error:
         if not memory.is_out_of_memory(error):
             raise
         raise SubmodelsError(f"{model}: out of memory on {device}; take fewer windows or --offload") from error
+
     how = {"device": device, "batch_size": batch_size, "offload": offload}
     if stream.device.type == "cuda":
         how["peak_device_memory_mb"] = round(torch.cuda.max_memory_reserved(stream.device) / 1e6, 1)
     results = _results(pruned, stream.shapes)
     manifest.write(out / "manifest.json", [out / masks.FILE_NAME], calibration=source, **how, **results)
+
+
+def _check_method(method: str, sparsity: str, windows: Path | None) -> tuple[Method, Pattern]:
+    """The method and the pattern, if the method takes what is given."""
+    chosen, pattern = get_method(method), patterns.parse(sparsity)
+    if chosen.needs_calibration and windows is None:
+        raise SubmodelsError(f"method '{method}' needs calibration windows; give --windows")
+    if not chosen.needs_calibration and windows is not None:
+        raise SubmodelsError(f"method '{method}' looks at weights only; leave out --windows")
+    return chosen, pattern
+
+
+def _open(model: Path, dtype: str, device: str) -> BlockStream:
+    """The base model's blocks, to be computed in `dtype`."""
+    stream = BlockStream(model, dtype=None if dtype == AUTO else getattr(torch, dtype), device=device)
+    if _name(stream.dtype) not in DTYPES:
+        raise SubmodelsError(
+            f"{model}: its weights are {_name(stream.dtype)}; give --dtype, one of {', '.join(DTYPES)}"
+        )
+    return stream
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@torch.inference_mode()
+def _write_pruned(
+    stream: BlockStream,
+    windows: Windows | None,
+    rule: Rule,
+    pattern: Pattern,
+    seed: int,
+    batch_size: int,
+    offload: bool,
+    writer: masks.Writer,
+) -> dict[str, int]:
+    """Prune block by block, writing each mask as it is made; parameter -> how many of its weights went."""
+    pruned = {}
+    batches = [] if windows is None else stream.embed(windows, batch_size, offload=offload)
+    for name, result in prune_blocks(stream, batches, rule, pattern, seed):
+        values = None if result.weight is None else result.weight[result.kept].view(torch.uint8).cpu().numpy()
+        writer.add(name, pack(result.kept), values)
+        pruned[name] = result.kept.numel() - int(result.kept.sum())
+    return pruned
 
 
 def pack(kept: torch.Tensor) -> np.ndarray:
