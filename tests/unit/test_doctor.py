@@ -81,10 +81,10 @@ def test_nothing_is_wrong_with_a_healthy_model(healthy):
 
 def test_the_model_says_what_generation_would_make_it_say(healthy):
     subject = Subject(healthy, items={"tiny_python": PYTHON, "tiny_csr": CSR, "tiny_text": TEXT})
-    assert [line["prompt"] for lines in subject.said.values() for line in lines] == [
+    assert [line["prompt"] for lines in subject.samples.values() for line in lines] == [
         PYTHON[0]["prompt"], CSR[0]["query"], TEXT[0]["text"],
     ]  # fmt: skip
-    assert len(subject.said["tiny_csr"][0]["loglikelihoods"]) == 2
+    assert len(subject.samples["tiny_csr"][0]["loglikelihoods"]) == 2
 
 
 @pytest.mark.parametrize("template", [None, LLAMA2])
@@ -160,7 +160,7 @@ def test_a_tokenizer_that_loses_white_space(tmp_path):
     model = make(tmp_path / "m", tokenizer=make_tokenizer(spaces=False))
     findings = found(model, "tokenizer", items={"tiny_python": PYTHON})
     assert [level for level, _ in findings] == ["warning", "problem"]
-    assert "1 of 1 canonical answers change on their way through the tokenizer (first python/0)" in findings[1][1]
+    assert "1 of 1 canonical answers change when the tokenizer encodes and decodes them (first" in findings[1][1]
 
 
 def test_a_vocabulary_larger_than_the_embedding(tmp_path):
@@ -284,14 +284,14 @@ def test_a_format_of_another_family(tmp_path):
     model = make(tmp_path / "m", template=LLAMA2)
     levels = [level for level, _ in found(model, "template", prompt="gemma")]
     assert levels == ["problem"] * 3  # two marks that are no tokens, and another text
-    assert "which this tokenizer spells in" in found(model, "template", prompt="gemma")[0][1]
+    assert "which this tokenizer splits into" in found(model, "template", prompt="gemma")[0][1]
 
 
 def test_a_tuned_model_asked_without_its_template(tmp_path, monkeypatch):
     model = make(tmp_path / "m", template=LLAMA2)
     the_one(model, "template", "ok", "prompt: base")
     name = task("tiny_python", monkeypatch, style="instruction")
-    the_one(model, "template", "warning", "give the model `prompt: chat_template`", items={name: PYTHON})
+    the_one(model, "template", "warning", "set `prompt: chat_template` for the model", items={name: PYTHON})
 
 
 # --- Where answers end ------------------------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ def test_stop_strings_that_are_seen(healthy, monkeypatch):
 def test_a_stop_string_that_never_comes_out_of_the_tokenizer(tmp_path, monkeypatch):
     name = task("tiny_python", monkeypatch, until=["\ndef", "def"])
     model = make(tmp_path / "m", tokenizer=make_tokenizer(spaces=False))
-    the_one(model, "stops", "problem", "does not give back the stop strings '\\ndef', so", items={name: PYTHON})
+    the_one(model, "stops", "problem", "the stop strings '\\ndef' are not recognised", items={name: PYTHON})
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_weights_that_nobody_reads_are_said(tmp_path):
     (model / "model.safetensors.index.json").write_text("{}")
     findings = found(model, "weights", items={})
     assert [level for level, _ in findings] == ["ok", "warning", "warning"]
-    assert "no part of the model, and not read: model.layers.0.self_attn.q_proj.lora_A.weight" in findings[1][1]
+    assert "no part of the model are not read: model.layers.0.self_attn.q_proj.lora_A.weight" in findings[1][1]
     assert "model.safetensors.index.json and the shards that it names are not read" in findings[2][1]
 
 
@@ -397,7 +397,7 @@ def test_the_command_prints_findings_and_answers_and_exits_by_them(tmp_path, hea
     files.write_jsonl(tmp_path / "csr.jsonl", CSR)
     done = command("--model", healthy, "--benchmark", f"tiny_csr={tmp_path}/csr.jsonl", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "ok       bos        '<s>' stands before every text, once" in done.stdout
+    assert "ok       bos        every text begins with '<s>', once" in done.stdout
     assert "    > Anna drinks from the\n    < " in done.stdout
     assert done.stdout.endswith("\nnothing is wrong\n")
 

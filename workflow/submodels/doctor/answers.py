@@ -1,4 +1,4 @@
-"""Checks of what the loaded model says."""
+"""Checks of the loaded model's answers."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from submodels.doctor.subject import Finding, Subject, generated, ok, problem, w
 
 
 def check_answers(subject: Subject) -> Iterator[Finding]:
-    """The model computes numbers, and says something."""
+    """The model computes finite numbers, and not all of its completions are empty."""
     import torch
 
     with torch.inference_mode():
@@ -19,10 +19,10 @@ def check_answers(subject: Subject) -> Iterator[Finding]:
         )
         return
     yield ok(f"loaded in {subject.dtype} on {subject.device}, all its numbers are finite")
-    said = {name: subject.said[name] for name in generated(subject) if name in subject.said}
-    empty = [name for name, lines in said.items() if not any(line["completion"].strip() for line in lines)]
+    samples = {name: subject.samples[name] for name in generated(subject) if name in subject.samples}
+    empty = [name for name, lines in samples.items() if not any(line["completion"].strip() for line in lines)]
     if empty:
         yield warning(
-            f"all completions shown are empty ({', '.join(empty)}): the model ends at once; compare the prompt format "
-            "and the end tokens with the model's documentation"
+            f"all completions shown are empty ({', '.join(empty)}): the model ends its answers at once; compare the "
+            "prompt format and the end tokens with the model's documentation"
         )

@@ -1,6 +1,6 @@
-"""The self-check: what is wrong with a model, a machine or a benchmark, before hours are spent on scores.
+"""The self-check: find faults of a model, a machine or a benchmark before hours are spent on scores.
 
-Every check's findings, then what the model says to the first items of each benchmark. Nothing is fetched.
+It prints every check's findings, then the model's answers to the first items of each benchmark. Nothing is downloaded.
 """
 
 import json
@@ -25,26 +25,26 @@ _CLIPPED = 600  # characters of a prompt or completion that is shown
 
 
 def examine(subject: Subject, checks: dict[str, Callable[[Subject], Iterator[Finding]]] = CHECKS) -> list[Finding]:
-    """All findings, in the order of the checks; what stops a check is a finding too, named once."""
+    """All findings, in the order of the checks; an error that stops a check is a finding too, spelled out once."""
     findings, known = [], {}
     for name, check in checks.items():
         try:
-            found = list(check(subject))
+            new = list(check(subject))
         except SubmodelsError as error:
             if first := known.get(str(error)):
-                found = [Finding(WARNING, f"not checked, for the reason given at {first}")]
+                new = [Finding(WARNING, f"not checked, for the reason given at {first}")]
             else:
-                found = [Finding(PROBLEM, str(error))]
-        except Exception as error:  # of any kind: the other checks may still say why
-            found = [Finding(PROBLEM, f"cannot be checked: {type(error).__name__}: {first_line(error)}")]
-        known |= {finding.text: name for finding in found if finding.level == PROBLEM}
-        findings += [replace(finding, check=name) for finding in found]
+                new = [Finding(PROBLEM, str(error))]
+        except Exception as error:  # of any type: the other checks may still find the cause
+            new = [Finding(PROBLEM, f"cannot be checked: {type(error).__name__}: {first_line(error)}")]
+        known |= {finding.text: name for finding in new if finding.level == PROBLEM}
+        findings += [replace(finding, check=name) for finding in new]
     return findings
 
 
 def items_at_hand(benchmark: Benchmark, grid: str | None = None) -> list[dict]:
-    """The items found on this machine, for some those of the grid of that name; else made now: the tiny world's, or a
-    fixture of the data set."""
+    """A benchmark's items found on this machine, where needed among the files of the grid of that name; else made now:
+    the tiny world's items, or a fixture of the data set."""
     path = None
     with suppress(SubmodelsError):  # not made yet
         path = find_items(benchmark, grid)
@@ -76,12 +76,12 @@ def doctor(
     as_json: bool = False,
     grid: str | None = None,
 ) -> bool:
-    """Print what was found and what the model says to the first items; True if nothing is wrong.
+    """Print the findings and the model's answers to the first items; True if there is no problem.
 
-    benchmarks: name -> file of items, None for those at hand; without any, all that are registered. grid: name of a
-    grid that was run here, whose items are at hand.
+    benchmarks: name -> file of items, None for the items at hand; all registered benchmarks if not given. grid: name
+    of a grid that was run here, whose items count as at hand.
     """
-    # Before the first imports that read them: nothing is fetched, and bars of a few steps would only be noise.
+    # Set before the libraries that read them are imported: no downloads, and no progress bars of a few steps.
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TQDM_DISABLE="1")
     prompts.check(prompt)
     items = {}
@@ -94,26 +94,27 @@ def doctor(
         torch.set_num_threads(threads)
     subject = Subject(model, submodel, items, named=benchmarks is not None, prompt=prompt, device=device, dtype=dtype)
     findings = examine(subject)
-    said = {}
-    with suppress(Exception):  # where the model cannot be asked, a finding says why
-        said = subject.said
+    samples = {}
+    with suppress(Exception):  # where the model cannot answer, a finding gives the reason
+        samples = subject.samples
     healthy = all(finding.level != PROBLEM for finding in findings)
-    print(_as_json(subject, findings, said, healthy) if as_json else _as_text(subject, findings, said))
+    print(_as_json(subject, findings, samples, healthy) if as_json else _as_text(subject, findings, samples))
     return healthy
 
 
-def _as_json(subject: Subject, findings: list[Finding], said: dict, healthy: bool) -> str:
+def _as_json(subject: Subject, findings: list[Finding], samples: dict, healthy: bool) -> str:
     about = {key: str(value) for key in ("model", "submodel", "prompt", "device") if (value := getattr(subject, key))}
     about["dtype"] = subject.computed_in
     return json.dumps(
-        about | {"healthy": healthy, "findings": [asdict(finding) for finding in findings], "samples": said}, indent=2
+        about | {"healthy": healthy, "findings": [asdict(finding) for finding in findings], "samples": samples},
+        indent=2,
     )
 
 
-def _as_text(subject: Subject, findings: list[Finding], said: dict[str, list[dict]]) -> str:
+def _as_text(subject: Subject, findings: list[Finding], samples: dict[str, list[dict]]) -> str:
     width = max(map(len, CHECKS))
     lines = [f"{finding.level:8} {finding.check:{width}} {' '.join(finding.text.split())}" for finding in findings]
-    for name, answers in said.items():
+    for name, answers in samples.items():
         items = {item["task_id"]: item for item in subject.items[name]}
         fixture = ", a fixture" if any(item.get("fixture") for item in items.values()) else ""
         lines += [
@@ -121,8 +122,8 @@ def _as_text(subject: Subject, findings: list[Finding], said: dict[str, list[dic
             f"{name} ({len(answers)} of {len(items)} items{fixture}; prompt format {subject.format_of(name)})",
         ]
         for answer in answers:
-            told = TELL[subject.benchmarks[name].output_type](answer, items[answer["task_id"]])
-            lines += [f"  {answer['task_id']}", _quoted(answer["prompt"], "    > "), _quoted(told, "    < ")]
+            shown = TELL[subject.benchmarks[name].output_type](answer, items[answer["task_id"]])
+            lines += [f"  {answer['task_id']}", _quoted(answer["prompt"], "    > "), _quoted(shown, "    < ")]
     counts = Counter(finding.level for finding in findings)
     wrong = [f"{counts[level]} {level}{'s' * (counts[level] > 1)}" for level in (PROBLEM, WARNING) if counts[level]]
     return "\n".join([*lines, "", ", ".join(wrong) or "nothing is wrong"])
@@ -139,7 +140,7 @@ def _tell_choice(line: dict, item: dict) -> str:
     return f"{item['choices'][chosen]} (log-likelihood {values[chosen]:.2f}; right: {item['choices'][item['gold']]})"
 
 
-# What the model said, as a text for people.
+# Output type -> function of (sample line, item) that writes the model's answer as a readable text.
 TELL: dict[str, Callable[[dict, dict], str]] = {
     "generate_until": lambda line, item: line["completion"],
     "multiple_choice": _tell_choice,

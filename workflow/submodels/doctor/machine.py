@@ -33,7 +33,7 @@ def check_sandbox(subject: Subject) -> Iterator[Finding]:
 
 
 def check_canonical(subject: Subject) -> Iterator[Finding]:
-    """The benchmarks' own solutions pass their own tests, in the sandbox."""
+    """The benchmarks' canonical solutions pass the benchmarks' tests, in the sandbox."""
     passed, without = [], []
     for name, benchmark in subject.benchmarks.items():
         if not benchmark.is_code or missing_toolchain(benchmark.language) or None not in subject.sandboxes.values():
@@ -44,7 +44,7 @@ def check_canonical(subject: Subject) -> Iterator[Finding]:
         if failing and failing[0]["passed"] is None:
             yield problem(f"{name}: {failing[0]['result']}")
         elif failed:
-            yield problem(f"{name}: canonical solutions fail ({'; '.join(failed)}); mend the items or the toolchain")
+            yield problem(f"{name}: canonical solutions fail ({'; '.join(failed)}); fix the items or the toolchain")
         elif items:
             passed.append(f"{name} {len(items)}")
         else:

@@ -28,11 +28,14 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
     stored = read_stored(subject.model)
     yield ok(f"{tensors} tensors, {parameters(subject):,} parameters, none is missing")
     if stored.unread:
-        yield warning(f"no part of the model, and not read: {shown(stored.unread)}; check that nothing else is meant")
+        yield warning(
+            f"tensors that are no part of the model are not read: {shown(stored.unread)}; check that the weight files "
+            "are those of this model"
+        )
     if has_unread_index(subject.model):
         yield warning(
-            f"{INDEX_NAME} and the shards that it names are not read, for there is {SINGLE_NAME}; remove those that "
-            "are not meant"
+            f"{INDEX_NAME} and the shards that it names are not read, because {SINGLE_NAME} exists; remove the files "
+            "that are not to be used"
         )
     if subject.submodel is not None:
         from submodels.checkpoints.load import read_matching_masks
@@ -42,27 +45,28 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
 
 
 def check_tokenizer(subject: Subject) -> Iterator[Finding]:
-    """Texts come back from the tokenizer as they went in."""
+    """The tokenizer decodes an encoded text to the same text."""
     tokenizer = subject.tokenizer
 
     def survives(text: str) -> bool:
         ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)
         back = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return back.lstrip(" ") == text.lstrip(" ")  # a space in front comes and goes with what is before the text
+        return back.lstrip(" ") == text.lstrip(" ")  # some tokenizers add or drop a space at the start
 
     if survives(_PROBE):
-        yield ok("spaces, indentation, line ends, accents and punctuation survive")
+        yield ok("spaces, indentation, line ends, accents and punctuation survive encoding and decoding")
     else:
         ids = tokenizer.encode(_PROBE, add_special_tokens=False)
         back = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        yield warning(f"not every character survives: {_PROBE!r} comes back as {back!r}")
+        yield warning(f"not every character survives encoding and decoding: {_PROBE!r} comes back as {back!r}")
     for name in subject.benchmarks:
         answers = list(canonical_answers(subject, name))
         lost = [task_id for task_id, answer in answers if not survives(answer)]
         if lost:
             yield problem(
-                f"{name}: {len(lost)} of {len(answers)} canonical answers change on their way through the tokenizer "
-                f"(first {lost[0]}): the model cannot give them; use the tokenizer the model was trained with"
+                f"{name}: {len(lost)} of {len(answers)} canonical answers change when the tokenizer encodes and "
+                f"decodes them (first {lost[0]}): the model cannot give these answers; use the tokenizer that the "
+                "model was trained with"
             )
 
 
@@ -76,36 +80,36 @@ def check_vocabulary(subject: Subject) -> Iterator[Finding]:
 
 
 def check_end(subject: Subject) -> Iterator[Finding]:
-    """What ends an answer."""
+    """End tokens are declared, in the vocabulary, and among them the mark that ends the model's turn."""
     declared, tokenizer = subject.end_tokens, subject.tokenizer
     if not declared:
         say = problem if any(not stop_strings(task) for task in generated(subject).values()) else warning
-        yield say(
-            "no end token is declared, so answers run on to a stop string or their greatest length; set eos_token"
-        )
+        yield say("no end token is declared, so answers run on to a stop string or their maximum length; set eos_token")
         return
     if too_high := sorted(number for number in subject.end_ids if number >= subject.config.vocab_size):
         yield problem(
-            f"the end token {too_high[0]} is outside the vocabulary of {subject.config.vocab_size}, so it never comes; "
-            "correct eos_token_id in generation_config.json"
+            f"the end token {too_high[0]} is outside the vocabulary of {subject.config.vocab_size}, so the model never "
+            "generates it; correct eos_token_id in generation_config.json"
         )
-    said = "; ".join(
+    declarations = "; ".join(
         f"{source}: {', '.join(f'{number} {tokenizer.convert_ids_to_tokens(number)!r}' for number in ids)}"
         for source, ids in declared.items()
         if max(ids) < len(tokenizer)
     )
-    own = declared.get("the tokenizer")
+    of_tokenizer = declared.get("the tokenizer")
     others = [ids for source, ids in declared.items() if source != "the tokenizer"]
-    if own and others and own[0] not in others[0]:
-        yield warning(f"end tokens differ ({said}); both end an answer: make sure that none of them occurs within one")
+    if of_tokenizer and others and of_tokenizer[0] not in others[0]:
+        yield warning(
+            f"end tokens differ ({declarations}); all of them end an answer: make sure that none occurs inside one"
+        )
     elif not too_high:
-        yield ok(f"answers end at {said}")
+        yield ok(f"answers end at {declarations}")
     mark = _end_of_turn(subject)
-    number = tokenizer.get_vocab().get(mark)  # a mark that is no token at all is the template's fault
+    number = tokenizer.get_vocab().get(mark)  # a mark that is no token is reported by the check of the template
     if number is not None and number not in subject.end_ids:
         yield problem(
-            f"the model ends its turn with {mark}, which is no end token, so it would go on talking to itself; add "
-            f"{number} to eos_token_id in generation_config.json"
+            f"the model ends its turn with {mark}, which is no end token, so the model would go on talking to itself; "
+            f"add {number} to eos_token_id in generation_config.json"
         )
 
 

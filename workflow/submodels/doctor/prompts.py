@@ -23,12 +23,12 @@ _NEED_BOS = ("gemma", "gemma2", "gemma3", "gemma3_text")
 
 
 def check_bos(subject: Subject) -> Iterator[Finding]:
-    """BOS stands before every text, once; nothing stands after a prompt."""
+    """Every text begins with exactly one BOS; no end token follows a prompt."""
     tokenizer = subject.tokenizer
     ids, bos = tokenizer.encode("a"), tokenizer.bos_token_id
     if ids[-1] == tokenizer.eos_token_id:
         yield problem(
-            "the tokenizer puts the end token after every prompt, so the model reads that the text is over; set "
+            "the tokenizer puts the end token after every prompt, so the model takes the text for finished; set "
             "add_eos_token: false in tokenizer_config.json"
         )
     texts = {f"{name}'s prompts": request.args[0] for name in subject.items for request in subject.requests(name, 1)}
@@ -53,14 +53,14 @@ def check_bos(subject: Subject) -> Iterator[Finding]:
             "with it, as Llama and Gemma were, all scores suffer: set add_bos_token: true in tokenizer_config.json"
         )
     else:
-        yield ok(f"{tokenizer.bos_token!r} stands before every text, once")
+        yield ok(f"every text begins with {tokenizer.bos_token!r}, once")
 
 
 def _other_use_of_bos(tokenizer) -> str | None:
-    """What a token that is named BOS is for in a model that was not trained with it before every text, if it tells."""
+    """The use of BOS in a model that was not trained with BOS before every text; None if the files do not show it."""
     if tokenizer.chat_template:
         turns = [{"role": role, "content": "text"} for role in ("user", "assistant", "user")]
-        with suppress(Exception):  # of any kind: what is wrong with the template is another check's finding
+        with suppress(Exception):  # of any type: another check reports faults of the template
             if prompts.render(turns, tokenizer, answer=False).count(tokenizer.bos_token) > 1:
                 return "marks turns in the chat template"
     others = {"the padding": tokenizer.pad_token, "the end token": tokenizer.eos_token}
@@ -72,40 +72,42 @@ def _leading(ids: list[int], token: int | None) -> int:
 
 
 def check_template(subject: Subject) -> Iterator[Finding]:
-    """The model's chat template says what its prompt format assumes."""
+    """The prompt format agrees with the model's chat template."""
     tokenizer, name = subject.tokenizer, subject.prompt
     if name == "base":
         wrapped = [task for task in subject.benchmarks if _is_instruction(subject.benchmarks[task])]
         if tokenizer.chat_template and wrapped:
             yield warning(
-                f"the model has a chat template, so it was tuned on conversations, but {', '.join(wrapped)} would be "
-                "asked without; give the model `prompt: chat_template`"
+                "the model has a chat template, so it was tuned on conversations, but the instructions of "
+                f"{', '.join(wrapped)} would be sent without it; set `prompt: chat_template` for the model"
             )
         else:
-            yield ok("instructions are given as they are (prompt: base)")
+            yield ok("instructions are sent without a chat format (prompt: base)")
         return
     for mark in prompts.FORMATS[name].marks:
         if (pieces := len(tokenizer.tokenize(mark))) != 1:
             yield problem(
-                f"format {name} writes {mark}, which this tokenizer spells in {pieces} tokens: the model was not tuned "
-                "on it; choose another prompt format"
+                f"format {name} writes {mark}, which this tokenizer splits into {pieces} tokens: the model was not "
+                "tuned on this format; choose another prompt format"
             )
     instruction = "Say hello."
     prompt = prompts.wrap(name, instruction, tokenizer)
     if not tokenizer.chat_template:
         yield warning(f"the tokenizer has no chat template to compare format {name} with")
         return
-    own = prompts.chat_template(instruction, tokenizer).text
-    if own.removeprefix(tokenizer.bos_token or "") != prompt.text.removeprefix(tokenizer.bos_token or ""):
+    templated = prompts.chat_template(instruction, tokenizer).text
+    if templated.removeprefix(tokenizer.bos_token or "") != prompt.text.removeprefix(tokenizer.bos_token or ""):
         say = warning if name.endswith("_paper") else problem
-        yield say(f"format {name} writes {prompt.text!r}, the model's own template {own!r}; use prompt: chat_template")
+        yield say(
+            f"format {name} writes {prompt.text!r}, the model's chat template {templated!r}; use prompt: chat_template"
+        )
         return
-    if _after_bos(tokenizer, tokenizer.encode(own, add_special_tokens=False)) != _after_bos(
+    if _after_bos(tokenizer, tokenizer.encode(templated, add_special_tokens=False)) != _after_bos(
         tokenizer, subject.read(prompt.text)
     ):
-        yield problem(f"format {name} gives other tokens than the model's own template; use prompt: chat_template")
+        yield problem(f"format {name} gives other tokens than the model's chat template; use prompt: chat_template")
     else:
-        yield ok(f"format {name} and the model's own template agree: {prompt.text!r}")
+        yield ok(f"format {name} and the model's chat template agree: {prompt.text!r}")
 
 
 def _after_bos(tokenizer, ids: list[int]) -> list[int]:
@@ -128,7 +130,8 @@ def check_context(subject: Subject) -> Iterator[Finding]:
         lengths = _prompt_lengths(subject, name)
         longest = max(lengths, key=lengths.get)
         answer = benchmark.task["generation_kwargs"]["max_gen_toks"] if name in generated(subject) else 0
-        room = prompt_room(context, answer) if answer else context + 1  # of a scored text the last token is not read
+        # The last token of a scored text is predicted, not read.
+        room = prompt_room(context, answer) if answer else context + 1
         too_long = sum(length > room for length in lengths.values())
         if too_long:
             say = problem if subject.named else warning
@@ -144,7 +147,7 @@ def check_context(subject: Subject) -> Iterator[Finding]:
     if short:
         yield warning(
             f"the longest prompt leaves less room in the context of {context} tokens than answers may take, so some "
-            f"may be cut: {', '.join(short)}"
+            f"answers may be cut: {', '.join(short)}"
         )
     if fit:
         yield ok(f"the longest prompts and their answers fit the context of {context} tokens: {', '.join(fit)}")
@@ -163,7 +166,7 @@ def _prompt_lengths(subject: Subject, name: str) -> dict[str, int]:
 
 
 def check_stops(subject: Subject) -> Iterator[Finding]:
-    """Stop strings are seen in what the model says, and cut no canonical answer."""
+    """Stop strings are recognised in generated text, and occur in no canonical answer."""
     from submodels.evaluation.engine import Ending
 
     fine = []
@@ -182,17 +185,17 @@ def check_stops(subject: Subject) -> Iterator[Finding]:
             )
         if unseen:
             yield problem(
-                f"{name}: this tokenizer does not give back the stop strings {', '.join(map(repr, unseen))}, so "
-                "answers would run past them"
+                f"{name}: the stop strings {', '.join(map(repr, unseen))} are not recognised once this tokenizer has "
+                "encoded and decoded them, so answers would run past them"
             )
         if not cut and not unseen:
             fine.append(f"{name} {len(answers)}")
     if fine:
-        yield ok(f"stop strings are seen and cut none of the canonical answers of {', '.join(fine)}")
+        yield ok(f"stop strings are recognised and occur in no canonical answer of {', '.join(fine)}")
 
 
 def _is_seen(ending, stop: str) -> bool:
-    """Whether generation stops at a string that arrives token by token, and leaves what was before it."""
+    """Whether generation stops at a string that is generated token by token, and keeps the text before it."""
     ids = ending.tokenizer.encode(f"answer{stop} more", add_special_tokens=False)
     end = next((count for count in range(1, len(ids) + 1) if ending.reached(ids[:count])), None)
     return end is not None and ending.text([], ids[:end]).strip() == "answer"

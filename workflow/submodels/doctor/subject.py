@@ -1,4 +1,4 @@
-"""What is examined: a model, its benchmarks and this machine, each part read when a check first asks for it."""
+"""The subject of the self-check: a model, benchmarks and this machine, each part read when a check first needs it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_emb
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found; `check` is filled in by the self-check."""
+    """One result of a check; the self-check fills in `check`, the check's name."""
 
     level: str
     text: str
@@ -44,7 +44,7 @@ def problem(text: str) -> Finding:
 
 
 def _once(method):
-    """A property made once; an error is kept as well, so that nothing slow is tried twice."""
+    """A property computed once; an error is kept as well, so that nothing slow is tried twice."""
     name = f"_{method.__name__}"
 
     @property
@@ -53,7 +53,7 @@ def _once(method):
         if name not in self.__dict__:
             try:
                 self.__dict__[name] = method(self)
-            except Exception as error:  # of any kind: a broken model breaks in its own ways
+            except Exception as error:  # of any type: a broken model can fail in many ways
                 self.__dict__[name] = error
         if isinstance(value := self.__dict__[name], Exception):
             raise value
@@ -63,7 +63,7 @@ def _once(method):
 
 
 class Subject:
-    """The model, sub-model and benchmarks under examination; every part is read when a check first asks for it."""
+    """The model, sub-model and benchmarks under examination; every part is read when a check first needs it."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Subject:
 
     @_once
     def dtype(self) -> str:
-        """What the model computes in."""
+        """The data type that the model computes in."""
         from submodels.checkpoints.base import known_dtype
 
         return known_dtype(self.computed_in, self.model)
@@ -134,14 +134,14 @@ class Subject:
 
     @_once
     def end_tokens(self) -> dict[str, list[int]]:
-        """Where end tokens are declared -> their ids; what is not declared is left out."""
+        """Place that declares end tokens -> their ids; places that declare none are left out."""
         path = self.model / "generation_config.json"
         known = files.read_json(path) if path.is_file() else {}
         source, declared = path.name, known.get("eos_token_id")
         if declared is None:
             source, declared = "config.json", getattr(self.config, "eos_token_id", None)
-        found = {source: declared, "the tokenizer": self.tokenizer.eos_token_id}
-        return {name: ids if isinstance(ids, list) else [ids] for name, ids in found.items() if ids is not None}
+        places = {source: declared, "the tokenizer": self.tokenizer.eos_token_id}
+        return {name: ids if isinstance(ids, list) else [ids] for name, ids in places.items() if ids is not None}
 
     @property
     def end_ids(self) -> set[int]:
@@ -151,26 +151,26 @@ class Subject:
         return prompts.format_of(self.prompt, self.benchmarks[name])
 
     def requests(self, name: str, count: int) -> list:
-        """lm-eval's requests of a benchmark's first items, as generation asks them, one sample each."""
+        """lm-eval's requests of a benchmark's first items, as in generation, one sample each."""
         from submodels.evaluation.engine import ask
 
         return ask(_pilot(self.benchmarks[name]), self.items[name][:count], 0, self.tokenizer, self.prompt)
 
     @_once
-    def said(self) -> dict[str, list[dict]]:
-        """Benchmark -> the first items' prompts and sample lines; benchmarks that cannot be asked are left out."""
+    def samples(self) -> dict[str, list[dict]]:
+        """Benchmark -> the first items' prompts and sample lines; benchmarks the model cannot answer are left out."""
         from submodels.evaluation.engine import run
 
-        said = {}
+        samples = {}
         for name in self.items:
             items = self.items[name][:SHOWN]
-            asked = {request.doc["task_id"]: request.args[0] for request in reversed(self.requests(name, SHOWN))}
+            texts = {request.doc["task_id"]: request.args[0] for request in reversed(self.requests(name, SHOWN))}
             try:
                 lines = run(self.engine, _pilot(self.benchmarks[name]), items, 0, self.prompt)
             except SubmodelsError:
-                continue  # the check of the context says why
-            said[name] = [{"task_id": line["task_id"], "prompt": asked[line["task_id"]]} | line for line in lines]
-        return said
+                continue  # the check of the context gives the reason
+            samples[name] = [{"task_id": line["task_id"], "prompt": texts[line["task_id"]]} | line for line in lines]
+        return samples
 
     def read(self, text: str) -> list[int]:
         """The token ids of a prompt as generation makes them: no second BOS."""
@@ -210,7 +210,7 @@ def canonical_answers(subject: Subject, name: str) -> Iterator[tuple[str, str]]:
 
 
 def memory_fault(subject: Subject) -> str | None:
-    """What to say if the weights do not fit where they would be loaded."""
+    """The message if the weights do not fit into the memory of the device; else None."""
     size, free = memory(subject)
     if size <= free:
         return None
@@ -247,13 +247,13 @@ def parameters(subject: Subject) -> int:
 
 
 def _embedding_rows(subject: Subject) -> dict[str, int]:
-    """Rows of the embedding by what says so: config.json and the weights."""
+    """Rows of the embedding by source: config.json and the weights."""
     tensors = {name: subject.weights.shape(name)[0] for name in subject.weights if name.endswith(_EMBEDDINGS)}
     return {"config.json": subject.config.vocab_size} | tensors
 
 
 def vocabulary_fault(subject: Subject) -> str | None:
-    """What to say if the tokenizer gives ids that have no row in the embedding, or if sizes differ."""
+    """The message if the tokenizer gives ids that have no row in the embedding, or if sizes differ; else None."""
     highest, rows = max(subject.tokenizer.get_vocab().values()), _embedding_rows(subject)
     least = min(rows, key=rows.get)
     if highest >= rows[least]:
@@ -262,6 +262,6 @@ def vocabulary_fault(subject: Subject) -> str | None:
             "another model, or the embedding was not resized; use the files of one model"
         )
     if len(set(rows.values())) > 1:
-        said = ", ".join(f"{name} {count}" for name, count in rows.items())
-        return f"sizes of the vocabulary differ: {said}; use the files of one model"
+        sizes = ", ".join(f"{name} {count}" for name, count in rows.items())
+        return f"sizes of the vocabulary differ: {sizes}; use the files of one model"
     return None
