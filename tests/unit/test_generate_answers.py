@@ -155,7 +155,7 @@ def test_automatic_batches_halve_when_memory_runs_out_and_lose_nothing(lm, tmp_p
 
 @pytest.mark.parametrize(
     ("batch_size", "holds", "message"),
-    [(8, 5, "batches of 8; choose fewer, or `batch_size: auto`"), (None, 0, "one sequence at a time; use a device")],
+    [(8, 5, "batches of 8; choose a smaller batch size, or"), (None, 0, "one sequence at a time; use a device")],
 )
 def test_out_of_memory_is_one_clear_error(batch_size, holds, message, lm):
     engine = Small(lm, batch_size)

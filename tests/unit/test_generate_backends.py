@@ -165,7 +165,7 @@ def test_faulty_backends_are_named():
     with pytest.raises(SubmodelsError, match="unknown backend 'vlm'; known: hf, vllm"):
         find_backend("vlm")
     with (
-        pytest.raises(SubmodelsError, match="generates on GPUs alone"),
+        pytest.raises(SubmodelsError, match="generates only on GPUs"),
         BACKENDS["vllm"].open(Path("m"), None, device="cpu", dtype="auto", batch_size=None),
     ):
         pass

@@ -24,7 +24,7 @@ def test_by_hand():
     assert keep_end([5, 6, 7, 8], 3, bos=1) == keep_end([5, 6, 7, 8], 3, bos=None) == [6, 7, 8]
     assert keep_end([1], 1, bos=1) == [1]  # no query, only BOS
     for room, bos in ((1, 1), (0, 1), (0, None)):
-        with pytest.raises(SubmodelsError, match="leaves nothing of the 3 tokens before it"):
+        with pytest.raises(SubmodelsError, match="leaves no room in the model's context for the 3 tokens before it"):
             keep_end([1, 5, 6], room, bos)
     assert [prompt_room(512, answer) for answer in (1, 200, 256, 257, 500, 512, 9000)] == [511, 312] + [256] * 5
     lines = [

@@ -1,4 +1,4 @@
-"""A benchmark's answers so far, and what they took."""
+"""A benchmark's answers so far, with the tokens and seconds they took."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from submodels.evaluation.journal import Journal
 class Answers:
     """Answers by the number of their request. A shard, the answers of one batch, goes to disk as a whole or not at all.
 
-    Without a file they are only in memory. `batch_size`: of the last shard, None before the first.
+    Without a journal the answers are only in memory. `batch_size`: of the last shard, None before the first.
     """
 
     TOTALS = ("prompt_tokens", "generated_tokens", "seconds")
@@ -22,7 +22,7 @@ class Answers:
             self._take(shard)
 
     def add(self, answers: dict[int, Any], *, batch_size: int, **totals: float) -> None:
-        """Keep a batch's answers, of JSON's types; totals: what they took."""
+        """Keep a batch's answers, of JSON's types; totals: the tokens and seconds they took."""
         shard = {"answers": list(answers.items()), "batch_size": batch_size} | totals
         self._take(shard)
         if self._journal is not None:

@@ -1,6 +1,6 @@
-"""Who answers for a sub-model: the registry of backends, and the checkpoint that one of them needs on disk.
+"""The registry of backends, which generate a sub-model's answers, and the checkpoint on disk that vLLM needs.
 
-A backend opens a sub-model as a context and yields what `engine.run` asks (see `engine.Engine`).
+A backend opens a sub-model as a context and yields an `engine.Engine`, which `engine.run` asks.
 """
 
 import shutil
@@ -26,7 +26,7 @@ def _open_hf(model: Path, submodel: Path | None, *, device: str, dtype: str, bat
 @contextmanager
 def _open_vllm(model: Path, submodel: Path | None, *, device: str, dtype: str, batch_size: int | None):
     if device == "cpu":
-        raise SubmodelsError("backend vllm generates on GPUs alone; set device: cuda, or backend: hf")
+        raise SubmodelsError("backend vllm generates only on GPUs; set device: cuda, or backend: hf")
     with scratch_checkpoint(model, submodel) as checkpoint:
         from submodels.evaluation.vllm_engine import VllmLM
 
@@ -38,8 +38,8 @@ class Backend:
     """`open`: (model, submodel or None, device, dtype, batch size or None for automatic) -> context of an engine."""
 
     open: Callable[..., AbstractContextManager]
-    package: str  # what must be installed
-    environment: str  # where it is
+    package: str  # the Python package that must be installed
+    environment: str  # the environment file that installs it
 
 
 BACKENDS = {
@@ -66,7 +66,7 @@ def scratch_checkpoint(model: Path, submodel: Path | None) -> Iterator[Path]:
     """The sub-model as an ordinary checkpoint in node-local scratch ($TMPDIR), removed on the way out.
 
     It is removed after an error and after SIGTERM too, which clusters send before they kill a job. Without a sub-model
-    it is the base model itself, where it lies, or links to its files if there are weights beside them.
+    the base model's directory is used as it is, or links to its files if it holds other weights beside them.
     """
     from submodels.checkpoints.base import weight_files
     from submodels.checkpoints.export import companions, export
@@ -79,7 +79,7 @@ def scratch_checkpoint(model: Path, submodel: Path | None) -> Iterator[Path]:
         return
     needed = 0 if submodel is None else sum(path.stat().st_size for path in read)
     with _exit_on_sigterm(), tempfile.TemporaryDirectory(prefix="submodels-") as scratch:
-        if submodel is None:  # others choose in their own ways between a single file and shards
+        if submodel is None:  # libraries differ in their choice between a single file and shards
             for name, path in (companions(model) | {path.name: path for path in read}).items():
                 link = Path(scratch) / "checkpoint" / name
                 link.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def scratch_checkpoint(model: Path, submodel: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an ordinary exit, which runs what stands in `finally`; a second one does not disturb that."""
+    """Turn SIGTERM into an ordinary exit, which runs `finally` blocks; a second SIGTERM does not disturb them."""
 
     def leave(number: int, frame) -> None:
         signal.signal(number, signal.SIG_IGN)

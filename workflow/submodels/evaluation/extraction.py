@@ -1,7 +1,7 @@
 """From a completion to the part of it that enters the program: pure functions of (completion, item).
 
-An item names one in `extraction` (default: the whole completion). Applied before execution; sample files keep what
-the model said.
+An item names its function in `extraction` (default: the whole completion). Applied before execution; sample files keep
+the whole completion.
 """
 
 import re
@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from submodels.errors import unknown
 
-# Comments and literals, whose braces do not count, and the braces that do; C++, Java and JavaScript in one.
+# Comments and literals, whose braces do not count, and the braces that do; one pattern for C++, Java and JavaScript.
 _PIECES = re.compile(
     r"""
       //[^\n]* | /\*.*?(?:\*/|\Z)
@@ -44,7 +44,7 @@ def before_stop(completion: str, item: dict) -> str:
 
 
 def fenced(completion: str, item: dict) -> str:
-    """The code between the first marks found, to the end where no mark closes it; without marks the whole text."""
+    """The code between the first pair of marks, or up to the end if no mark closes it; without marks the whole text."""
     for opening, closings in _FENCES:
         _, mark, rest = completion.partition(opening)
         if mark:
@@ -53,7 +53,7 @@ def fenced(completion: str, item: dict) -> str:
 
 
 def closing_brace(completion: str, item: dict) -> str:
-    """The text up to the brace that closes the last one its program opens before it.
+    """The text up to the brace that closes the last brace opened by the program's start.
 
     A Java text that closes its method but not the class, as when it ran into the token limit, is cut after its last
     whole method and the class closed. A text that does not even close its function is left as it is.
@@ -82,7 +82,7 @@ def extract(completion: str, item: dict) -> str:
 
 
 def fault(item: dict) -> str | None:
-    """What is wrong with the fields of an item that are read here and by the stage, or None."""
+    """The fault of the fields of an item that this module and the stage read, or None."""
     name, stop, timeout = item.get("extraction", "whole"), item.get("stop"), item.get("timeout", 1)
     if name not in EXTRACTIONS:
         return str(unknown("extraction", name, EXTRACTIONS))
@@ -96,7 +96,7 @@ def fault(item: dict) -> str | None:
 
 
 def program_start(item: dict) -> str:
-    """What a program has before the completion: the prompt, unless the item says otherwise (`program_start`)."""
+    """The program's text before the completion: the item's `program_start`, else its prompt."""
     return item.get("program_start", item["prompt"])
 
 
@@ -110,7 +110,7 @@ def _before(text: str, marks: tuple[str, ...] | list[str]) -> str:
 
 
 def _depths(text: str, opened: int = 0) -> list[tuple[int, int]]:
-    """(where it ends, braces open after it) of every brace of the code, after the start's own."""
+    """(end, braces open after it) of every brace of the code; `opened`: braces open before the code."""
     braces = [match for match in _PIECES.finditer(text) if match.group() in ("{", "}")]
     depths = accumulate((1 if brace.group() == "{" else -1 for brace in braces), initial=opened)
     return list(zip([0, *(brace.end() for brace in braces)], depths, strict=True))

@@ -1,8 +1,8 @@
-"""Stage generate: what a sub-model says to every benchmark, one file each.
+"""Stage generate: a sub-model's answers to every benchmark, one file for each benchmark.
 
-Base model and mask are loaded once for all benchmarks that are missing or stale. Finished benchmarks are kept, and of
-one begun every finished batch: a killed run continues where it was, and an added benchmark reruns no other. What
-another grid has made is taken over, and of a run with another limit the items that both have.
+Base model and mask are loaded once for all benchmarks that are missing or stale. Finished benchmarks are kept, and
+finished batches of an unfinished benchmark: a killed run continues where it stopped, and an added benchmark reruns no
+other. Samples of another grid are taken over, and from a run with another limit the items that both runs have.
 """
 
 import os
@@ -50,14 +50,14 @@ def generate(
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
     draw: the directory of the sub-model's calibration draw, whose rows must hold none of the items (see
-    `contamination.check_draw`); for a sub-model that saw rows, and none are given, nobody looks, and its scores say so.
-    backend: a name of BACKENDS. batch_size: `auto` begins with what fits and halves when memory runs out.
+    `contamination.check_draw`); without it a calibrated sub-model is not checked, and its scores say so.
+    backend: a name of BACKENDS. batch_size: `auto` begins with a size that fits and halves it when memory runs out.
     dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format of instructions.
-    sampling: how many samples are drawn where pass@k is scored, or greedy; None leaves that to the task files.
-    Device, batch size and threads are recorded; beside the dtype that `auto` takes from the device none makes a file
-    stale.
+    sampling: how many samples are drawn where pass@k is scored, or greedy; None: as the task files say.
+    Device, batch size and threads are recorded; they make no file stale, except through the dtype that `auto` takes
+    from the device.
     """
-    # Before the first import of huggingface_hub, which reads them once: no job but `fetch` uses the network.
+    # Set before the first import of huggingface_hub, which reads them once: only `fetch` uses the network.
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     from submodels.checkpoints.base import fingerprint_base, known_dtype
 
@@ -66,7 +66,7 @@ def generate(
     for name, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             raise SubmodelsError(f"{name} must be at least 1{' or auto' * (name == 'batch size')} (got {count})")
-    found = find_backend(backend)
+    engines = find_backend(backend)
     prompts.check(prompt)
     tasks = [load_benchmark(name).with_sampling(sampling) for name in benchmarks]
     paths = map(Path, benchmarks.values())
@@ -82,9 +82,9 @@ def generate(
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "limit": limit, "version": versions.GENERATE}
     work = []
     for task, path, rows in given:
-        asked = prompts.settings(prompt, task)
-        asked |= prompts.date(prompts.format_of(prompt, task), model)
-        manifest = Manifest("generate", {"task": task.task} | settings | asked, speaker | {"items": path})
+        formatting = prompts.settings(prompt, task)
+        formatting |= prompts.date(prompts.format_of(prompt, task), model)
+        manifest = Manifest("generate", {"task": task.task} | settings | formatting, speaker | {"items": path})
         if not _made(manifest, samples_of(out, task.name), rows, limit):
             work.append((task, rows, manifest))
     if work:
@@ -92,7 +92,7 @@ def generate(
 
         if threads is not None:
             torch.set_num_threads(threads)
-        with found.open(model, submodel, device=device, dtype=dtype, batch_size=counts["batch size"]) as lm:
+        with engines.open(model, submodel, device=device, dtype=dtype, batch_size=counts["batch size"]) as lm:
             used = {"device": device, "threads": torch.get_num_threads(), "bos": lm.adds_bos}
             used["context"] = lm.max_length
             used["automatic_batch_size"] = batch_size == "auto"
@@ -103,7 +103,7 @@ def generate(
 
 
 def _companions(model: Path) -> dict[str, str]:
-    """Hashes of what else decides the texts: the tokenizer and the generation settings (end tokens)."""
+    """Hashes of the other files that decide the texts: the tokenizer and the generation settings (end tokens)."""
     model = Path(model)
     paths = [*(model / name for name in (*TOKENIZER_FILES, "generation_config.json")), *prompts.template_files(model)]
     return {str(path.relative_to(model)): files.sha256_file(path) for path in paths if path.is_file()}
@@ -122,7 +122,7 @@ def _saw_rows(submodel: Path) -> bool:
 
 
 def _made(manifest: Manifest, samples: Path, rows: list[dict], limit: int | None) -> bool:
-    """Whether the samples stand, or could be taken over: from another grid, or from a run of more items."""
+    """Whether the samples are up to date, or could be taken over: from another grid, or from a run of more items."""
     place = manifest_of(samples)
     if not (up_to_date(manifest, place) or take_over(manifest, place, link=True)):
         known = _known(manifest, samples, rows[:limit])
@@ -134,8 +134,8 @@ def _made(manifest: Manifest, samples: Path, rows: list[dict], limit: int | None
 
 
 class _Known:
-    """Samples that stand in for those of another limit. `lines`: of each item; `taken`: where from, and how many items;
-    `totals`: their share of what it took there; `used`: what they were made with.
+    """Samples taken over from runs with another limit. `lines`: of each item; `taken`: source and number of items;
+    `totals`: their share of that run's tokens and seconds; `used`: the settings and versions they were made with.
     """
 
     def __init__(self):
@@ -163,7 +163,7 @@ class _Known:
         return [line for row in rows for line in self.lines[row["task_id"]]]
 
 
-_RESULT = {"seconds": "wall_seconds"}  # what a total is called in a manifest
+_RESULT = {"seconds": "wall_seconds"}  # names of totals in a manifest
 _USED = ("device", "threads", "bos", "context", "automatic_batch_size")
 
 
@@ -196,7 +196,7 @@ def _run(
 def _write(
     manifest: Manifest, samples: Path, rows: list[dict], limit: int | None, lines: list[dict], known: _Known, used: dict
 ) -> None:
-    """Samples and their manifest; known: what was taken over, and what all of them took."""
+    """Write samples and their manifest; known: samples taken over, and the tokens and seconds of all samples."""
     files.write_jsonl(samples, lines)
     items = len(rows[:limit])
     manifest.write(

@@ -1,6 +1,6 @@
-"""A model in this process as the engine: texts are generated here, and given ones scored.
+"""A model in this process as the engine: it generates texts and scores given texts.
 
-lm-eval's own `generate_until` stops a batch only once every row has met one and the same stop string, and it decodes a
+lm-eval's `generate_until` stops a batch only once every row has met one and the same stop string, and it decodes a
 continuation without its prompt, which costs SentencePiece models (Llama 2, Mistral) the first space of the answer and
 so the indentation of Python code. `EngineLM.generate` takes its place. It also reads a prompt once for all its samples
 and drops a row that has ended: most of the work when samples are many and short.
@@ -45,11 +45,11 @@ def draw(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> torch.Tensor:
-    """The next token of each row: logits [rows, vocabulary] -> [rows] int64; each row depends on itself alone.
+    """The next token of each row: logits [rows, vocabulary] -> [rows] int64; no row depends on another.
 
     Greedy without `uniform`, numbers in [0, 1) of each row, float64 [rows]. Sampling keeps the `top_k` likeliest
     tokens (0: all), then the fewest of them whose share of the rest reaches `top_p` (Holtzman et al. 2020), always at
-    least one, and takes the first at which the cumulative probability exceeds the row's number.
+    least one token, and takes the first at which the cumulative probability exceeds the row's number.
     """
     if uniform is None:
         return logits.argmax(-1)
@@ -66,7 +66,7 @@ def draw(
 
 
 class EngineLM(Engine, HFLM):
-    """A loaded model as lm-eval sees it. batch_size: None begins with what fits and halves when memory runs out."""
+    """A loaded model as lm-eval sees it. batch_size: None: begin with a size that fits, halve when memory runs out."""
 
     def __init__(self, model, tokenizer, batch_size: int | None):
         context, unstated = context_of(model.config, tokenizer)
@@ -116,7 +116,7 @@ class EngineLM(Engine, HFLM):
 
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
-        """Each row ends by itself or after `max_gen_toks` tokens, sooner where the context leaves it less room."""
+        """Each row ends by itself or after `max_gen_toks` tokens, earlier if the context leaves less room."""
         max_new, stops = settings["max_gen_toks"], settings["until"]
         choose = {name: settings[name] for name in ("temperature", "top_k", "top_p")}
         distinct = list(dict.fromkeys(map(tuple, prompts)))

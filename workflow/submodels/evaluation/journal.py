@@ -1,7 +1,7 @@
 """A file of results so far that outlives a killed job.
 
-Its first line is the header, all that decides the results; each later line is one result. A line without its end was
-being written when the job was killed, and is dropped.
+Its first line is the header, which holds everything that decides the results; each later line is one result. A line
+without its end was being written when the job was killed, and is dropped.
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Journal:
-    """`rows`: what an earlier job with the same header left. A file with another header is stale and begun anew."""
+    """`rows`: results of an earlier job with the same header. A file with another header is stale and overwritten."""
 
     def __init__(self, path: Path, header: dict):
         path.parent.mkdir(parents=True, exist_ok=True)

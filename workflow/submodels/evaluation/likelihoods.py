@@ -1,9 +1,9 @@
-"""How likely a model finds given tokens, in memory that neither its vocabulary nor its context decides.
+"""Log-likelihoods of given tokens, in memory that depends neither on the vocabulary nor on the context.
 
 A forward pass makes logits of every token: with a vocabulary of 262,144 and a context of 8,192 tokens 8.6 GB of
-float32, most of them never looked at. Here only tokens that are scored go through the output head, a few at a time.
-Batches are counted in tokens: short texts share one, and a long text is read in pieces, each block reading all pieces
-before the next block begins, so that the keys and values of one block alone are in memory.
+float32, most of them unused. Here only tokens that are scored go through the output head, a few at a time. Batches
+are counted in tokens: short texts share a batch, and a long text is read in pieces; each block reads all pieces
+before the next block begins, so only the keys and values of one block are in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ def score_tokens(
     rows: dict[tuple[int, ...], list[int]] = {}
     for number, (context, continuation) in enumerate(requests):
         rows.setdefault((*context, *continuation[:-1]), []).append(number)
-    found: dict[int, tuple[float, bool]] = {}
+    results: dict[int, tuple[float, bool]] = {}
     for batch in batches(sorted(rows, key=len, reverse=True), most):
         numbers = [number for ids in batch for number in rows[ids]]
         wanted = [torch.tensor(requests[number][1], device=device) for number in numbers]
@@ -41,12 +41,12 @@ def score_tokens(
         scored = _score(decoder, hidden, torch.cat(wanted), head_bytes)
         per_request = (values.split([*map(len, wanted)]) for values in scored)
         for number, values, greedy in zip(numbers, *per_request, strict=True):
-            found[number] = values.sum().item(), greedy.all().item()
-    return [found[number] for number in range(len(requests))]
+            results[number] = values.sum().item(), greedy.all().item()
+    return [results[number] for number in range(len(requests))]
 
 
 def batches(rows: list[tuple[int, ...]], most: int) -> Iterator[list[tuple[int, ...]]]:
-    """Rows, longest first, in batches of at most `most` tokens with padding; a longer row has a batch of its own."""
+    """Rows, longest first, in batches of at most `most` tokens with padding; a longer row is a batch by itself."""
     while rows:
         count = max(1, most // len(rows[0]))
         yield rows[:count]
@@ -54,7 +54,7 @@ def batches(rows: list[tuple[int, ...]], most: int) -> Iterator[list[tuple[int, 
 
 
 def _padded(rows: list[tuple[int, ...]], device: torch.device) -> torch.Tensor:
-    """Token ids int64 [rows, longest], padded on the right, where no token that is scored looks."""
+    """Token ids int64 [rows, longest], padded on the right, which no scored token attends to."""
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
 
@@ -71,7 +71,7 @@ def _read(decoder: Decoder, ids: torch.Tensor, most: int) -> torch.Tensor:
         return hidden
     past = [_Past() for _ in decoder.blocks]
     cache, length, pieces, masks = Cache(layers=past), ids.shape[1], [], []
-    ends = [*range(length, 0, -most)][::-1]  # the first piece is the one that may be shorter
+    ends = [*range(length, 0, -most)][::-1]  # the first piece may be shorter than the others
     starts = [0, *ends[:-1]]
     for start, end in [*zip(starts, ends, strict=True)][::-1]:
         _set_length(past, start)
@@ -89,9 +89,9 @@ def _read(decoder: Decoder, ids: torch.Tensor, most: int) -> torch.Tensor:
 def _share_masks(calls: list[Call], known: list[torch.Tensor]) -> list[Call]:
     """The calls of a piece with attention masks that are parts of `known` ones, to which new ones are added.
 
-    A mask says which of the tokens so far each token of the piece sees, [..., piece, so far]. Causal ones, with or
-    without a sliding window, go by the distance alone, so an earlier piece's is the end of a later one's, and the masks
-    of all pieces, which would grow with the square of the text, take the place of the last one's.
+    A mask says which of the tokens so far each token of the piece sees, [..., piece, so far]. Causal masks, with or
+    without a sliding window, depend only on the distance, so an earlier piece's mask is the end of a later mask, and
+    the masks of all pieces, which would grow with the square of the text, take only the memory of the last mask.
     """
     shared: dict[int, torch.Tensor] = {}
 
@@ -110,7 +110,7 @@ def _share_masks(calls: list[Call], known: list[torch.Tensor]) -> list[Call]:
 
 
 class _Past(DynamicLayer):
-    """The keys and values of a block, which knows how many there will be when the block is called."""
+    """The keys and values of a block; it knows how many there will be when the block is called."""
 
     length = 0
 

@@ -1,6 +1,6 @@
 """Directories made once on a machine, shown read-only in every sandbox: a precompiled header, the Java compiler.
 
-They lie in $XDG_CACHE_HOME/submodels (~/.cache/submodels), named by what they are made from, and may be deleted at any
+They are in $XDG_CACHE_HOME/submodels (~/.cache/submodels), named by a hash of their inputs, and may be deleted at any
 time. Only this machine's compilers write there, before any sample runs.
 """
 
@@ -15,10 +15,10 @@ from submodels import files
 
 
 def prepared(name: str, made_from: list, make: Callable[[Path], None] | None) -> Path | None:
-    """The directory `name` made from `made_from` (a JSON value), filled by `make` where it is not there yet.
+    """The directory `name` made from `made_from` (a JSON value), filled by `make` if it does not exist yet.
 
-    None where it neither exists nor can be made (`make` is None: it is not worth it): samples then run without it,
-    with the same results.
+    None where it neither exists nor can be made (`make` is None: making it is not worthwhile): samples then run
+    without it, with the same results.
     """
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "submodels"
@@ -35,7 +35,7 @@ def prepared(name: str, made_from: list, make: Callable[[Path], None] | None) ->
             try:
                 made.rename(place)
             except OSError:
-                if not place.is_dir():  # or else another job was faster
+                if not place.is_dir():  # else another job was faster
                     raise
         return place
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -44,7 +44,7 @@ def prepared(name: str, made_from: list, make: Callable[[Path], None] | None) ->
 
 
 def tool_identity(tool: Path) -> list:
-    """What a tool is, without running it: another version is another file."""
+    """Identity of a tool, found without running it: another version is another file."""
     path = tool.resolve()
     status = path.stat()
     return [str(path), status.st_size, status.st_mtime_ns]

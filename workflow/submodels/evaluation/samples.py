@@ -1,7 +1,7 @@
-"""Files of samples: where they lie and what lies beside them, and their lines, checked before anything is made of them.
+"""Files of samples: their paths, the files beside them, and their lines, which are checked before they are used.
 
-A directory of `generate` or `execute` holds `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json`, while they are made
-`<benchmark>.partial.jsonl`.
+A directory of `generate` or `execute` holds `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json`, and
+`<benchmark>.partial.jsonl` while these are being made.
 """
 
 import json
@@ -18,7 +18,7 @@ def _number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# Field -> what it must be.
+# Field -> (its kind in words, whether a value is of this kind).
 FIELDS = {
     "completion": ("a text", lambda value: isinstance(value, str)),
     "passed": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
@@ -38,7 +38,7 @@ def samples_of(directory: Path, benchmark: str) -> Path:
 
 
 def unfinished_of(samples: Path) -> Path:
-    """The journal of samples before all of them are made."""
+    """The journal of samples until all of them are made."""
     return beside(samples, "partial.jsonl")
 
 
@@ -72,7 +72,7 @@ def _fault(row, task_ids: Collection[str], fields: Iterable[str], seen: set) -> 
     if "sample" in row:
         key = task_id, json.dumps(row["sample"])
         if key in seen:
-            return f"sample {key[1]} of {task_id} is there twice; give each sample of an item a number of its own"
+            return f"sample {key[1]} of {task_id} is there twice; give each sample of an item a different number"
         seen.add(key)
     return None
 
@@ -87,6 +87,6 @@ def _is_json(row: dict) -> bool:
 
 
 def line_number(path: Path, row: int) -> int:
-    """The line of a file of JSON lines that holds this row (from 0): blank lines hold none. Read again: for errors."""
+    """The line of a file of JSON lines that holds this row (from 0), counting blank lines. For errors: reads again."""
     with files.open_text(path) as file:
         return next(islice((number for number, line in enumerate(file, start=1) if line.strip()), row, None))

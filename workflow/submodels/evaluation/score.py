@@ -1,6 +1,6 @@
 """Stage score: every sub-model's score on each benchmark, from files of samples alone.
 
-A score that stands is kept: another benchmark or sub-model scores no other anew.
+A score that is up to date is kept: an added benchmark or sub-model scores no other again.
 """
 
 from collections.abc import Iterable
@@ -43,8 +43,8 @@ def score_all(
     workers: int = 1,
     **settings,
 ) -> None:
-    """Score the sub-models of a base model on every benchmark (name -> items): `out`/<benchmark>.json; then write
-    `out`.json, which lists them.
+    """Score the sub-models of a base model on every benchmark (name -> items) into `out`/<benchmark>.json; then write
+    `out`.json, which lists these files.
 
     generations, executions: directories in which `generate` and `execute` left each sub-model's samples, under its id.
     workers: processes at once. `settings`: those of `score`. Scores of the same samples, items and settings are kept.
@@ -61,7 +61,7 @@ def score_all(
             path = out / f"{task.name}.json"
             try:
                 kept += score(task.name, items, samples, path, seen=seen, keep=True, pool=pool, **settings)
-            except SubmodelsError as error:  # the other benchmarks are none the worse
+            except SubmodelsError as error:  # the other benchmarks are still scored
                 faults.append(str(error))
             else:
                 done[task.name] = files.sha256_file(path)
@@ -88,10 +88,10 @@ def score(
 ) -> int:
     """Score the samples of each sub-model (id -> file: executions for code, else generations) and write `out`.
 
-    Intervals are percentile bootstraps over items. `limit`: only the first items were asked. `seen`: what `generate`
-    found of the items in calibration rows, a file of each sub-model; without one the overlap is unknown, and the score
-    says so. `sampling`: how the samples were drawn, as `generate` was told. `keep`: leave the scores of equal samples
-    that are in `out` already. `pool`: where sub-models are scored beside each other. Returns how many were kept.
+    Intervals are percentile bootstraps over items. `limit`: only the first items were asked. `seen`: for each
+    sub-model the file of items that `generate` found in calibration rows; without it the overlap is unknown, and the
+    score says so. `sampling`: how the samples were drawn, as in `generate`. `keep`: keep the scores of equal samples
+    that are in `out` already. `pool`: scores sub-models in parallel. Returns how many scores were kept.
     """
     if synonyms not in SYNONYMS:
         raise unknown("kind of synonyms", synonyms, SYNONYMS)
@@ -99,9 +99,9 @@ def score(
     asked = load_items(task, items_path)
     items = asked[:limit]
     held = read_seen(seen, task.name) if seen else None
-    said = contamination_quirks(task.name, held or [])
+    sentences = contamination_quirks(task.name, held or [])
     if held and task.protocol == "strict":
-        raise SubmodelsError(f"{said[0]} Protocol strict gives no score to what has seen its items")
+        raise SubmodelsError(f"{sentences[0]} Protocol strict gives no score to a sub-model that has seen its items")
     bootstrap = {"resamples": resamples, "seed": seed, "level": defaults.LEVEL}
     about = {
         "model": model,
@@ -109,8 +109,8 @@ def score(
         "domain": task.domain,
         "language": task.language,
         "protocol": task.protocol,
-        "quirks": [*task.quirks, *said],
-        "contamination": None if held is None else {"items": len({one["item"] for one in held})},
+        "quirks": [*task.quirks, *sentences],
+        "contamination": None if held is None else {"items": len({pair["item"] for pair in held})},
         "fixture": any(item.get("fixture", False) for item in items),
         "faulty_items": {item["task_id"]: item["faulty"] for item in items if "faulty" in item},
         "partial": {"items": len(items), "of": len(asked)} if len(items) < len(asked) else None,
@@ -142,12 +142,12 @@ def score(
     return kept
 
 
-# Of a score file: what decides a sub-model's entry, beside its samples.
+# The members of a score file that decide a sub-model's entry, beside its samples.
 _DECIDES = ("benchmark", "bootstrap", "items", "version", "decided_by")
 
 
 def _most(truncated: Iterable[dict[str, int]]) -> dict[str, int] | None:
-    """What the sub-models that lost most to the context lost; None if nobody lost anything."""
+    """The greatest losses of a sub-model to the context; None if no sub-model lost anything."""
     losses = list(truncated)
     most = {key: max((each[key] for each in losses), default=0) for key in ("prompts", "answers")}
     return most if any(most.values()) else None
@@ -186,20 +186,20 @@ def _score_submodel(task: Benchmark, items: list[dict], path: Path, *, synonyms:
 
 
 def _columns(items: list[dict], scores: Scores) -> dict[str, list[float]]:
-    """Each item's values by name, in the order of the items: the names once, however many items there are."""
+    """Metric -> each item's value, in the order of the items: every name is stored once."""
     rows = [scores.items[item["task_id"]] for item in items]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _manifests(task: Benchmark, samples: Path) -> tuple[dict, dict]:
-    """What made the samples: the manifests of execution, for code, and of generation; empty where none is there."""
+    """The manifests of execution, for code, and of generation; empty where a manifest does not exist."""
     executed = _manifest(samples) if task.is_code else {}
-    said = executed.get("inputs", {}).get("samples", {}).get("path", samples)
-    return executed, _manifest(Path(said))
+    generated = executed.get("inputs", {}).get("samples", {}).get("path", samples)
+    return executed, _manifest(Path(generated))
 
 
 def _check_drawn(task: Benchmark, samples: Path, generated: dict) -> None:
-    """Refuse samples that were drawn otherwise than the score would say, as far as a manifest tells."""
+    """Refuse samples whose manifest says that they were drawn in another way than the score would claim."""
     drawn = generated.get("parameters", {}).get("task", task.task)
     for key in ("repeats", "generation_kwargs"):
         if drawn.get(key) != task.task.get(key):
@@ -210,7 +210,7 @@ def _check_drawn(task: Benchmark, samples: Path, generated: dict) -> None:
 
 
 def _cost(executed: dict, generated: dict) -> dict:
-    """Seconds and tokens that the samples took, as the manifests say; None where none is there."""
+    """Seconds and tokens that the samples took, from the manifests; None where a manifest does not say."""
     results = generated.get("results", {})
     return {
         "wall_seconds": {"generate": results.get("wall_seconds"), "execute": executed.get("wall_seconds")},
@@ -225,7 +225,7 @@ def _manifest(samples: Path) -> dict:
 
 
 def _interval(scores: Scores, metric: str, bootstrap: dict) -> Interval:
-    """The metric's mean over items, unless the scorer has a statistic of its own for it."""
+    """The metric's mean over items, or the scorer's statistic if it has one for this metric."""
     if metric in scores.statistics:
         columns, statistic = scores.statistics[metric]
         return stratified_bootstrap([columns], statistic=statistic, **bootstrap)

@@ -1,6 +1,6 @@
-"""What becomes of a request that the model's context does not hold: its beginning goes, and every score says so.
+"""Requests that are longer than the model's context: they lose their beginning, and every score says so.
 
-As in lm-eval, but BOS stays in front, and a prompt never loses more than the half of the context: where lm-eval would
+As in lm-eval, but BOS stays in front, and at least half of the context is kept for the prompt: where lm-eval would
 leave a prompt of a few tokens, or none, because an answer may be as long as the context, the answer gets less room.
 """
 
@@ -12,7 +12,7 @@ _NO_LIMIT = 10**9  # tokenizers state absurd lengths for none
 
 
 def context_of(config, tokenizer) -> tuple[int, str | None]:
-    """The context requests are cut to, in tokens, and what to say where config.json does not state it."""
+    """The context requests are cut to, in tokens, and a warning where config.json does not state it."""
     if stated := find_context(config):
         return stated, None
     length, source = getattr(tokenizer, "model_max_length", _NO_LIMIT), "model_max_length of tokenizer_config.json"
@@ -25,25 +25,25 @@ def context_of(config, tokenizer) -> tuple[int, str | None]:
 
 
 def prompt_room(context: int, max_new: int) -> int:
-    """The most tokens of a prompt that an answer of up to `max_new` tokens may follow, in a context of so many."""
+    """The most tokens of a prompt before an answer of up to `max_new` tokens, in a context of `context` tokens."""
     return max(context - max_new, context // 2)
 
 
 def keep_end(ids: list[int], room: int, bos: int | None) -> list[int]:
-    """`ids`, or as many of the last ones as there is room for, BOS first if it was; SubmodelsError if none fits."""
+    """`ids`, or the last of them that fit into `room`, with BOS kept in front; SubmodelsError if no other fits."""
     if len(ids) <= room:
         return ids
     head = ids[:1] if ids[0] == bos else []
     if room <= len(head):
         raise SubmodelsError(
-            f"a text to be scored leaves nothing of the {len(ids)} tokens before it in the model's context; choose "
+            f"a text to be scored leaves no room in the model's context for the {len(ids)} tokens before it; choose "
             "another model, or leave the benchmark out"
         )
     return head + ids[len(ids) - room + len(head) :]
 
 
 def losses(lines: list[dict]) -> dict[str, int]:
-    """What samples lost: `prompts`, items whose prompt lost its beginning; `answers`, samples the context cut short."""
+    """Losses: `prompts`, items whose prompt lost its beginning; `answers`, samples that the context cut short."""
     return {
         "prompts": len({line["task_id"] for line in lines if line.get("truncated")}),
         "answers": sum(line.get("cut_short", False) for line in lines),

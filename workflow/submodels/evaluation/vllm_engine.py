@@ -1,8 +1,8 @@
-"""vLLM as the engine: the same requests, answered from a checkpoint on disk. It wants an environment of its own.
+"""vLLM as the engine: the same requests, answered from a checkpoint on disk. It needs a separate environment.
 
 vLLM schedules by itself, so texts may differ in rounding from run to run; the draws of a sample still follow its seed.
-They are not those of the other backend, which draws from other generators. A text longer than the context is cut
-into windows of two tokens less than there.
+The draws differ from those of backend hf, which uses other random generators. A text longer than the context is cut
+into windows of two tokens less than with backend hf.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """C++: compiled without optimisation, then run.
 
-A precompiled <bits/stdc++.h> takes 3 s and 100 MB to make, once on a machine, and saves each program that includes it
-0.8 s of 1.1 s. Other programs never see it: with it they would compile where a header is missing.
+A precompiled <bits/stdc++.h> takes 3 s and 100 MB to make, once on a machine, and saves 0.8 s of 1.1 s for each
+program that includes it. Other programs never see it: with it they would compile even where they lack an include.
 """
 
 import hashlib
@@ -18,25 +18,25 @@ from submodels.verdict import Verdict
 TOOLS = {"g++": "apt-get install g++"}
 JAVA = None
 EMPTY = "int main() {\n}\n"
-SEES = "Programs see the headers under /usr alone: install it there"
+SEES = "Programs see only the headers under /usr: install it there"
 
 _FLAGS = ("-std=c++17", "-O0", "-w")
 _HEADER = "bits/stdc++.h"
-_HEADER_TEXT = f"#pragma once\n#include_next <{_HEADER}>\n"  # what is read where the precompiled form does not fit
+_HEADER_TEXT = f"#pragma once\n#include_next <{_HEADER}>\n"  # read where the precompiled form does not fit
 _PREPARED = "cpp-header"
-_WORTH_IT = 5  # programs that gain as much as the header costs to make
-# At most blanks, comments and other headers before it: then it can come first without changing the program.
+_WORTH_IT = 5  # number of programs that gain as much time as the header costs to make
+# Only blanks, comments and other headers may come before it: then it can come first without changing the program.
 _HEADER_EARLY = re.compile(
     r"(?:\s|//[^\n\\]*\n|/\*(?:[^*]|\*(?!/))*+\*/|#[ \t]*include[ \t]*<(?!bits/stdc\+\+\.h>)[\w./+]+>)*+"
     r"#[ \t]*include[ \t]*<bits/stdc\+\+\.h>"
 )
-_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<([\w+-]*[./][\w./+-]*)>", re.MULTILINE)  # but C++'s own
+_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<([\w+-]*[./][\w./+-]*)>", re.MULTILINE)  # except C++'s headers
 _COMPILE_FACTOR = 3  # compilation may take this many time limits
 _COMPILER_MB = 2048
 _MAIN = re.compile(r"\bint\s+main\s*\(")
 _MAIN_END = re.compile(r"(return\s+0\s*;\s*)?\}\s*$")
 # The first initialiser of all takes one half of the nonce from stdin, and the tests' last statement writes both; the
-# names cannot be guessed. They call the kernel themselves, for a solution may define a `read` or `puts` of its own.
+# names cannot be guessed. They call the kernel directly, because a solution may define its own `read` or `puts`.
 _NONCE = """\
 static char {name}[33];
 static long {name}_call(bool write, long file, const char* at, long size) {{
@@ -71,13 +71,13 @@ def fault(item: dict, quiet: bool) -> str | None:
 
 
 def libraries(item: dict) -> dict[str, str]:
-    """Include directive -> header, of what the prompt and the tests include."""
-    found = _INCLUDE.findall(without_comments(f"{program_start(item)}\n{item['test']}"))
-    return {f"#include <{header}>": header for header in found if header != _HEADER}
+    """Include directive -> header, for each header that the prompt and the tests include."""
+    headers = _INCLUDE.findall(without_comments(f"{program_start(item)}\n{item['test']}"))
+    return {f"#include <{header}>": header for header in headers if header != _HEADER}
 
 
 def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[str, Path]:
-    """The precompiled header, if enough of the (item, completion) pairs use it or it is there already."""
+    """The precompiled header, if enough of the (item, completion) pairs use it or if it exists already."""
     users = sum(bool(_HEADER_EARLY.match(program_start(item) + completion)) for item, completion in programs)
     if not users:
         return {}

@@ -1,6 +1,6 @@
-"""Java: a resident compiler (sandbox/inside/Compiler.java), then a virtual machine of its own for each sample.
+"""Java: a resident compiler (sandbox/inside/Compiler.java), then a separate virtual machine for each sample.
 
-It begins in sandbox/inside/Launcher.java, before it loads any class of the sample.
+The virtual machine begins in sandbox/inside/Launcher.java, before it loads any class of the sample.
 """
 
 import re
@@ -17,15 +17,15 @@ from submodels.evaluation.sandbox.inside import java_compiler
 from submodels.evaluation.sandbox.layout import INSIDE
 from submodels.verdict import Verdict
 
-# The package of javac brings java as well; the one beside javac is used.
+# The package of javac contains java as well; the java beside javac is used.
 TOOLS = {"javac": "apt-get install default-jdk-headless"}
 JAVA = "javac"
 EMPTY = "class Main {\n    public static void main(String[] arguments) {\n    }\n}\n"
-SEES = "Programs see the JDK and org.javatuples alone: write the tests without it"
+SEES = "Programs see only the JDK and org.javatuples: write the tests without it"
 
 _COMPILE_FACTOR = 3  # compilation may take this many time limits
-_WORTH_IT = 12  # programs that gain as much as the prepared compiler costs to make
-_VM_MB = 512  # what a virtual machine takes beside its heap
+_WORTH_IT = 12  # number of programs that gain as much time as the prepared compiler costs to make
+_VM_MB = 512  # memory of a virtual machine beside its heap
 _FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto")
 _MAIN_END = re.compile(r"\}\s*\}\s*$")
 _CLASS = re.compile(r"^(?:public\s+)?class\s+(\w+)", re.MULTILINE)  # not indented, so in no comment of a prompt
@@ -40,8 +40,8 @@ def java_of(javac: Path) -> Path:
 
 
 def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[str, Path]:
-    """The resident compiler, compiled, with an archive of javac's classes as they are once loaded: it starts in less
-    than half the time."""
+    """The resident compiler, compiled, with an archive of javac's loaded classes: it starts in less than half the
+    time."""
     java, source = java_of(tools["javac"]), INSIDE / "Compiler.java"
     typical = Path(__file__).with_name("typical.java")
 
@@ -64,7 +64,7 @@ def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[st
 
 
 def libraries(item: dict) -> dict[str, str]:
-    """Import statement -> package or class, of what the prompt and the tests import."""
+    """Import statement -> package or class, for each import of the prompt and the tests."""
     return dict(_IMPORT.findall(without_comments(f"{program_start(item)}\n{item['test']}")))
 
 
@@ -80,7 +80,7 @@ def _main_class(item: dict) -> str:
 
 
 def _with_tuples(source: str) -> str:
-    """The source with the library's classes in it, in one file without packages; one that it defines itself wins."""
+    """The source with the library's classes in it, in one file without packages; classes of the source win."""
     if _TUPLES not in source:
         return source
     library = Path(__file__).with_name("javatuples.java").read_text(encoding="utf-8")
@@ -96,7 +96,7 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
     end = _MAIN_END.search(item["test"])
     test = f'{item["test"][: end.start()]}\njava.lang.System.out.println("\\n{nonce}");\n{end.group()}'
     main = _main_class(item)
-    # Tests may fail by `assert`. A solution's own asserts count where it shares the class of the tests (MultiPL-E).
+    # Tests may fail by `assert`. A solution's asserts count where it shares the class of the tests (MultiPL-E).
     java = [str(java_of(tools["javac"])), *_FLAGS, f"-ea:{main}", f"-Xmx{memory_mb}m", "-cp", "."]
     command = [*java, java_compiler.LAUNCHER, main]
     return {

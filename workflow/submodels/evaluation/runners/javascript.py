@@ -1,4 +1,4 @@
-"""JavaScript: one Node.js a sample.
+"""JavaScript: one Node.js process for each sample.
 
 Tests that use Node's `assert` end the program; those that use console.assert only write to stderr, and their benchmark
 is `quiet`.
@@ -16,16 +16,16 @@ from submodels.verdict import COMPILE_ERROR, FAILED, Verdict
 TOOLS = {"node": "apt-get install nodejs"}
 JAVA = None
 EMPTY = ""
-SEES = "Programs see Node's own modules alone: write the tests without it"
+SEES = "Programs see only Node's built-in modules: write the tests without it"
 
 _CONSOLE_ASSERT = re.compile(r"\bconsole\s*\.\s*assert\b")
 _REQUIRE = re.compile(r"\brequire\s*\(\s*(['\"`])(?!node:|[./])([^'\"`\n]+)\1\s*\)")
-_NODE_MB = 512  # what Node.js takes beside its heap
+_NODE_MB = 512  # memory of Node.js beside its heap
 # The program that Node.js runs. It takes the nonce from stdin before any of the sample runs, keeps it where no property
 # and no text of a function shows it, and writes it once the tests have returned. Solution and tests are two scripts of
-# one global scope: neither is a function whose text can be read, and the solution cannot return past its tests. What
-# the tests use is made unchangeable: console, JSON, Math, `require` and the `assert` it gives. As in a module, a
-# solution may declare a `console` of its own, and none of `module`, `exports` and `require` with const, let or class.
+# one global scope: neither is a function whose text can be read, and the solution cannot return past its tests. The
+# objects that tests use are made unchangeable: console, JSON, Math, `require` and the `assert` it gives. As in a
+# module, a solution may declare its own `console`, but not `module`, `exports` or `require` with const, let or class.
 _GUARD = """'use strict'
 const { readFileSync, readSync, unlinkSync, writeSync } = require('fs')
 const { Script } = require('vm')
@@ -70,9 +70,9 @@ def fault(item: dict, quiet: bool) -> str | None:
 
 
 def libraries(item: dict) -> dict[str, str]:
-    """Call of `require` -> module, of what the prompt and the tests require."""
-    found = _REQUIRE.findall(without_comments(f"{program_start(item)}\n{item['test']}"))
-    return {f"require({json.dumps(module)})": module for _, module in found}
+    """Call of `require` -> module, for each module that the prompt and the tests require."""
+    calls = _REQUIRE.findall(without_comments(f"{program_start(item)}\n{item['test']}"))
+    return {f"require({json.dumps(module)})": module for _, module in calls}
 
 
 def prepare(programs: list[tuple[dict, str]], tools: dict[str, Path]) -> dict[str, Path]:
@@ -95,6 +95,6 @@ def job(item: dict, completion: str, nonce: str, tools: dict[str, Path], timeout
 def verdict(outcome: dict, nonce: str) -> Verdict:
     memory_errors = ("JavaScript heap out of memory", "Array buffer allocation failed")
     verdict = program_verdict(outcome, (outcome["nonce"],), memory_errors)
-    # Node.js compiles as it starts, so a syntax error arrives as the program's own failure.
+    # Node.js compiles as it starts, so a syntax error arrives as a failure of the program.
     is_syntax_error = verdict.status == FAILED and verdict.detail.startswith("SyntaxError")
     return verdict._replace(status=COMPILE_ERROR) if is_syntax_error else verdict

@@ -13,7 +13,7 @@ from submodels.verdict import Verdict
 TOOLS: dict[str, str] = {}  # this interpreter runs the samples, with the standard library only
 JAVA = None
 EMPTY = ""
-SEES = "Programs see Python's standard library alone: write the tests without it"
+SEES = "Programs see only Python's standard library: write the tests without it"
 
 _RUNS = re.compile(r"^(assert|check)\b", re.MULTILINE)
 _CHECK = re.compile(r"\bcheck\b")
@@ -26,17 +26,17 @@ def fault(item: dict, quiet: bool) -> str | None:
     if "entry_point" not in item:
         return None if _RUNS.search(item["test"]) else "without a text `entry_point`, the `test` must assert by itself"
     if item["entry_point"] == "check":
-        return "`entry_point` is check, the name of the function that the tests define; give the solution's another"
+        return "`entry_point` is check, the name of the function that the tests define; rename the solution's function"
     return None if _CHECK.search(item["test"]) else "with an `entry_point`, the `test` must define `check(candidate)`"
 
 
 _IMPORT = re.compile(r"^(?:import|from)[ \t]+([A-Za-z_][\w.]*)", re.MULTILINE)
-_LONG = 500_000  # characters; the tree of a longer text (tests that are mostly data) takes gigabytes
+_LONG = 500_000  # characters; the syntax tree of a longer text (tests that are mostly data) takes gigabytes
 _GUARDS = re.compile(r"ImportError|ModuleNotFoundError|\bException|TYPE_CHECKING|version_info|platform")
 
 
 def libraries(item: dict) -> dict[str, str]:
-    """Import statement -> library, of what prompt and tests import come what may."""
+    """Import statement -> library, for each unconditional import of prompt and tests."""
     texts = [program_start(item), item["test"]]
     names = [name for text in texts if "import" in text for name in _imported(text)]
     return {f"import {name}": name.partition(".")[0] for name in names}
@@ -52,7 +52,7 @@ def _imported(text: str) -> list[str]:
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
-    """The modules that a tree imports, but for imports that may fail and those under a condition on the machine."""
+    """The modules that a tree imports, except imports that may fail and imports under a condition on the machine."""
     match node:
         case ast.Import():
             yield from (alias.name for alias in node.names)

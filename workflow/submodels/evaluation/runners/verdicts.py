@@ -1,19 +1,19 @@
 """From an outcome of the sandbox (inside/supervisor.py) to one of the verdicts every language shares.
 
-A pass needs a nonce among the program's last words. The supervisor makes it when the program starts and hands it over
-on stdin; a part of the harness that runs before any of the sample takes it from there, so that it is in no file, no
-text of a function, no argument, no environment and, once the sample runs, no open file. In C++ and Java a second half
-stands in the last statement of the tests, so that ending them early does not do.
+A pass needs a nonce in the program's last output. The supervisor makes the nonce when the program starts and hands it
+over on stdin; a part of the harness that runs before any of the sample takes it from there, so that it is in no file,
+no text of a function, no argument, no environment and, once the sample runs, no open file. In C++ and Java a second
+half is in the last statement of the tests, so that a program that ends before its tests does not pass.
 
-Limit: the solution shares a process with its tests. What it can still do is to search the memory of this process: in
-C++ with pointers, or with code that the loader runs before the first initialiser; in Java with `sun.misc.Unsafe` or a
-debugger attached to itself; in JavaScript with a heap snapshot or the inspector. Or it can answer with an object whose
-comparison lies, or change what the tests call. Such code can forge a pass for itself. It cannot reach other samples,
-their verdicts or the machine.
+Limit: the solution shares a process with its tests. It can still search the memory of this process: in C++ with
+pointers, or with code that the loader runs before the first initialiser; in Java with `sun.misc.Unsafe` or a debugger
+attached to itself; in JavaScript with a heap snapshot or the inspector. Or it can answer with an object whose
+comparison lies, or replace functions that the tests call. Such code can forge a pass for itself. It cannot reach other
+samples, their verdicts or the machine.
 
 "sandbox violation" is narrow: the process that holds the tests made a system call that only hostile code makes
-(inside/system_calls.py) and the kernel ended it. Whatever the walls merely refuse, such as a file or a connection, is
-an ordinary failure: honest code meets it too.
+(inside/system_calls.py) and the kernel ended it. An access that the sandbox merely refuses, such as a file or a
+connection, is an ordinary failure: honest code meets it too.
 """
 
 import re

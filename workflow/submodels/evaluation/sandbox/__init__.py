@@ -1,4 +1,4 @@
-"""Rooms without doors for generated code: no network, no home, no credentials, a minimal read-only system.
+"""Sandboxes for generated code: no network, no home, no credentials, a minimal read-only system.
 
 A sandbox module says how to start the supervisor (inside/supervisor.py) inside it: `EXECUTABLE`, `INSTALL` and
 `start(layout) -> (command, settings)`. One sandbox start serves a worker's whole list of jobs.
@@ -24,7 +24,7 @@ _HINT = (
     "them with `sysctl -w kernel.unprivileged_userns_clone=1` (Debian) or "
     "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu); in a container, start it with "
     "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined` or `--privileged`. "
-    "`sandbox: none` runs generated code with all your rights: only on a machine you can lose"
+    "`sandbox: none` runs generated code with all your rights: use it only on a machine you can afford to lose"
 )
 
 
@@ -34,22 +34,22 @@ class Worker:
     def __init__(
         self, sandbox: str, tools: list[Path] = (), java: Path | None = None, prepared: dict[str, Path] | None = None
     ):
-        """`tools`: paths of the programs the jobs call; `java`: start a resident compiler with this one; `prepared`:
-        directories by name, which the jobs find where `places` says."""
+        """`tools`: paths of the programs the jobs call; `java`: the Java program that starts a resident compiler;
+        `prepared`: directories by name, which the jobs find at the paths in `places`."""
         if sandbox not in SANDBOXES:
             raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
         self.sandbox, self.tools, self.java, self.prepared = sandbox, list(tools), java, prepared or {}
         self._start()
 
     def another(self) -> "Worker":
-        """One more with the same settings."""
+        """Another worker with the same settings."""
         return Worker(self.sandbox, self.tools, self.java, self.prepared)
 
     def _start(self) -> None:
         command, settings = SANDBOXES[self.sandbox].start(layout(self.tools, self.prepared))
         inside = settings["namespaces"]
         self.places = {name: f"{PREPARED_PLACE}/{name}" if inside else str(at) for name, at in self.prepared.items()}
-        command[0] = shutil.which(command[0]) or command[0]  # by this PATH, not the clean one
+        command[0] = shutil.which(command[0]) or command[0]  # found by this process's PATH, not the clean PATH
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             self._process = subprocess.Popen(
@@ -71,7 +71,7 @@ class Worker:
         longest = job.get("compile_timeout", 0) + sum(step["timeout"] for step in job["steps"]) + 30
         self._send(job)
         if not select.select([self._process.stdout], [], [], longest)[0]:
-            self._process.kill()  # the supervisor keeps the time; this is for its own fault
+            self._process.kill()  # the supervisor enforces time limits; this is for a fault of the supervisor
         line = self._process.stdout.readline()
         if not line:
             raise SubmodelsError(f"sandbox {self.sandbox} stopped: {self._last_words()}")
@@ -85,7 +85,7 @@ class Worker:
         self._process.kill()
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._errors):
-            with contextlib.suppress(BrokenPipeError):  # something unsent to a supervisor that is gone
+            with contextlib.suppress(BrokenPipeError):  # unsent data for a supervisor that has ended
                 file.close()
 
     def __enter__(self):
@@ -112,10 +112,10 @@ def start_worker(
     java: Path | None = None,
     prepared: dict[str, Path] | None = None,
 ) -> Worker:
-    """A worker in the named sandbox or the first that works, tried with one line of Python. Raises if none works."""
+    """A worker in the named sandbox or the first that works, tried with a line of Python. Raises if none works."""
     if sandbox != "auto" and sandbox not in SANDBOXES:
         raise unknown("sandbox", sandbox, [*SANDBOXES, "auto"])
-    layout(tools)  # a tool that no sandbox can show is not a fault of the sandboxes
+    layout(tools)  # raises for a tool that no sandbox can show: that is no fault of the sandboxes
     reasons = {}
     for name in AUTOMATIC if sandbox == "auto" else (sandbox,):
         try:
@@ -123,11 +123,11 @@ def start_worker(
         except SubmodelsError as error:
             reasons[name] = str(error)
     tried = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    raise SubmodelsError(f"no sandbox for generated code works here. Tried {tried}. To mend it: {_HINT}")
+    raise SubmodelsError(f"no sandbox for generated code works here. Tried {tried}. To fix it: {_HINT}")
 
 
 def sandbox_status() -> dict[str, str | None]:
-    """Each real sandbox with None if it works here, else the reason."""
+    """Each real sandbox -> None if it works here, else the reason."""
     status = {}
     for name in AUTOMATIC:
         try:

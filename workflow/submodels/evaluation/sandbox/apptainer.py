@@ -1,8 +1,8 @@
-"""Apptainer (https://apptainer.org), or Singularity before it: what clusters have.
+"""Apptainer (https://apptainer.org), or its predecessor Singularity: common on clusters.
 
-Some machines let Apptainer make user namespaces and no other program of an ordinary user (Ubuntu's AppArmor). Apptainer
-then opens a first container, over a directory of empty mount points in place of an image, and in it `unshare` builds
-the same sandbox as everywhere else. Where nobody may make user namespaces, it does not start: every sample needs one.
+Some machines let only Apptainer make user namespaces for an ordinary user (Ubuntu's AppArmor). Apptainer then opens a
+first container, over a directory of empty mount points in place of an image, and in it `unshare` builds the same
+sandbox as everywhere else. Where user namespaces are forbidden, it does not start: every sample needs one.
 """
 
 import os
@@ -18,13 +18,13 @@ from submodels.evaluation.sandbox.layout import INSIDE_PLACE, Layout
 EXECUTABLE = next(filter(shutil.which, ("apptainer", "singularity")), "apptainer")
 INSTALL = "https://apptainer.org/docs/admin/latest/installation.html"
 
-_OWN = ("/dev", "/proc", "/sys", "/tmp", "/var/tmp")  # what Apptainer fills by itself
+_OWN = ("/dev", "/proc", "/sys", "/tmp", "/var/tmp")  # directories that Apptainer fills by itself
 
 
 def start(layout: Layout) -> tuple[list[str], dict]:
     """Command line and settings of the supervisor."""
     binds = dict(layout.binds)
-    # Links such as /bin are directories of this container, links again in the one that unshare builds.
+    # Links such as /bin are directories in this container, and links again in the container that unshare builds.
     binds |= {place: place for place in layout.symlinks if os.path.isdir(place) and not place.startswith("/dev/")}
     command = [EXECUTABLE, "exec", "--containall", "--no-home", "--net", "--network", "none"]
     for source, place in binds.items():

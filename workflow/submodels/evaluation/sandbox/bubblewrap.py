@@ -14,7 +14,7 @@ def start(layout: Layout) -> tuple[list[str], dict]:
     as_root = os.geteuid() == 0
     command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
     command += ["--new-session", "--tmpfs", "/dev", "--tmpfs", "/tmp", "--chmod", "1777", "/tmp"]
-    # Made first and readable: what bubblewrap makes on its own takes its mode from what lies in it.
+    # Made first and readable: a directory that bubblewrap adds by itself takes its mode from the files in it.
     for parent in sorted({str(parent) for place in layout.binds.values() for parent in Path(place).parents} - {"/"}):
         command += ["--dir", parent]
     for source, place in layout.binds.items():
@@ -24,8 +24,8 @@ def start(layout: Layout) -> tuple[list[str], dict]:
     for place, target in layout.symlinks.items():
         command += ["--symlink", target, place]
     if as_root:
-        # Root binds what only root can reach, then the supervisor itself becomes an ordinary user. bubblewrap's own
-        # /proc, mounted by root, is partly covered, and the kernel then refuses a new one for each sample.
+        # Root binds paths that only root can reach, then the supervisor itself becomes an ordinary user. bubblewrap's
+        # /proc, mounted by root, is partly covered, and the kernel then refuses a new /proc for each sample.
         command += ["--dir", "/proc"]
         for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_ADMIN", "CAP_SETPCAP"):
             command += ["--cap-add", capability]

@@ -1,4 +1,4 @@
-"""What a sandbox shows of this machine: a minimal read-only system and the tools a language needs, nothing else."""
+"""The part of this machine that a sandbox shows: a minimal read-only system and the tools of a language."""
 
 import glob
 import os
@@ -29,12 +29,12 @@ _DEVICE_LINKS = {
 class Layout:
     python: str
     binds: dict[str, str] = field(default_factory=dict)  # source -> place inside, read-only
-    symlinks: dict[str, str] = field(default_factory=dict)  # place inside -> what it points to
-    environment: dict[str, str] = field(default_factory=dict)  # all of it
+    symlinks: dict[str, str] = field(default_factory=dict)  # place inside -> target of the link
+    environment: dict[str, str] = field(default_factory=dict)  # complete: nothing else is inherited
 
 
 def layout(tools: list[Path], prepared: dict[str, Path] | None = None) -> Layout:
-    """The layout for some tools beside this interpreter. A tool called through a link finds that link inside too.
+    """The layout for some tools and this interpreter. A tool called through a link finds that link inside too.
 
     `prepared`: directories by the name they have below PREPARED_PLACE.
     """
@@ -60,7 +60,7 @@ def layout(tools: list[Path], prepared: dict[str, Path] | None = None) -> Layout
 
 
 def _prefix(tool: Path, prefix: Path | None = None) -> Path:
-    """The directory a tool is installed under, or the tool alone where that would show a whole home directory."""
+    """The directory a tool is installed under, or only the tool where that would show a whole home directory."""
     prefix = prefix or (tool.parent.parent if tool.parent.name == "bin" else tool.parent)
     _refuse_tmp(tool, prefix)
     home = Path.home().resolve()
@@ -69,7 +69,7 @@ def _prefix(tool: Path, prefix: Path | None = None) -> Path:
     if tool.name.startswith("python"):
         raise SubmodelsError(
             f"this Python is installed directly under {prefix}, which no sandbox may show to generated code; "
-            "run submodels with a Python installed under a directory of its own"
+            "run submodels with a Python installed in a separate directory"
         )
     return tool
 

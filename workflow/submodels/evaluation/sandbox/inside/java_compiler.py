@@ -5,13 +5,13 @@ import select
 import struct
 import time
 
-PREPARED = "java-compiler"  # the directory with the compiler's own classes and its archive, where they were made
+PREPARED = "java-compiler"  # the directory with the compiler's classes and its archive, if it was made
 JAR, ARCHIVE = "compiler.jar", "compiler.jsa"
 LAUNCHER = "SubmodelsLauncher"  # the class in Launcher.java
 
 
 def ready(place: str) -> list[str]:
-    """The program of a prepared directory; an archive of another virtual machine is passed over in silence."""
+    """The program of a prepared directory; Java silently ignores an archive of another virtual machine."""
     return ["-Xlog:disable", f"-XX:SharedArchiveFile={place}/{ARCHIVE}", "-cp", f"{place}/{JAR}", "Compiler"]
 
 
@@ -21,7 +21,7 @@ class CompileError(Exception):
 
 class JavaCompiler:
     def __init__(self, java: str, program: list[str], launcher: str = ""):
-        """`program`: the compiler's source file, or what `ready` says; `launcher`: the path of Launcher.java."""
+        """`program`: the compiler's source file, or the result of `ready`; `launcher`: the path of Launcher.java."""
         # Started at once and not waited for: it warms up while the first request is on its way.
         flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto", "-Xmx512m"]
         self.command = [java, *flags, *program]
@@ -30,7 +30,7 @@ class JavaCompiler:
         self._start()
 
     def _start(self) -> None:
-        import subprocess  # brings threads' locks along, which make every fork of a process slower
+        import subprocess  # it imports locks of threads, which make every fork of a process slower
 
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe)
@@ -66,7 +66,7 @@ class JavaCompiler:
         return _class_files(reply)
 
     def close(self) -> None:
-        """Let it end by itself; an archive of its classes is written then."""
+        """Let the compiler end by itself; then it writes an archive of its classes."""
         self.process.stdin.close()
         self.process.wait(timeout=60)
         self.process.stdout.close()

@@ -18,7 +18,7 @@ _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}  # the system call's number
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc_keeping_the_lock = ctypes.PyDLL(None, use_errno=True)  # the interpreter's, which a child could not take back
+_libc_keeping_the_lock = ctypes.PyDLL(None, use_errno=True)  # the interpreter's lock, which a child could not take back
 
 
 def _call(name: str, *arguments) -> None:
@@ -32,10 +32,10 @@ def unshare(flags: int) -> None:
 
 
 def fork_into(flags: int) -> int:
-    """os.fork, but the child starts in new namespaces and costs a third: Python's own work after a fork is left out.
+    """os.fork, but the child starts in new namespaces and costs a third: Python's work after a fork is left out.
 
-    That work is for processes with threads and for what `random` gives next: the caller has none, and a sample is
-    forked from the child in the usual way.
+    That work serves threads and reseeds `random`: the caller has no threads, and a sample is forked from the child in
+    the usual way.
     """
     arguments = [ctypes.c_ulong(value) for value in (flags | signal.SIGCHLD, 0, 0, 0, 0)]
     pid = _libc_keeping_the_lock.syscall(ctypes.c_ulong(_CLONE[os.uname().machine]), *arguments)
@@ -46,14 +46,14 @@ def fork_into(flags: int) -> int:
 
 
 def enter_user_namespace() -> None:
-    """A new user namespace with one user in it, the present one."""
+    """Enter a new user namespace that holds only the present user."""
     user, group = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER)
     map_user(user, group)
 
 
 def map_user(user: int, group: int) -> None:
-    """In a new user namespace: its one user, number 1000, is this one outside."""
+    """In a new user namespace: map its only user, number 1000, to this user outside."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"1000 {user} 1"), ("gid_map", f"1000 {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
@@ -91,7 +91,7 @@ def set_dumpable(on: bool) -> None:
 
 
 def die_with_parent() -> None:
-    """SIGKILL when the launcher ends; a change of user clears an earlier wish, so it comes after that."""
+    """SIGKILL when the launcher ends; call it after a change of user, which clears an earlier setting."""
     _call("prctl", _PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
 
 
@@ -101,7 +101,7 @@ def become_subreaper() -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability, for good: no later exec of a set-uid program brings any back."""
+    """Give up every capability, for good: no later exec of a set-uid program restores any."""
     _call("prctl", _PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
     _call("capset", header, (ctypes.c_uint32 * 6)())
@@ -114,7 +114,7 @@ class _Filter(ctypes.Structure):
 
 
 def filter_system_calls(program: bytes) -> None:
-    """Install a seccomp filter here and in all that this process starts, for good. After `drop_capabilities`.
+    """Install a seccomp filter here and in all processes that this one starts, for good. After `drop_capabilities`.
 
     The flag keeps older kernels from slowing every filtered process down.
     """

@@ -1,14 +1,14 @@
 """Run one Python sample in this forked process.
 
-The solution and its tests are executed one after the other in the namespace of one `__main__`, as the one file that
-they would be: a function under test may have a builtin's name. What reaches into other modules does not reach the
-tests: an assignment into `builtins`, a patch of `unittest`, a trace function that was set before them. "passed" is only
-said after the last test returned, with a nonce that reaches this process through a pipe and did not exist when the
+The solution and its tests are executed one after the other in the namespace of a single `__main__`, as if they were
+one file: a function under test may have a builtin's name. Changes to other modules do not reach the tests: an
+assignment into `builtins`, a patch of `unittest`, a trace function that was set before them. "passed" is written only
+after the last test returned, with a nonce that reaches this process through a pipe and did not exist when the
 solution's text was written. The tests' text is in no file.
 
-Limit: the solution shares the process with its tests. Code that hunts for the pipes among its own file descriptors or
+Limit: the solution shares the process with its tests. Code that searches for the pipes among its file descriptors or
 in the frames of its callers, rewrites the tests' frames or the modules they use while they run, or answers with an
-object whose own `==` lies, can forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
+object whose `==` lies, can forge a pass for itself; it cannot reach other samples, their verdicts or the machine.
 """
 
 import builtins
@@ -27,7 +27,7 @@ _UNITTEST = ("unittest", *(f"unittest.{part}" for part in _PARTS))
 def run(solution: str, test: str | bytes, nonce_pipe: int, verdict_pipe: int) -> None:
     """Execute, then write one line to `verdict_pipe`: `passed <nonce>` or the verdict. `test`: text or marshalled code.
 
-    `random` is repeatable. It is loaded where it is used only: it seeds itself anew in each fork, which takes time.
+    `random` is repeatable. It is loaded only where it is used: it reseeds itself in each fork, which takes time.
     """
     write, read, leave = os.write, os.read, os._exit  # the solution may overwrite the module's
     present = vars(builtins)
@@ -48,7 +48,7 @@ def run(solution: str, test: str | bytes, nonce_pipe: int, verdict_pipe: int) ->
         present.clear()
         present.update(original)
         for name in _UNITTEST:
-            sys.modules.pop(name, None)  # tests that import it get a fresh one
+            sys.modules.pop(name, None)  # tests that import it get a fresh module
         sys.settrace(None)
         sys.setprofile(None)
         vars(module)["__builtins__"] = original  # a copy, so a later assignment into the module `builtins` misses it

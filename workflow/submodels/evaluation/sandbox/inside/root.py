@@ -10,8 +10,8 @@ from kernel import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, detach, moun
 
 
 def build(binds: dict[str, str], devices: list[str], symlinks: dict[str, str]) -> None:
-    """`binds`: source -> place inside, read-only; `symlinks`: place inside -> what it points to."""
-    # Two moves: first to an empty root that holds the old one as /old, so that sources below /tmp stay visible.
+    """`binds`: source -> place inside, read-only; `symlinks`: place inside -> target of the link."""
+    # Two moves: first to an empty root that holds the old root as /old, so that sources below /tmp stay visible.
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID, "mode=0755,size=1m")
     os.makedirs("/tmp/old")
     os.makedirs("/tmp/new")
@@ -24,7 +24,7 @@ def build(binds: dict[str, str], devices: list[str], symlinks: dict[str, str]) -
     for source, place in binds.items():
         _bind("/old" + source, "/new" + place)
     for device in devices:
-        if os.path.exists("/old" + device):  # a container around this one may have fewer
+        if os.path.exists("/old" + device):  # a container around this sandbox may have fewer devices
             _bind("/old" + device, "/new" + device)
     for mount_point in _mounts_below("/new"):
         if mount_point not in ("/new", "/new/proc"):

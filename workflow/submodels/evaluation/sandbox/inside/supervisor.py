@@ -1,16 +1,16 @@
 """The trusted process inside the sandbox: takes jobs as JSON lines on stdin, answers each with one JSON line on stdout.
 
 First line in: the settings (see `submodels.evaluation.sandbox`). It then runs one sample at a time. Each sample gets a
-room, namespaces of its own inside the sandbox (user, pid, mount, ipc): a private /tmp and /proc, a process table in
-which this supervisor does not exist, a process count of its own. When the first process of that pid namespace ends, the
-kernel kills everything the sample started, and its /tmp is gone. Nothing is left for the next sample.
+room, separate namespaces inside the sandbox (user, pid, mount, ipc): a private /tmp and /proc, a process table in
+which this supervisor does not exist, and a separate process count. When the first process of that pid namespace ends,
+the kernel kills everything the sample started, and its /tmp is gone. Nothing is left for the next sample.
 
     supervisor -> init (process 1 of the new namespaces, a trusted loop) -> one child a step
 
-A room is kept for the next sample only if nothing in it tells that one was there: its init has no descendant left (a
-process whose parent ends becomes the init's child) and /tmp was never changed. There is nothing else: /proc and the
-rest are read-only, and the filter of system calls takes what a process could do to its init or leave in the kernel. No
-byte of a sample ever enters the init. Making a room costs more than running most Python samples.
+A room is kept for the next sample only if the sample left no trace in it: its init has no descendant left (a process
+whose parent ends becomes the init's child) and /tmp was never changed. There is nothing else to change: /proc and the
+rest are read-only, and the filter of system calls forbids a process to change its init or to leave objects in the
+kernel. No byte of a sample ever enters the init. Making a room costs more than running most Python samples.
 
 Job: {"files": {path: text}, "java": source | null, "steps": [step, ...]}; a step has "timeout" (seconds of wall time),
 "memory_mb", either "command" (a list) or "python" ({"solution", "test"}), and may have "remove" (files to delete before
@@ -69,11 +69,11 @@ def main() -> None:
     sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
     own = {os.getpid(), os.getppid(), 1}
     for name in ("java_compiler", "kernel", "python_sample", "system_calls"):
-        del sys.modules[name]  # a sample finds the standard library
-    gc.freeze()  # a collection in a forked sample would touch, and so copy, every page; nor does it list our objects
+        del sys.modules[name]  # so a sample imports the standard library's module
+    gc.freeze()  # a collection in a forked sample would copy every page; it also hides our objects from samples
     room = None
     while True:
-        room = room or Room(settings["namespaces"])  # before the next job is read: the room knows of none
+        room = room or Room(settings["namespaces"])  # made before the next job is read: the room knows no job
         line = jobs.readline()
         if not line:
             return
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def enter(settings: dict) -> None:
-    """Finish what the launcher could not do: build the root, leave the privileged user, give up capabilities."""
+    """The steps that the launcher could not do: build the root, leave the privileged user, give up capabilities."""
     if settings["build_root"]:
         import root
 
@@ -99,13 +99,13 @@ def enter(settings: dict) -> None:
         kernel.enter_user_namespace()  # out of the user that built the root
     if settings["namespaces"]:
         kernel.drop_capabilities()
-        kernel.die_with_parent()  # takes the whole pid namespace along; without one, `_attend` sees the caller go
+        kernel.die_with_parent()  # ends the whole pid namespace too; without namespaces `_attend` sees the caller end
         os.chdir("/tmp")
-    kernel.become_subreaper()  # without namespaces, what a sample leaves behind comes here
+    kernel.become_subreaper()  # without namespaces, processes that a sample leaves behind come here
 
 
 def run(job: dict, room, compiler, own: set[int], caller: int) -> tuple:
-    """The outcome of a job, and its room if the next one may have it."""
+    """The outcome of a job, and its room if the next job may use it."""
     files = {path: text.encode("utf-8", "replace") for path, text in job["files"].items()}
     if compiler:
         own = own | {compiler.process.pid}
@@ -130,7 +130,7 @@ def run(job: dict, room, compiler, own: set[int], caller: int) -> tuple:
 
 
 class Room:
-    """Namespaces for a sample and their init; `clean`: they are as they were at their beginning."""
+    """Namespaces for a sample and their init; `clean`: no sample has changed them."""
 
     def __init__(self, namespaces: bool):
         self.namespaces, self.clean, self.directory = namespaces, namespaces, None
@@ -146,10 +146,10 @@ class Room:
         theirs.close()
 
     def run(self, step: dict, files: dict[str, bytes], own: set[int], caller: int) -> tuple[dict | None, dict]:
-        """One step: what it came to (None if it was stopped), and the rest of the outcome."""
+        """Run one step; returns its result (None if it was stopped) and the rest of the outcome."""
         pipes = {name: os.pipe() for name in ("order", "stdout", "stderr", "verdict")}
         theirs = [pipes["order"][0], *(pipes[name][1] for name in ("stdout", "stderr", "verdict"))]
-        with contextlib.suppress(OSError):  # it is gone: `_attend` sees that as well
+        with contextlib.suppress(OSError):  # the init is gone: `_attend` sees that as well
             socket.send_fds(self.control, [b"step"], theirs)
         for file in theirs:
             os.close(file)
@@ -171,14 +171,14 @@ class Room:
         return done, outcome | {"nonce": nonce}
 
     def _attend(self, step: dict, own: set[int], caller: int, pipes: dict[str, int]) -> tuple[tuple | None, dict]:
-        """Read what the sample says until the step has ended, a limit is passed, or the caller or the init is gone."""
+        """Read the sample's output until the step has ended, a limit is passed, or the caller or the init is gone."""
         control = self.control.fileno()
         names = {file: name for name, file in pipes.items()}
         poll = select.poll()
         for file in (control, *names):
             poll.register(file, select.POLLIN)
         poll.register(caller, 0)  # only its hanging up
-        said = dict.fromkeys(pipes, b"")
+        output = dict.fromkeys(pipes, b"")
         total, ended, stopped, finished = 0, None, None, False
         deadline = time.monotonic() + step["timeout"]
         next_watch = time.monotonic() + WATCH_SECONDS
@@ -195,7 +195,7 @@ class Room:
                     poll.unregister(control)
                 elif data := os.read(file, 65536):
                     total += len(data)
-                    said[names[file]] = (said[names[file]] + data)[-TAIL_BYTES:]
+                    output[names[file]] = (output[names[file]] + data)[-TAIL_BYTES:]
                 else:
                     poll.unregister(file)
             if stopped or (finished and not ready):
@@ -210,14 +210,14 @@ class Room:
                 stopped = _over_limits(own, step["memory_mb"])
         if isinstance(ended, str):  # not the sample's fault
             raise RuntimeError(f"cannot run a sample: {ended}")
-        text = {name: data.decode("utf-8", "replace") for name, data in said.items()}
+        text = {name: data.decode("utf-8", "replace") for name, data in output.items()}
         return None if stopped else ended, text | {"stopped": stopped}
 
     def close(self) -> None:
-        """Kill the init, and with it all that the sample started."""
+        """Kill the init, and with it every process that the sample started."""
         self.control.close()
         if self.namespaces:
-            os.kill(self.init, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            os.kill(self.init, signal.SIGKILL)  # not reaped yet, so no other process has the number
             os.waitpid(self.init, 0)
             return
         # Without namespaces the sample's processes are found as orphans of this subreaper, until none is left.
@@ -235,7 +235,7 @@ class Room:
 
 @functools.lru_cache(maxsize=512)
 def _compiled(test: str) -> str | bytes:
-    """A benchmark's tests compiled once for all its samples; as they are where that fails: then the sample says so."""
+    """A benchmark's tests, compiled once for all its samples; their text if that fails: then the sample's run fails."""
     try:
         return marshal.dumps(compile(test, "<test>", "exec"))
     except Exception:
@@ -243,7 +243,7 @@ def _compiled(test: str) -> str | bytes:
 
 
 def _over_limits(own: set[int], memory_mb: int) -> str | None:
-    """Sum over every process of the sample: a limit that is set for one process does not hold for all together."""
+    """Check the sum over all processes of the sample: a limit set for one process does not hold for their sum."""
     kilobytes = processes = 0
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in own:
@@ -257,7 +257,7 @@ def _over_limits(own: set[int], memory_mb: int) -> str | None:
 
 
 def _orphan(init: int, seen) -> int:
-    """A child of this supervisor that belongs to the sample: the compiler alone is in the supervisor's session."""
+    """A child of this supervisor that belongs to the sample: only the compiler is in the supervisor's session."""
     if init not in seen:
         return init
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
@@ -266,7 +266,7 @@ def _orphan(init: int, seen) -> int:
 
 
 def _init(control, namespaces: bool, user: tuple[int, int], directory: str | None) -> None:
-    """Process 1 of a room: a loop that forks a child a step and says how it ended. Never returns."""
+    """Process 1 of a room: a loop that forks a child for each step and reports how it ended. Never returns."""
     clean = True
     try:
         _furnish(control, namespaces, user, directory)
@@ -288,28 +288,28 @@ def _init(control, namespaces: bool, user: tuple[int, int], directory: str | Non
             clean = namespaces and _FILTER is not None and _nobody_left() and _tmp() == furnished
             control.send(marshal.dumps((os.waitstatus_to_exitcode(status), clean)))
     except BaseException as error:
-        if clean:  # else what befalls this process may be hostile code's doing, and is no fault of the machine
+        if clean:  # else hostile code may have caused the error, which then is no fault of the machine
             control.send(marshal.dumps(f"{type(error).__name__}: {error}"))
     finally:
         os._exit(0)
 
 
 def _furnish(control, namespaces: bool, user: tuple[int, int], directory: str | None) -> None:
-    """Leave everything of the supervisor behind but the socket to it; prepare /tmp and /proc."""
+    """Drop everything of the supervisor except the socket to it; prepare /tmp and /proc."""
     os.setsid()
     os.dup2(0, 2)
     os.closerange(3, control.fileno())
     os.closerange(control.fileno() + 1, OPEN_FILES)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 is only reached by signals it has handlers for
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 receives only signals that it has handlers for
     if namespaces:
-        kernel.set_dumpable(True)  # else the files the new user is written to belong to root
+        kernel.set_dumpable(True)  # else root owns the files to which the new user is written
         kernel.map_user(*user)
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
         options = f"size={SAMPLE_TMP_MB}m,nr_inodes=10k,mode=0700"
         kernel.mount("tmpfs", "/tmp", "tmpfs", flags | kernel.MS_NOATIME, options)
         kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC)
         with open("/proc/sys/user/max_user_namespaces", "w") as file:
-            file.write("0")  # a sample needs none, and they are where the kernel's bugs are
+            file.write("0")  # a sample needs no user namespaces, and many bugs of the kernel are reached through them
         kernel.remount_read_only("/proc")
         kernel.drop_capabilities()
         if _FILTER:
@@ -325,16 +325,17 @@ def _furnish(control, namespaces: bool, user: tuple[int, int], directory: str | 
 
 
 def _tmp() -> tuple:
-    """What changes with any change of the working directory: nobody can set the last of these times back.
+    """Values that change with any change of the working directory: the last of these times cannot be set back.
 
-    Where the clock of files ticks slowly, a change right after the beginning may share its time; the rest shows it.
+    Where the clock of files ticks slowly, a change right after the beginning may have the same time; then the other
+    values show it.
     """
     state = os.stat(".")
     return state.st_mode, state.st_nlink, state.st_size, os.listxattr("."), state.st_mtime_ns, state.st_ctime_ns
 
 
 def _nobody_left() -> bool:
-    """No descendant of this process is left, running or ended."""
+    """True if no descendant of this process is left, running or ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -381,11 +382,11 @@ def _said(file: int, nonce: str) -> str | None:
     os.set_blocking(file, False)
     try:
         line = os.read(file, 65536).split(b"\n")[0]
-    except BlockingIOError:  # a process that is left holds the pipe open
+    except BlockingIOError:  # a process that still runs holds the pipe open
         return None
     if line.startswith(b"passed"):
-        said_nonce = line == b"passed " + nonce.encode()
-        return "passed" if said_nonce else "failed: said passed without the tests having returned"
+        right_nonce = line == b"passed " + nonce.encode()
+        return "passed" if right_nonce else "failed: said passed without the tests having returned"
     if line and line != b"out of memory" and not line.startswith((b"failed: ", b"compile error: ")):
         return "failed: wrote to the pipe of its verdict"
     return line.decode("utf-8", "replace") or None
@@ -407,8 +408,8 @@ def _limit(limit: int, value: int, grace: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    # What HumanEval's prompts import, loaded once: a forked sample then imports nothing from disk. Only what is small:
-    # a process forks in a time that grows with the libraries it has loaded.
+    # Modules that HumanEval's prompts import, loaded once: a forked sample then imports nothing from disk. Only small
+    # modules: the time of a fork grows with the libraries that the process has loaded.
     import bisect  # noqa: F401
     import collections  # noqa: F401
     import copy  # noqa: F401

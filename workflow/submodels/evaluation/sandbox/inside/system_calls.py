@@ -2,9 +2,9 @@
 
 No solution of a programming problem makes the calls in `FORBIDDEN`: they look into other processes, change namespaces,
 mounts or the machine, or have a history of holes in the kernel. The kernel ends a process that makes one with SIGSYS,
-which gives the verdict "sandbox violation". Those in `ABSENT` fail as on a kernel that lacks them: runtimes try some of
-them at their start, and the others make things that no process owns: no limit on processes would see them, and the next
-sample would find them. Those in `REFUSED` could slow down the sample's init, which the next sample inherits from.
+which gives the verdict "sandbox violation". Calls in `ABSENT` fail as on a kernel that lacks them: runtimes try some of
+them at their start, and the others make objects that no process owns: no limit on processes would see them, and the
+next sample would find them. Calls in `REFUSED` could slow down the sample's init, from which the next sample inherits.
 """
 
 import errno
@@ -72,10 +72,10 @@ REFUSED = {
     "sched_setaffinity": (203, 122),
     "ioprio_set": (251, 30),
 }
-# Sockets of other families reach what no namespace separates, such as the hypervisor (VSOCK) or the kernel's ciphers.
+# Sockets of other families reach parts that no namespace separates: the hypervisor (VSOCK), the kernel's ciphers.
 SOCKET = {"socket": (41, 198)}
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
-PRLIMIT = {"prlimit64": (302, 261)}  # a process may limit itself, not the sample's init
+PRLIMIT = {"prlimit64": (302, 261)}  # a process may limit itself, but not the sample's init
 SECCOMP = {"seccomp": (317, 277)}
 
 _ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000  # SECCOMP_RET_ALLOW, _ERRNO, _KILL_PROCESS
