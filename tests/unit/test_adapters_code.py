@@ -155,7 +155,7 @@ def test_code_translation():
     )
     assert program_start(item) == "class Solution {\n    public int twice(int x) {\n"
     assert item["canonical_solution"] == "        return 2 * x;\n    }\n}"
-    with pytest.raises(SubmodelsError, match="problem 0 is there only in one of javascript and java"):
+    with pytest.raises(SubmodelsError, match="problem 0 exists in only one of javascript and java"):
         ADAPTERS["javascript_to_java"](rows[:1])
 
 

@@ -135,8 +135,8 @@ def test_rows_of_another_schema_have_another_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("benchmark", "options", "message"),
     [
-        ("tiny_math", {}, "tiny_math: no rows given, and no package has them (source: tiny_world)"),
-        ("gsm8k", {}, "gsm8k: no rows given, and no package has them (source: hub)"),
+        ("tiny_math", {}, "tiny_math: no rows given, and no package has its rows (source: tiny_world)"),
+        ("gsm8k", {}, "gsm8k: no rows given, and no package has its rows (source: hub)"),
         (
             "gsm8k",
             {"rows": "none.parquet"},
@@ -144,7 +144,11 @@ def test_rows_of_another_schema_have_another_adapter(tmp_path):
         ),
         ("gsm8k", {"rows": "bad.jsonl"}, "bad.jsonl: items of gsm8k, row 1 (gsm8k/0): `answer` needs a last line"),
         ("gsm8k", {"rows": "bad.jsonl", "adapter": "gsm"}, "unknown adapter 'gsm'; known: arc, boolq"),
-        ("gsm8k", {"rows": "bad.jsonl", "fixture": True}, "gsm8k: a fixture takes no rows; leave out one of the two"),
+        (
+            "gsm8k",
+            {"rows": "bad.jsonl", "fixture": True},
+            "gsm8k: a fixture takes no rows; leave out the rows or the fixture",
+        ),
         ("tiny_math", {"fixture": True}, "tiny_math: no fixture; benchmarks with an adapter have one"),
     ],
 )
@@ -168,15 +172,15 @@ def test_a_task_file_of_ones_own(tmp_path):
         (_metadata(domain=None), "metadata.domain: missing"),
         (_metadata(domain="poetry"), "metadata.domain: Input should be 'code'"),
         (_metadata(scorer="rouge"), "metadata.scorer: Input should be 'pass_at_k', 'exact_match'"),
-        (_metadata(language="python"), "`language` belongs to `domain: code`"),
+        (_metadata(language="python"), "`language` belongs only to `domain: code`"),
         (_metadata(source={}), "metadata.source: give exactly one of"),
         (_metadata(source={"url": "x"}), "metadata.source.url: unknown key; valid keys: hub, config, revision, split"),
         (_metadata(source={"hub": "a/b", "split": "test"}), "metadata.source: a hub source needs revision and split"),
         (_metadata(source={"file": "a.jsonl", "split": "test"}), "metadata.source: split belongs to a hub source, not"),
         (_metadata(adapter="gsm8k"), "`adapter` belongs to a source with hub or package; rows of tiny_world are items"),
         (_metadata(adapter="gsm"), "metadata.adapter: Input should be 'arc'"),
-        (_metadata(protocol="paper"), "`quirks` name what `protocol: paper` does otherwise"),
-        (_metadata(quirks=["a"]), "`quirks` name what `protocol: paper` does otherwise"),
+        (_metadata(protocol="paper"), "`quirks`, its differences, and `protocol: paper` go together"),
+        (_metadata(quirks=["a"]), "`quirks`, its differences, and `protocol: paper` go together"),
         (_metadata(bos=False), "`bos: false` is a quirk of `protocol: paper`; leave it out"),
         (_metadata(style="chat"), "metadata.style: Input should be 'completion' or 'instruction'"),
         (_metadata(primary="acc"), "primary acc is none of exact_match's metrics: exact_match"),
@@ -250,7 +254,7 @@ def test_samples_leave_alone_what_draws_none():
     greedy = load_benchmark("mbpp")
     assert greedy.with_sampling("greedy") is greedy.with_sampling(1) is greedy
     with pytest.raises(
-        SubmodelsError, match="mbpp: its answers are greedy, so 2 samples would be copies of one; leave"
+        SubmodelsError, match="mbpp: its answers are greedy, so 2 samples would be copies of one answer; leave"
     ):
         greedy.with_sampling(2)
     for sampling in ("greedy", 10):

@@ -75,7 +75,7 @@ def test_too_little_data_says_how_many_tokens_there_are(model, tmp_path, windows
     rows = ["a", "ab", "abab"]
     pool = write_rows(tmp_path / "pool.jsonl", rows)
     held = {"rows": 2 + 3 + 3, "packed": 3 + 4 + 6}[windows]  # packed rows end with </s>
-    message = f"pool.jsonl: 1000 tokens asked, but the 3 rows it gives{cut} hold {held}; lower .* to at most {held}"
+    message = f"pool.jsonl: 1000 tokens needed, but its 3 usable rows{cut} hold {held}; lower .* to at most {held}"
     with pytest.raises(SubmodelsError, match=message):
         run(spec(), model, tmp_path / "out", tokens_per_set=1000, seqlen=3, windows=windows, source=pool)
     assert not (tmp_path / "out").exists()

@@ -136,7 +136,7 @@ def test_skipping(model, tmp_path):
     _, results = run(tolerant, model, tmp_path / "out", rows=2, seqlen=8, source=path)
     assert sorted(results["indices"]) == [0, 5]
     with pytest.raises(
-        SubmodelsError, match=r"rows.jsonl: 3 rows asked of 6, 4 of them skipped; lower rows to at most 2"
+        SubmodelsError, match=r"rows.jsonl: 3 rows needed, but it has 6, 4 of them skipped; lower rows to at most 2"
     ):
         calibrate(tolerant, model, tmp_path / "more", rows=3, seqlen=8, source=path)
     with pytest.raises(
@@ -155,7 +155,7 @@ def test_paper_protocol_repeats_rows(model, pool, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rows": 41}, "pool.jsonl: 41 rows asked of 40; lower rows to at most 40"),
+        ({"rows": 41}, "pool.jsonl: 41 rows needed, but it has 40; lower rows to at most 40"),
         ({"windows": "packed", "seqlen": 10_000}, "packed windows of 10000, not for 8; lower rows or seqlen"),
         ({"windows": "folded"}, "unknown kind of windows 'folded'; known: packed, rows"),
         ({"protocol": "loose"}, "unknown protocol 'loose'; known: paper, strict"),

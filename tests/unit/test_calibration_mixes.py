@@ -112,7 +112,7 @@ def test_a_registered_mix_by_name(model, pools, tmp_path):
         (
             {"one": 8, "two": 1},
             {"rows": 90},
-            r"'one' of the mix \(80 rows of 90 rows\): .*80 rows asked of 40",
+            r"'one' of the mix \(80 rows of 90 rows\): .*80 rows needed, but it has 40",
         ),
         ({"one": 1, "two": 1}, {"source": {}}, "component 'one' of the mix: a tiny_world calibration set needs"),
         ({"one": 1, "two": 1}, {"source": None}, "component 'one' of the mix: a tiny_world calibration set needs"),

@@ -54,11 +54,11 @@ def test_every_shipped_set_is_valid_and_the_paper_is_complete():
         ({"template": None}, "mine: a template is needed"),
         (
             {"source": {"mix": {"mine": 1, "java": 2}}},
-            "mine: template belongs to a set with rows .* not to mix",
+            "mine: template belongs to a set that has rows .* not to mix",
         ),
         (
             {"source": {"random_tokens": True}},
-            "mine: template belongs to a set with rows .* not to random_tokens",
+            "mine: template belongs to a set that has rows .* not to random_tokens",
         ),
         ({"source": {"mix": {"java": 1}}}, r"mine: source.mix: Dictionary should have at least 2 items"),
         ({"source": {"mix": {"a": 0, "b": 1}}}, r"mine: source.mix.a: Input should be greater than 0 \(got 0\)"),
@@ -82,7 +82,7 @@ MIX = {"domain": "generic", "source": {"mix": {"one": 2, "two": 1}}}
         ({}, "mine: source.mix: unknown calibration set 'two'; known: mine, one$"),
         (
             {"two": MIX | {"source": {"mix": {"one": 1, "mine": 1}}}},
-            "mine: source.mix: 'two' is a mix itself; name its components instead\n",
+            "mine: source.mix: 'two' is itself a mix; name its components instead\n",
         ),
     ],
 )

@@ -86,7 +86,7 @@ def test_sparsities_are_canonical():
         ),
         (
             ("calibration_sets", {"both": {"domain": "generic", "source": {"mix": {"python": 2, "code_and_math": 1}}}}),
-            ["grid.yaml: calibration_sets.both.source.mix: 'code_and_math' is a mix itself"],
+            ["grid.yaml: calibration_sets.both.source.mix: 'code_and_math' is itself a mix"],
         ),
         (
             ("calibration_sets", {"both": {"domain": "generic", "source": {"mix": {"python": 2, "math": 0}}}}),

@@ -64,7 +64,7 @@ def test_what_gives_no_perplexity_is_an_error(loglikelihood):
 
 def test_the_sample_of_another_text_is_an_error():
     samples = SAMPLES | {"b": [SAMPLES["b"][0] | {"bytes": 1}]}
-    with pytest.raises(ValueError, match="b has 2 bytes, its sample is of a text of 1; generate again"):
+    with pytest.raises(ValueError, match="b has 2 bytes, its sample's text has 1 bytes; generate again"):
         score(ITEMS, samples, "none")
 
 

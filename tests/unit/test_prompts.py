@@ -63,7 +63,7 @@ def own(tmp_path_factory):
 
 def test_a_chat_template_may_be_missing_or_faulty(tmp_path):
     found = tokenizer(tmp_path)
-    with pytest.raises(SubmodelsError, match=r"has none; choose another of base, llama2"):
+    with pytest.raises(SubmodelsError, match=r"has no chat template; choose another of base, llama2"):
         wrap("chat_template", "hello", found)
     found.chat_template = "{{ raise_exception('only tools') }}"
     with pytest.raises(SubmodelsError, match=r"chat template fails \(only tools\)"):
@@ -92,7 +92,7 @@ def test_the_date_in_a_template_is_the_same_on_any_day(tmp_path, template, text)
 
 @pytest.mark.parametrize("template", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
 def test_a_template_that_draws_at_random_is_refused(tmp_path, template):
-    with pytest.raises(SubmodelsError, match=r"draws at random .*, so that equal runs would differ; take that out"):
+    with pytest.raises(SubmodelsError, match=r"draws at random .*, so that equal runs would differ; remove that"):
         wrap("chat_template", "hello", tokenizer(tmp_path, chat_template=template))
 
 
@@ -347,7 +347,7 @@ def test_a_mix_wraps_the_components_that_ask_for_it(tmp_path, model, rows):
 
 def test_style_belongs_to_sets_with_rows_of_their_own():
     entry = {"domain": "control", "source": {"random_tokens": True}, "style": "instruction"}
-    with pytest.raises(SubmodelsError, match="style belongs to a set with rows of its own, not to random_tokens"):
+    with pytest.raises(SubmodelsError, match="style belongs to a set that has rows itself, not to random_tokens"):
         parse(type(spec()), entry, "set")
 
 

@@ -99,7 +99,7 @@ def test_a_prompt_is_rendered_from_its_item(tmp_path, template, rows, wanted):
         ("tiny_csr", {"doc_to_choice": "['a', '{{query}}']"}, [{"query": "it's"}], "doc_to_choice must give a list of"),
         ("tiny_csr", {"doc_to_choice": "{{choices[:1]}}"}, [{}], "doc_to_choice gives 1 texts, but the item has 2"),
         ("tiny_csr", {"doc_to_choice": "{{choices[0]}}"}, [{}], "doc_to_choice must give a list of"),
-        ("tiny_csr", {"doc_to_text": "{{query}}"}, [{}, {"query": "7"}], "doc_to_text gives a number for some items"),
+        ("tiny_csr", {"doc_to_text": "{{query}}"}, [{}, {"query": "7"}], "doc_to_text gives a number for only some"),
         ("winogrande", {"doc_to_target": "end"}, [CONTEXTS | {"end": "a"}, CONTEXTS],
          "row 2 (a/1): mine: no `end`, which doc_to_target asks for"),
     ],
@@ -181,7 +181,7 @@ def test_a_worked_example_of_the_items_is_never_the_item_itself():
         ({"num_fewshot": 1}, "num_fewshot: 1, but fewshot_config.samples holds 0 worked examples; give as many, or"),
         ({"num_fewshot": 3, "fewshot_config": {"samples": EXAMPLES}}, "num_fewshot: 3, but fewshot_config.samples ho"),
         ({"num_fewshot": 1, "fewshot_split": "train"}, "worked examples of split train: give them as fewshot_config"),
-        ({"training_split": "train"}, "training_split is not supported: what is asked are the items, as they are"),
+        ({"training_split": "train"}, "training_split is not supported: items are asked as they are"),
         ({"process_docs": "f"}, "process_docs is not supported"),
     ],
 )  # fmt: skip

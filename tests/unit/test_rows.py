@@ -228,9 +228,7 @@ def test_a_calibration_row_that_holds_no_text(tmp_path, value, message):
     good = [f'{{"text": "number {n}", "other": {value}}}\n' for n in range(4)]
     path = write(tmp_path / "rows.jsonl", "".join([*good, f'{{"text": {value}}}\n']))
     options = {"rows": 4, "seqlen": 16, "source": path}
-    with pytest.raises(
-        SubmodelsError, match=rf"rows.jsonl, row 4: field 'text' {message}; mend the row, or .*skip_inc"
-    ):
+    with pytest.raises(SubmodelsError, match=rf"rows.jsonl, row 4: field 'text' {message}; fix the row, or .*skip_inc"):
         run(spec(), model, tmp_path / "out", **options | {"rows": 5})
     _, results = run(spec(skip_incomplete=True), model, tmp_path / "out", **options, seed=1)
     assert sorted(results["indices"]) == [0, 1, 2, 3]
@@ -276,7 +274,7 @@ def test_fault_of_texts():
 def test_an_adapter_names_the_row_and_the_field(tmp_path, value):
     lines = [f'{{"question": {text}, "answer": "#### 1"}}\n' for text in ('"q"', value)]
     rows = write(tmp_path / "rows.jsonl", "".join(lines))
-    message = rf"rows.jsonl, row 1: field 'question' {UNUSABLE[value]}; mend the row"
+    message = rf"rows.jsonl, row 1: field 'question' {UNUSABLE[value]}; fix the row"
     with pytest.raises(SubmodelsError, match=message):
         write_items("gsm8k", tmp_path / "items.jsonl", rows=rows)
     assert not (tmp_path / "items.jsonl").exists()
@@ -295,7 +293,7 @@ def test_an_adapter_names_the_row_and_the_field(tmp_path, value):
 )  # fmt: skip
 def test_missing_values_never_become_text(tmp_path, benchmark, row, field):
     rows = write(tmp_path / "rows.jsonl", json.dumps(row) + "\n")
-    with pytest.raises(SubmodelsError, match=rf"rows.jsonl, row 0: field '{field}' is null or NaN; mend"):
+    with pytest.raises(SubmodelsError, match=rf"rows.jsonl, row 0: field '{field}' is null or NaN; fix"):
         write_items(benchmark, tmp_path / "items.jsonl", rows=rows)
 
 

@@ -1,14 +1,14 @@
-"""Whether the calibration rows behind a sub-model hold items of the benchmarks that would score it.
+"""Whether the calibration rows of a sub-model hold items of the benchmarks that would score it.
 
-An item counts as seen if one of its texts - a question, with or without its answer, a reference solution - stands whole
-in one row. Texts are compared as hashes of their normalised words: NFKC, lower case, without punctuation and without
-labels such as `Question:` that open a line; programs as hashes of their tokens, signs included, so that templates and
-layout do not matter. Texts of fewer words than SHORTEST say too little to tell. A document that is scored by perplexity
-is seen, too, if a whole row stands in it.
+An item counts as seen if one of its texts - a question, with or without its answer, a reference solution - is wholly
+contained in one row. Texts are compared as hashes of their normalised words: NFKC, lower case, without punctuation and
+without labels such as `Question:` that open a line; programs as hashes of their tokens, signs included, so that
+templates and layout do not matter. Texts of fewer words than SHORTEST are not compared: they may be equal by chance. A
+document that is scored by perplexity is seen, too, if it contains a whole row.
 
-Whole texts and no share of n-grams: 13-grams (Brown et al. 2020, arXiv 2005.14165, appendix C) are for leaving rows
-out of a corpus, where a false alarm costs little. Problems of one kind share most of them - to rotate a list left or
-right, to add 5 or 6 - and here a false alarm would refuse a whole calibration set.
+Whole texts are compared, not shares of n-grams: 13-grams (Brown et al. 2020, arXiv 2005.14165, appendix C) are for
+leaving rows out of a corpus, where a false alarm costs little. Problems of one kind share most n-grams - to rotate a
+list left or right, to add 5 or 6 - and here a false alarm would refuse a whole calibration set.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from submodels.benchmarks.registry import Benchmark
 from submodels.errors import SubmodelsError
 from submodels.layout import DRAWN_ROWS
 
-SEEN = "contamination.json"  # beside the samples: what was found
-_ANCHOR = 8  # words of a text that are looked up first, and so the least that SHORTEST can be
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word of a run is lost in its hash
+SEEN = "contamination.json"  # file of the pairs found, beside the samples
+_ANCHOR = 8  # words of a text that are looked up first, and so the lower limit of SHORTEST
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that every word of a run changes its hash
 _LABEL = re.compile(r"^\s*[^\W\d]\w*:", re.MULTILINE)
 _SHOWN = 5
 
@@ -50,17 +50,17 @@ def tokens(program: str) -> np.ndarray:
 
 
 def _hashes(pattern: str, text: str) -> np.ndarray:
-    found = re.findall(pattern, unicodedata.normalize("NFKC", text).casefold())
-    return np.fromiter(map(_hash, found), dtype=np.uint64, count=len(found))
+    matches = re.findall(pattern, unicodedata.normalize("NFKC", text).casefold())
+    return np.fromiter(map(_hash, matches), dtype=np.uint64, count=len(matches))
 
 
 NORMALISE: dict[str, Callable[[str], np.ndarray]] = {AS_WORDS: words, AS_TOKENS: tokens}
-# Splits of one data set share shorter texts by chance: OpenBookQA questions of 6 words, MBPP ones of 7.
+# Splits of one data set share shorter texts by chance: OpenBookQA questions of 6 words, MBPP questions of 7.
 SHORTEST = {AS_WORDS: 8, AS_TOKENS: 20}
 
 
 def contained(texts: list[np.ndarray], places: list[np.ndarray], shortest: int) -> Iterator[tuple[int, int]]:
-    """Every pair (text, place) of which the text stands whole in the place; texts shorter than `shortest` in none."""
+    """Every pair (text, place) where the place contains the whole text; no pairs for texts shorter than `shortest`."""
     anchors: dict[int, list[int]] = {}
     for number, text in enumerate(texts):
         if len(text) >= shortest:
@@ -98,11 +98,11 @@ class Draw:
 
     @cached_property
     def hashes(self) -> dict[str, list[np.ndarray]]:
-        """The normalised texts of the rows, in order, by the way in which they are compared."""
+        """Way of comparing -> the normalised texts of the rows, in order."""
         return {way: [normalise(row["text"]) for row in self._rows] for way, normalise in NORMALISE.items()}
 
     def describe(self, number: int) -> dict:
-        """Of which calibration set a row is, of which file, and its number there."""
+        """The calibration set and file of a row, and its number in the file."""
         row, component = self._rows[number], self._rows[number]["component"]
         name = self.directory.name.rpartition("-s")[0] + (f" (component {component})" if component else "")
         source = self._inputs[f"source:{component}" if component else "source"]
@@ -110,10 +110,10 @@ class Draw:
 
 
 def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[dict]]], out: Path) -> None:
-    """Compare the rows of a draw with benchmarks (task, file of items, items); write what was found to `out`.
+    """Compare the rows of a draw with benchmarks (task, file of items, items); write the pairs found to `out`.
 
     draw: directory that `calibrate` wrote; None for a model that saw no rows. Items in rows are an error under a
-    benchmark's protocol `strict`; under `paper` they are recorded. What `out` says already is not searched again.
+    benchmark's protocol `strict`; under `paper` they are recorded. Benchmarks that are in `out` are not searched again.
     """
     rows = None if draw is None else Draw(draw)
     about = {"version": versions.CONTAMINATION, "shortest": SHORTEST}
@@ -128,9 +128,9 @@ def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[d
         else:
             found[task.name]["seen"] = list(_find(task, items, rows)) if rows else []
         if task.protocol == "strict":
-            refused += [(task.name, one) for one in found[task.name]["seen"]]
+            refused += [(task.name, pair) for pair in found[task.name]["seen"]]
     if refused:
-        shown = "\n".join(f"  {_sentence(benchmark, one)}" for benchmark, one in refused[:_SHOWN])
+        shown = "\n".join(f"  {_sentence(benchmark, pair)}" for benchmark, pair in refused[:_SHOWN])
         more = f"\n  and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
         raise SubmodelsError(
             f"calibration rows hold items of the benchmarks that would score them:\n{shown}{more}\n"
@@ -139,26 +139,26 @@ def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[d
     files.write_json(out, about | {"draw": rows and rows.directory.name, "benchmarks": found})
 
 
-def _sentence(benchmark: str, one: dict) -> str:
-    return f"{one['set']}: row {one['row']} of {one['source']} holds item {one['item']} of {benchmark}"
+def _sentence(benchmark: str, pair: dict) -> str:
+    return f"{pair['set']}: row {pair['row']} of {pair['source']} holds item {pair['item']} of {benchmark}"
 
 
 def read_seen(paths: list[Path], benchmark: str) -> list[dict] | None:
-    """The pairs of rows and items that `check_draw` found for a benchmark; None where it did not look."""
+    """The pairs of rows and items that `check_draw` found for a benchmark; None where the benchmark was not checked."""
     seen = {}
     for path in paths:
         found = files.read_json(path)["benchmarks"].get(benchmark) if path.is_file() else None
         if found is None:
             return None
-        seen |= {(one["set"], one["row"], one["item"]): one for one in found["seen"]}
+        seen |= {(pair["set"], pair["row"], pair["item"]): pair for pair in found["seen"]}
     return list(seen.values())
 
 
 def quirks(benchmark: str, seen: list[dict]) -> list[str]:
     """One sentence for each calibration set that holds items."""
     items: dict[str, list[str]] = {}
-    for one in seen:
-        items.setdefault(one["set"], []).append(one["item"])
+    for pair in seen:
+        items.setdefault(pair["set"], []).append(pair["item"])
     sentences = []
     for name, held in items.items():
         held = list(dict.fromkeys(held))

@@ -1,4 +1,4 @@
-"""Prompt formats: how an instruction is put to a model that was tuned on conversations.
+"""Prompt formats: how an instruction is written for a model that was tuned on conversations.
 
 A format belongs to a base model (`prompt` of its entry); it wraps benchmarks and calibration texts whose style is
 `instruction`, never completions. Nothing here imports a heavy library.
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
     from submodels.benchmarks.registry import Benchmark
 
-INSTRUCTION = "instruction"  # the style of a text that is wrapped; every other is given to the model as it is
+INSTRUCTION = "instruction"  # the style of a text that is wrapped; texts of other styles stay as they are
 
-# What a template that writes today's date (`strftime_now`) is told, so that equal inputs give equal prompts on any day.
-# It is the date that Llama 3's templates write where they are told none.
+# The date for templates that write today's date (`strftime_now`), so that equal inputs give equal prompts on any day.
+# Llama 3's templates write this date where they are given none.
 DATE = datetime.datetime(2024, 7, 26)
 _CONFIG = "tokenizer_config.json"
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")  # if not in tokenizer_config.json
-_RANDOM = re.compile(r"\|\s*random\b|\blipsum\s*\(")  # what Jinja offers beside the date that no input decides
+_RANDOM = re.compile(r"\|\s*random\b|\blipsum\s*\(")  # random functions of Jinja, which no input decides
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model reads. has_bos: the text begins with BOS already, which the tokenizer must not add again."""
+    """The text that a model reads. has_bos: it begins with BOS already, which the tokenizer must not add again."""
 
     text: str
     has_bos: bool = False
@@ -40,9 +40,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Format:
-    """`wrap`: (instruction, tokenizer or None) -> Prompt. `marks`: its texts that must be single tokens.
+    """`wrap`: (instruction, tokenizer or None) -> Prompt. `marks`: parts of the format that must be single tokens.
 
-    `end`: the mark after which the model's turn is over, None where that is the tokenizer's end token or unknown.
+    `end`: the mark that ends the model's turn, None where it is the tokenizer's end token or unknown.
     """
 
     wrap: Callable[[str, "PreTrainedTokenizerBase | None"], Prompt]
@@ -52,7 +52,7 @@ class Format:
 
 
 def base(instruction: str) -> str:
-    """The instruction alone, for models without tuning."""
+    """Only the instruction, for models without tuning."""
     return instruction
 
 
@@ -62,7 +62,7 @@ def llama2(instruction: str) -> str:
 
 
 def llama2_paper(instruction: str) -> str:
-    """The same turn as the code of arXiv 2501.05248 writes it: the marks on lines of their own."""
+    """The same turn as the code of arXiv 2501.05248 writes it: each mark on a separate line."""
     return f"[INST]\n{instruction}\n[/INST]\n"
 
 
@@ -78,11 +78,11 @@ def chat_template(instruction: str, tokenizer: "PreTrainedTokenizerBase") -> Pro
 
 
 def render(turns: list[dict[str, str]], tokenizer: "PreTrainedTokenizerBase", *, answer: bool) -> str:
-    """Turns by the tokenizer's own template, the same on any day. answer: up to where the model's turn begins."""
+    """Turns in the tokenizer's chat template, the same on any day. answer: end where the model's turn begins."""
     where = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise SubmodelsError(
-            f"{where}: prompt `chat_template` is asked, but the tokenizer has none; choose another of "
+            f"{where}: prompt `chat_template` is set, but the tokenizer has no chat template; choose another of "
             f"{', '.join(FORMATS)}, or put the model's template into {_TEMPLATES[0]}"
         )
     try:
@@ -91,17 +91,17 @@ def render(turns: list[dict[str, str]], tokenizer: "PreTrainedTokenizerBase", *,
             text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer)
     except Exception as error:  # of any type: templates are programs
         raise SubmodelsError(f"{where}: the tokenizer's chat template fails ({error})") from error
-    if found := _RANDOM.search(template):
+    if match := _RANDOM.search(template):
         raise SubmodelsError(
-            f"{where}: the tokenizer's chat template draws at random ({found[0]}), so that equal runs would differ; "
-            "take that out of it"
+            f"{where}: the tokenizer's chat template draws at random ({match[0]}), so that equal runs would differ; "
+            "remove that from the template"
         )
     return text
 
 
 @contextmanager
 def _on_the_date() -> Iterator[None]:
-    """Templates are told `DATE`: transformers asks the clock itself, and takes data from its caller but no function."""
+    """Give templates `DATE`: transformers reads the clock itself, and a caller can pass data but no function."""
     from transformers.utils import chat_template_utils as compiler
 
     class Fixed(datetime.datetime):
@@ -123,7 +123,7 @@ def template_files(model: Path) -> list[Path]:
 
 
 def date(name: str, model: Path) -> dict[str, str]:
-    """What is recorded of texts in a format: the date in them, if the model's template writes one."""
+    """Recorded of texts in a format: the date in them, if the model's template writes a date."""
     if not FORMATS[name].needs_tokenizer:
         return {}
     paths = [path for path in [Path(model) / _CONFIG, *template_files(model)] if path.is_file()]
@@ -158,9 +158,9 @@ def format_of(name: str, benchmark: "Benchmark") -> str:
 
 
 def settings(name: str, benchmark: "Benchmark") -> dict[str, str]:
-    """What the format adds to the settings of a benchmark's samples: nothing where texts stay as they are."""
-    found = format_of(name, benchmark)
-    return {} if found == "base" else {"prompt": found}
+    """The format's part of the settings of a benchmark's samples: empty where texts stay as they are."""
+    chosen = format_of(name, benchmark)
+    return {} if chosen == "base" else {"prompt": chosen}
 
 
 def check(name: str) -> None:
@@ -191,5 +191,5 @@ def wrapper(name: str, model: Path) -> Callable[[str], Prompt]:
 
 
 def one_bos(ids: list[int], prompt: Prompt) -> list[int]:
-    """Token ids of a prompt, without the second BOS that a tokenizer puts before one in the text."""
+    """Token ids of a prompt, without the second BOS that a tokenizer puts before a BOS in the text."""
     return ids[1:] if prompt.has_bos and ids[:1] == ids[1:2] else ids

@@ -1,1 +1,1 @@
-"""Benchmarks: what is asked, of which items, and how answers are scored."""
+"""Benchmarks: their items, the questions put to a model, and how answers are scored."""

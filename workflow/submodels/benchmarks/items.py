@@ -1,4 +1,4 @@
-"""Stage items: the items of a benchmark, made of a package's rows or of a data set's; needs no network."""
+"""Stage items: the items of a benchmark, made from the rows of a package or of a data set; needs no network."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def write_items(
 ) -> None:
     """Write the items of a benchmark to `out`, and a manifest beside it.
 
-    rows: the fetched rows of its data set, or another file of them (.jsonl, .json, .parquet, .txt). adapter: another
-    than the benchmark's own, for rows of another schema. fixture: a few made-up rows instead; every item says so.
+    rows: the fetched rows of its data set, or another file of rows (.jsonl, .json, .parquet, .txt). adapter: replaces
+    the benchmark's adapter, for rows of another schema. fixture: a few made-up rows instead; every item says so.
     """
     task = load_benchmark(benchmark)
     if adapter is not None and adapter not in ADAPTERS:
@@ -44,7 +44,7 @@ def write_items(
 
 def _fixture(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
     if path is not None:
-        raise SubmodelsError(f"{task.name}: a fixture takes no rows; leave out one of the two")
+        raise SubmodelsError(f"{task.name}: a fixture takes no rows; leave out the rows or the fixture")
     if task.adapter not in FIXTURES:
         raise SubmodelsError(f"{task.name}: no fixture; benchmarks with an adapter have one")
     return FIXTURES[task.adapter](), "fixture"
@@ -54,7 +54,7 @@ def _rows_file(task: Benchmark, path: Path | None) -> Path:
     if path is None and task.source.package is not None:
         path = PACKAGES[task.source.package]()
     if path is None:
-        raise SubmodelsError(f"{task.name}: no rows given, and no package has them (source: {task.source.kind})")
+        raise SubmodelsError(f"{task.name}: no rows given, and no package has its rows (source: {task.source.kind})")
     if not Path(path).is_file():
         hint = f"; {fetch_first(f'data set {task.source.hub}', 'fetch-benchmark')}" if task.source.hub else ""
         raise SubmodelsError(f"{path}: no such file{hint}")

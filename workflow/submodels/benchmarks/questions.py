@@ -1,8 +1,8 @@
-"""What a model reads of an item: the templates of a task file, filled in as lm-eval fills them.
+"""The text that a model reads of an item: the templates of a task file, filled in as lm-eval fills them.
 
 A template is the name of a field, whose value is taken as it is, or Jinja. Each item is rendered from its own fields
-alone, whatever the others hold: an Arrow table, through which lm-eval reads data sets, would give all items the same
-fields and types. What an item lacks, or holds as null, is an error where a template writes it.
+only: an Arrow table, through which lm-eval reads data sets, would give all items the same fields and types. A field
+that an item lacks, or holds as null, is an error where a template writes it.
 """
 
 import ast
@@ -12,23 +12,23 @@ from collections.abc import Callable
 from functools import cache, cached_property
 from typing import Any
 
-_NEEDS_TARGET = "loglikelihood_rolling"  # its target is the text that is scored
+_NEEDS_TARGET = "loglikelihood_rolling"  # output type whose target is the text that is scored
 
 
 def asks_alone(task: dict) -> bool:
-    """Whether an item is asked the same whatever other items there are: not where those are its worked examples."""
+    """Whether an item's question depends on no other item: false where other items are its worked examples."""
     return not (task.get("num_fewshot") and _examples_split(task))
 
 
 def _examples_split(task: dict) -> str | None:
-    """The split that worked examples are drawn from, if from one; items are all that there is."""
+    """The split that worked examples are drawn from, or None; only items are available."""
     return task.get("fewshot_split") or (task.get("fewshot_config") or {}).get("split")
 
 
 class Questions:
-    """The templates of a task (a task file's content) as functions of an item; ValueError says what is wrong with it.
+    """The templates of a task (a task file's content) as functions of an item; ValueError names the item's fault.
 
-    `items`: all of them. A template that is a field of one of them is a name.
+    `items`: all items. A template that is a field of any of them is a name.
     """
 
     def __init__(self, task: dict, items: list[dict]):
@@ -55,13 +55,13 @@ class Questions:
         }
 
     def check(self, item: dict) -> None:
-        """Render all that will be asked of an item."""
+        """Render every text that will be asked of an item."""
         self._check_names()
         text = self.text(item)
         if isinstance(text, int) != self._is_numbered:
             raise ValueError(
-                "doc_to_text gives a number for some items alone, and a number stands for the right one of several "
-                "contexts; a text is taken as it is where doc_to_text is the name of its field"
+                "doc_to_text gives a number for only some items, and a number is the index of the right one of several "
+                "contexts; to take a text as it is, let doc_to_text be the name of its field"
             )
         if self.task["output_type"] == "multiple_choice":
             self.choices(item)
@@ -81,7 +81,7 @@ class Questions:
                 raise ValueError(f"worked example {number}: {error}") from error
 
     def text(self, item: dict) -> str | int:
-        """The question; a number where the choices are contexts, of which it is the right one."""
+        """The question; where the choices are contexts, the index of the right choice."""
         if self.task["output_type"] == _NEEDS_TARGET:
             return ""
         return self._question("doc_to_text", self.task["doc_to_text"], item)
@@ -102,7 +102,7 @@ class Questions:
         return self._question(part, self._shots.get(part) or self.task[part], example)
 
     def example_target(self, example: dict) -> Any:
-        """The answer of a worked example, or the index of the right choice; of several answers the first is shown."""
+        """The answer of a worked example, or the index of the right choice; of several answers the first."""
         part = "doc_to_target"
         template = self._shots.get(part) or self.task[part]
         found = self._render(part, template, example)
@@ -118,7 +118,7 @@ class Questions:
         return self.task["output_type"] == _NEEDS_TARGET or isinstance(self.text(item), int)
 
     def _check_names(self) -> None:
-        """A question of constant text is a misspelt field, unless choices are scored after nothing."""
+        """Refuse a question of constant text: a misspelt field, unless choices are scored without a question."""
         template, kind = self.task["doc_to_text"], self.task["output_type"]
         if kind == _NEEDS_TARGET or (kind == "multiple_choice" and not template) or self._names_a_field(template):
             return
@@ -131,7 +131,7 @@ class Questions:
         return self._number(found) if self._is_jinja(template) and found.isdecimal() else found
 
     def _number(self, text: str) -> str | int:
-        """As in lm-eval a number that a template gives is an index where there are choices."""
+        """As in lm-eval, a number that a template gives is an index where there are choices."""
         return int(text) if self.task.get("doc_to_choice") is not None else text
 
     def _is_jinja(self, template: str | int) -> bool:
@@ -172,7 +172,7 @@ class _NullWritten(Exception):
 
 
 class _Null:
-    """A null in an item: false, equal to none, and an error wherever it would become a text."""
+    """A null in an item: false, equal to no value, and an error wherever it would become a text."""
 
     def __bool__(self) -> bool:
         return False
@@ -207,7 +207,7 @@ def _written(value: Any) -> Any:
     if isinstance(value, list | tuple):
         for inner in value:
             if isinstance(inner, Undefined):
-                str(inner)  # raises, as it would outside of a list
+                str(inner)  # raises for a null, as outside of a list
     if _is_null(value):
         raise _NullWritten
     return value
@@ -252,7 +252,7 @@ class _Template:
             raise ValueError(
                 f"{part} would write a null value as a text: {', '.join(nulls) or 'an expression'}"
             ) from error
-        except Exception as error:  # whatever a template does with a value it was not made for
+        except Exception as error:  # of any type: a template may use a value that it was not made for
             raise ValueError(f"{part} cannot be rendered: {type(error).__name__}: {error}") from error
 
 

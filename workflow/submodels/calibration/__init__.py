@@ -1,1 +1,1 @@
-"""Calibration sets: rows of a source -> texts by a template -> windows of tokens a base model is pruned with."""
+"""Calibration sets: rows of a source -> texts by a template -> windows of tokens for pruning a base model."""

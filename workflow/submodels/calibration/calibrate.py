@@ -1,4 +1,4 @@
-"""The calibrate stage: a calibration set and a base model's tokenizer -> token windows, and the rows they are of."""
+"""The calibrate stage: a calibration set and a base model's tokenizer -> token windows, and the rows in them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ class _Part:
     path: Path | None  # the file of its rows, None for random tokens
 
     def parameters(self, prompt: str, model: Path) -> dict:
-        """What decides its texts. prompt: the base model's format."""
+        """The parameters that decide its texts. prompt: the base model's format."""
         keys = ("template", "skip_incomplete", "max_tokens", "paper_padding")
         wrapped = self.spec.style == INSTRUCTION and prompt != "base"
         return (
@@ -65,9 +65,9 @@ def calibrate(
     model's tokenizer. `windows`: `rows` (one row a window, cut and padded to `seqlen`) or `packed` (as many rows as
     needed, each with its beginning and end token, joined and cut into windows).
     `rows`: number of windows, 128 if `tokens_per_set` is not given either. `tokens_per_set`: instead of it, exactly
-    this many counted tokens, whatever the rows' lengths: rows are drawn until they hold them, the last one is cut.
-    `source`: file of the tiny world's pool, or what `fetch_dataset` left (the directory or its file); for a mix, such
-    a file for each component by name. `components`: the components' entries by name, by default the registry's.
+    this number of counted tokens: rows are drawn until they hold that number, and the last row is cut.
+    `source`: file of the tiny world's pool, or the output of `fetch_dataset` (the directory or its file); for a mix,
+    such a file for each component by name. `components`: the components' entries by name, by default the registry's.
     `protocol`: `strict` (every row at most once) or `paper` (with replacement, as the paper's code draws; sets with
     `paper_padding` are padded, and the padding counts). `prompt`: the base model's prompt format, which wraps the texts
     of sets whose style is `instruction`.
@@ -114,27 +114,27 @@ def calibrate(
     with files.atomic_path(products[0]) as temporary:
         save_file(arrays, temporary)
     files.write_jsonl(products[1], _rows(parts, draws))
-    each = [_statistics([drawn]) | drawn.rows | _quirk(pad, seqlen) for drawn, pad in zip(draws, pads, strict=True)]
+    sets = [_statistics([drawn]) | drawn.rows | _quirk(pad, seqlen) for drawn, pad in zip(draws, pads, strict=True)]
     if spec.source.mix is None:
-        results = each[0]
+        results = sets[0]
     else:
-        of_components = {part.name: {"weight": part.weight} | found for part, found in zip(parts, each, strict=True)}
+        of_components = {part.name: {"weight": part.weight} | values for part, values in zip(parts, sets, strict=True)}
         results = _statistics(draws) | {"components": of_components}
     manifest.write(out / "manifest.json", products, **about, **results)
 
 
 def _rows(parts: list[_Part], draws: list[Drawn]) -> Iterator[dict]:
-    """The rows drawn: of which component of a mix (null: the set itself), their number in its file, and their text."""
+    """The rows drawn: their component of a mix (null: the set itself), their number in its file, and their text."""
     for part, drawn in zip(parts, draws, strict=True):
         for number, text in drawn.texts.items():
             yield {"component": part.name, "row": number, "text": text}
 
 
 def _tokenizer_files(parts: list[_Part], prompt: str, model: Path) -> list[Path]:
-    """What decides the tokens, with the template where texts are wrapped in it."""
+    """The files that decide the tokens, with the chat template where texts are wrapped in it."""
     wrapped = any("prompt" in part.parameters(prompt, model) for part in parts) and FORMATS[prompt].needs_tokenizer
-    found = [model / name for name in TOKENIZER_FILES if (model / name).is_file()]
-    return [*found, *template_files(model)] if wrapped else found
+    present = [model / name for name in TOKENIZER_FILES if (model / name).is_file()]
+    return [*present, *template_files(model)] if wrapped else present
 
 
 def _parts(spec: CalibrationSet, source, components) -> list[_Part]:
@@ -159,7 +159,7 @@ def _locate(spec: CalibrationSet, path: Path | None) -> Path | None:
 
 @contextmanager
 def _naming(component: str | None, share: str = ""):
-    """Errors that come from a component say so."""
+    """Errors in this context name the component."""
     try:
         yield
     except SubmodelsError as error:
@@ -179,7 +179,7 @@ def _share_out(size: DrawSize, parts: list[_Part]) -> list[DrawSize]:
 
 
 def _mix_parameters(parts: list[_Part], prompt: str, model: Path) -> dict:
-    """A list, for the order of the components is that of the windows."""
+    """A list, because the order of the components is the order of the windows."""
     named = [{"name": part.name, "weight": part.weight} | part.parameters(prompt, model) for part in parts]
     return {"kind": "mix", "components": named}
 
@@ -187,13 +187,13 @@ def _mix_parameters(parts: list[_Part], prompt: str, model: Path) -> dict:
 def _counted_padding(
     spec: CalibrationSet, recipe: Recipe, tokenizer: TextTokenizer, model: Path
 ) -> tuple[str, int] | None:
-    """Token and id that a set is padded with if its padding counts; None for any other set."""
+    """Token and id of a set's padding if it counts in the statistics; None for any other set."""
     if not recipe.counts_padding(spec):
         return None
     if tokenizer.paper_pad is None:
         raise SubmodelsError(
-            f"{model}: the paper's padding cannot be repeated, for the tokenizer has neither '[PAD]' nor an unknown or "
-            "padding token; use protocol strict"
+            f"{model}: the paper's padding cannot be repeated, because the tokenizer has neither '[PAD]' nor an "
+            "unknown or padding token; use protocol strict"
         )
     return tokenizer.paper_pad
 
@@ -211,7 +211,7 @@ def _assemble(draws: list[Drawn], pads: list[tuple[str, int] | None], seqlen: in
 
 
 def _check_ids(input_ids: np.ndarray, model: Path) -> None:
-    """A tokenizer that does not belong to the model must not reach its embedding."""
+    """Refuse token ids outside the model's embedding: then the tokenizer does not belong to the model."""
     config = files.read_json(model / "config.json") if (model / "config.json").is_file() else {}
     size = config.get("text_config", config).get("vocab_size")
     if size is not None and input_ids.max() >= size:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from submodels.errors import unknown
 
-_PAPER_DRAWS_PER_ROW = 10  # an end for the endless draw: a set of which no row is usable must not loop for ever
+_PAPER_DRAWS_PER_ROW = 10  # limit of the endless draw: a set without a usable row must not loop for ever
 
 
 def _strict(total: int, seed: int) -> Iterator[int]:

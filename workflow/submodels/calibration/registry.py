@@ -47,9 +47,9 @@ class RowSource(HubSource):
 
 
 class CalibrationSet(Strict):
-    """A calibration set: the domain it stands for, where its rows come from, and how a row becomes a text."""
+    """A calibration set: the domain it represents, where its rows come from, and how a row becomes a text."""
 
-    domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="domain that the set stands for")
+    domain: Literal[*DOMAINS, GENERIC, CONTROL] = Field(description="domain that the set represents")
     language: Literal[LANGUAGES] | None = Field(None, description="programming language; only for domain code")
     source: RowSource = Field(description="where the rows come from")
     template: str | None = Field(
@@ -83,7 +83,7 @@ class CalibrationSet(Strict):
         if self.source.kind in ("random_tokens", "mix"):
             of_rows = self.model_fields_set & {"template", "style", "skip_incomplete", "max_tokens", "paper_padding"}
             if given := sorted(key for key in of_rows if getattr(self, key) not in (None, False, "plain")):
-                raise ValueError(f"{given[0]} belongs to a set with rows of its own, not to {self.source.kind}")
+                raise ValueError(f"{given[0]} belongs to a set that has rows itself, not to {self.source.kind}")
         elif self.template is None:
             raise ValueError("a template is needed for every source but random_tokens and mix")
         return self
@@ -108,16 +108,16 @@ def load_calibration_sets(path: Path | str | None = None) -> dict[str, Calibrati
 
 
 def mix_faults(spec: CalibrationSet, known: Mapping[str, CalibrationSet]) -> Iterator[str]:
-    """What is wrong with the components of a mix; nothing for any other set."""
+    """The faults of the components of a mix; nothing for any other set."""
     for name in spec.source.mix or ():
         if name not in known:
             yield f"source.mix: {unknown('calibration set', name, known)}"
         elif known[name].source.mix is not None:
-            yield f"source.mix: '{name}' is a mix itself; name its components instead"
+            yield f"source.mix: '{name}' is itself a mix; name its components instead"
 
 
 def find_calibration_set(spec: str) -> CalibrationSet:
-    """The set a command line means: a name in the registry that ships, or an entry as JSON."""
+    """The set given on a command line: a name in the registry that ships, or an entry as JSON."""
     if spec.lstrip().startswith("{"):
         return parse_json(CalibrationSet, spec, "calibration set")
     sets = load_calibration_sets()

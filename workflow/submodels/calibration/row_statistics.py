@@ -13,7 +13,7 @@ def length_distribution(lengths: Sequence[int]) -> dict[str, float]:
 
 
 def ngram_repetition(rows: Sequence[Sequence[int]], n: int = 4) -> float | None:
-    """1 - distinct / all n-grams, over all rows together, none across rows; None if every row is shorter than `n`."""
+    """1 - distinct / all n-grams of all rows, none across two rows; None if every row is shorter than `n`."""
     distinct, count = set(), 0
     for row in rows:
         grams = list(zip(*(row[start:] for start in range(n)), strict=False))

@@ -21,14 +21,14 @@ _PREVIEWS, _PREVIEW_CHARACTERS = 3, 200
 
 @dataclass(frozen=True)
 class Recipe:
-    """How windows are made of a set, whichever it is. `windows`: a name in MODES; `protocol`: one in PROTOCOLS."""
+    """How windows are made of any set. `windows`: a name in MODES; `protocol`: a name in PROTOCOLS."""
 
     size: DrawSize
     seqlen: int
     seed: int
     windows: str
     protocol: str
-    wrap: Callable[[str], Prompt] = Prompt  # an instruction -> what the base model reads
+    wrap: Callable[[str], Prompt] = Prompt  # an instruction -> the text that the base model reads
 
     def prompt(self, spec: CalibrationSet, text: str) -> Prompt:
         """A row's text as the base model reads it: wrapped if it is an instruction."""
@@ -41,10 +41,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a set gives.
+    """The draw of a set.
 
     windows: token ids, at most `seqlen` each. counted: how many leading positions of each window, padding included,
-    enter the statistics; the window's length but where padding counts. always_masked: an attention mask is written
+    enter the statistics: the window's length, except where padding counts. always_masked: an attention mask is written
     even if every window is full. rows: statistics of the rows used, {} for random tokens. texts: the rows used, by
     their index in the set, as the template renders them.
     """
@@ -78,16 +78,14 @@ class _Rows:
         self.tokens: list[list[int]] = []
 
     def use(self, recipe: Recipe, encode, enough: int, worth: Callable[[list[int]], int]) -> int:
-        """Draw until the rows used are worth `enough`; returns what they are worth, less if no row is left."""
+        """Draw until the sum of `worth` of the rows used is `enough`; returns the sum, less if no row is left."""
         held = 0
         for index in drawing.order(self.total, recipe.seed, recipe.protocol):
             try:
                 text = self.template.render(self.source[index], f"{self.path}, row {index}")
             except Incomplete as error:
                 if not self.spec.skip_incomplete:
-                    raise Incomplete(
-                        f"{error}; mend the row, or pass over such rows: `skip_incomplete: true`"
-                    ) from error
+                    raise Incomplete(f"{error}; fix the row, or skip such rows: `skip_incomplete: true`") from error
                 self.skipped += 1
                 continue
             prompt = recipe.prompt(self.spec, text)
@@ -100,7 +98,7 @@ class _Rows:
             self.previews.append(prompt.text[:_PREVIEW_CHARACTERS])
             self.tokens.append(tokens)
             held += worth(tokens)
-            # A budget is not filled by drawing a set over and over, which only the paper's protocol could do.
+            # A token budget is not filled by drawing rows repeatedly, which only the paper's protocol could do.
             if held >= enough or (recipe.size.tokens is not None and len(self.tokens) == self.total):
                 break
         if not self.tokens:
@@ -108,7 +106,7 @@ class _Rows:
         return held
 
     def statistics(self, windows: list[list[int]] | None) -> dict:
-        """`windows`: what was made of each row, None if rows run on into the next window."""
+        """`windows`: the window made of each row, None if rows run on into the next window."""
         lengths = [len(tokens) for tokens in self.tokens]
         cut = None
         if windows is not None:
@@ -132,11 +130,11 @@ def _one_row_a_window(spec: CalibrationSet, path: Path, tokenizer: TextTokenizer
 
     if size.tokens is None:
         wanted = size.rows if recipe.protocol == "strict" else min(size.rows, rows.total)
-        found = rows.use(recipe, tokenizer.encode, wanted, lambda tokens: 1)
-        if found < wanted:
+        usable = rows.use(recipe, tokenizer.encode, wanted, lambda tokens: 1)
+        if usable < wanted:
             skipped = f", {rows.skipped} of them skipped" if rows.skipped else ""
             raise SubmodelsError(
-                f"{path}: {size.rows} rows asked of {rows.total}{skipped}; lower rows to at most {found}"
+                f"{path}: {size.rows} rows needed, but it has {rows.total}{skipped}; lower rows to at most {usable}"
             )
         counted = [length(tokens) for tokens in rows.tokens]
     else:
@@ -174,7 +172,7 @@ MODES = {"rows": _one_row_a_window, "packed": _packed}
 
 
 def _random_tokens(tokenizer: TextTokenizer, recipe: Recipe) -> Drawn:
-    """Ids drawn uniformly, special tokens left out: windows without any structure, the control."""
+    """Ids drawn uniformly, without special tokens: windows without any structure, the control."""
     size, seqlen = recipe.size, recipe.seqlen
     wanted = size.rows * seqlen if size.tokens is None else size.tokens
     ids = random.Random(recipe.seed).choices(tokenizer.ordinary_ids, k=wanted)
@@ -185,6 +183,6 @@ def _random_tokens(tokenizer: TextTokenizer, recipe: Recipe) -> Drawn:
 def _too_few_tokens(rows: _Rows, wanted: int, held: int, cut: str = "") -> SubmodelsError:
     skipped = f" ({rows.skipped} skipped)" if rows.skipped else ""
     return SubmodelsError(
-        f"{rows.path}: {wanted} tokens asked, but the {len(rows.tokens)} rows it gives{skipped}{cut} hold {held}; "
+        f"{rows.path}: {wanted} tokens needed, but its {len(rows.tokens)} usable rows{skipped}{cut} hold {held}; "
         f"lower tokens_per_set to at most {held}"
     )

@@ -1,4 +1,4 @@
-"""How much of a calibration set is used, and how a mix shares that out among its components. Pure; light to import."""
+"""How much of a calibration set is used, and the shares of a mix's components. Pure; light to import."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class DrawSize:
 
 
 def find_size(rows: int | None, tokens_per_set: int | None) -> DrawSize:
-    """What was asked for, `defaults.ROWS` if nothing was. SubmodelsError if both were or one is not positive."""
+    """The size given, `defaults.ROWS` if neither is. SubmodelsError if both are given or the size is not positive."""
     if rows is not None and tokens_per_set is not None:
         raise SubmodelsError(
             f"rows ({rows}) and tokens_per_set ({tokens_per_set}) exclude each other: a token budget decides how many "
@@ -53,7 +53,7 @@ def find_size(rows: int | None, tokens_per_set: int | None) -> DrawSize:
 def split(total: int, weights: Sequence[float]) -> list[int]:
     """Share out `total` by positive weights, by largest remainders; the shares add up to `total`.
 
-    Everybody gets the whole part of total * weight / sum of weights; what is left goes, one each, to the largest
+    Every share is the whole part of total * weight / sum of weights; the rest goes, one unit each, to the largest
     fractions, the earlier first among equals. Exact: no rounding of floats decides a share.
     """
     exact = [Fraction(weight) for weight in weights]

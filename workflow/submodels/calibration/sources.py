@@ -6,7 +6,7 @@ from pathlib import Path
 from submodels.calibration.registry import RowSource
 from submodels.errors import SubmodelsError, fetch_first
 
-ROWS_FILE = "rows.parquet"  # what a fetched Hub data set holds, beside its manifest.json
+ROWS_FILE = "rows.parquet"  # the file of a fetched Hub data set, beside its manifest.json
 
 
 def _given(source: RowSource, path: Path | None) -> Path:
@@ -21,11 +21,11 @@ def _tiny_world(source: RowSource, path: Path | None) -> Path:
 
 def _hub(source: RowSource, path: Path | None) -> Path:
     given = _given(source, path)
-    found = given / ROWS_FILE if given.is_dir() else given
-    if not found.is_file():
+    file = given / ROWS_FILE if given.is_dir() else given
+    if not file.is_file():
         remedy = fetch_first(f"data set {source.hub}", "fetch-calibration-set")
-        raise SubmodelsError(f"{found}: no such file; {remedy}")
-    return found
+        raise SubmodelsError(f"{file}: no such file; {remedy}")
+    return file
 
 
 def _file(source: RowSource, path: Path | None) -> Path:
@@ -37,7 +37,7 @@ LOCATORS: dict[str, Callable[[RowSource, Path | None], Path]] = {"tiny_world": _
 
 def locate(source: RowSource, path: Path | None = None) -> Path:
     """The file with the rows of `source`. `path`: the pool's file (tiny_world), the fetched directory or file (hub)."""
-    found = LOCATORS[source.kind](source, path)
-    if not found.is_file():
-        raise SubmodelsError(f"{found}: {'a directory, not a file of rows' if found.is_dir() else 'no such file'}")
-    return found
+    file = LOCATORS[source.kind](source, path)
+    if not file.is_file():
+        raise SubmodelsError(f"{file}: {'a directory, not a file of rows' if file.is_dir() else 'no such file'}")
+    return file

@@ -3,8 +3,8 @@
 A template is text with fields in braces; literal braces are doubled. `{question}` is a field of the row,
 `{translation[en]}` a field inside a field. Lists of answer options are written with one of two renderers:
 `{choices:lettered}` gives "A: first, B: second", `{choices:numbered}` gives "1: first 2: second". The options come
-as a list of texts, as `{"label": [...], "text": [...]}` or as a list of `{"label", "text"}`; `lettered` keeps labels
-the data set has.
+as a list of texts, as `{"label": [...], "text": [...]}` or as a list of `{"label", "text"}`; `lettered` keeps the
+labels of the data set.
 """
 
 import re
@@ -21,7 +21,7 @@ class Incomplete(SubmodelsError):
 
 
 def _options(value) -> list[tuple[str | None, str]]:
-    """(label or None, text) of each option; ValueError if it is none, Incomplete if one holds no text."""
+    """(label or None, text) of each option; ValueError if `value` has no options, Incomplete for one without text."""
     pairs = _pairs(value)
     for label, text in pairs:
         if wrong := fault(text) or (label is not None and fault(label)):
@@ -30,7 +30,7 @@ def _options(value) -> list[tuple[str | None, str]]:
 
 
 def _pairs(value) -> list[tuple[str | None, str]]:
-    """In any of the three layouts data sets use."""
+    """Pairs from any of the three layouts that data sets use."""
     if isinstance(value, dict) and {"label", "text"} <= value.keys():
         return list(zip(value["label"], value["text"], strict=True))
     if isinstance(value, list) and all(option is None or isinstance(option, str) for option in value):
@@ -55,7 +55,7 @@ RENDERERS = {"lettered": _lettered, "numbered": _numbered}
 
 
 class Template:
-    """A parsed template. SubmodelsError if `text` is not one."""
+    """A parsed template. SubmodelsError if `text` is no template."""
 
     def __init__(self, text: str):
         self._pieces: list[tuple[str, list[str], str]] = []  # literal text, then the keys of a field and its renderer
@@ -73,7 +73,7 @@ class Template:
             keys = field.replace("]", "").split("[") if field else []
             self._pieces.append((literal, keys, renderer or ""))
         if not self.fields:
-            raise SubmodelsError(f"template {text!r}: it has no field; write at least one, such as {{text}}")
+            raise SubmodelsError(f"template {text!r}: it has no field; write at least one field, such as {{text}}")
 
     @property
     def fields(self) -> list[str]:

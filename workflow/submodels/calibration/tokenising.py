@@ -1,7 +1,7 @@
 """Texts -> token ids, exactly as `AutoTokenizer.from_pretrained(model)(text).input_ids`, at the least start-up cost.
 
-Importing AutoTokenizer takes seconds, for it brings torch along; a short job would do little else. A tokenizer that is
-wholly described by its tokenizer.json is run by the `tokenizers` library alone, the same code AutoTokenizer would call.
+Importing AutoTokenizer takes seconds, because it imports torch: most of the time of a short job. A tokenizer that is
+wholly described by its tokenizer.json needs only the `tokenizers` library, the same code AutoTokenizer would call.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class TextTokenizer:
     encode: Callable[[str], list[int]]  # with the special tokens the tokenizer adds by default
     eos_id: int | None
     ordinary_ids: list[int]  # the vocabulary without special tokens, ascending
-    paper_pad: tuple[str, int] | None  # what the paper's code pads with: token and id
+    paper_pad: tuple[str, int] | None  # padding of the paper's code: token and id
 
 
 def load_text_tokenizer(model: Path) -> TextTokenizer:
@@ -48,7 +48,7 @@ def load_text_tokenizer(model: Path) -> TextTokenizer:
 
 
 def _load_plain(model: Path) -> TextTokenizer | None:
-    """By the `tokenizers` library alone; None if that might not give AutoTokenizer's ids."""
+    """Load with the `tokenizers` library only; None if its ids might differ from AutoTokenizer's."""
     if not (model / "tokenizer.json").is_file() or not (model / "tokenizer_config.json").is_file():
         return None
     if (model / "special_tokens_map.json").is_file() or (model / "added_tokens.json").is_file():
@@ -92,8 +92,8 @@ def _load_any(model: Path) -> TextTokenizer:
 
 
 def _paper_pad(vocabulary: dict[str, int], unknown: str | None, padding: str | None) -> tuple[str, int] | None:
-    """The paper's code declares "[PAD]" the padding token. Where the vocabulary lacks it, that is the unknown token.
+    """The paper's code declares "[PAD]" the padding token. Where the vocabulary lacks it, it is the unknown token.
 
-    A tokenizer without an unknown token breaks their code; its own padding token, if it has one, is the nearest thing.
+    A tokenizer without an unknown token breaks the paper's code; its padding token, if any, is the closest replacement.
     """
     return next(((token, vocabulary[token]) for token in ("[PAD]", unknown, padding) if token in vocabulary), None)

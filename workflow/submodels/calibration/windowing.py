@@ -1,10 +1,10 @@
-"""Windows: token ids of rows -> the rectangular arrays a base model is pruned with. Pure, numpy."""
+"""Windows: token ids of rows -> the rectangular arrays for pruning a base model. Pure, numpy."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-PAD = 0  # any id would do where the attention mask is 0 and nothing is counted
+PAD = 0  # any id would do: there the attention mask is 0 and nothing is counted
 
 
 def pad_rows(rows: Sequence[Sequence[int]], seqlen: int, pad: int = PAD) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def leading_ones(lengths: Sequence[int], seqlen: int) -> np.ndarray:
 
 
 def cut_lengths(lengths: Sequence[int], total: int) -> list[int]:
-    """The lengths with the last ones shortened, or dropped, until they add up to at most `total`."""
+    """The lengths, of which the last are shortened or dropped until they add up to at most `total`."""
     before = np.cumsum([0, *lengths[:-1]]).tolist()
     return [min(length, total - start) for length, start in zip(lengths, before, strict=True) if start < total]
 

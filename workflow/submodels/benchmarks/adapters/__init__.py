@@ -1,8 +1,8 @@
 """Adapters: the rows of a data set, as its publishers wrote them -> the items of a benchmark; `adapter` names one.
 
 An adapter is a pure function of rows (dicts, in order) that returns items with the fields of the benchmark's scorer. It
-may leave out `task_id`, which then is `<benchmark>/<number>`. Beside it stands a `fixture`, a few rows of the same
-schema made from nothing, so that the adapter and all that follows can run without the data set. Light to import.
+may leave out `task_id`, which then is `<benchmark>/<number>`. Its module has a `fixture`, a few made-up rows of the
+same schema, so that the adapter and all later stages can run without the data set. Light to import.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
-"""Code translation with HumanEval-X: a solved problem in one language, to be solved in another.
+"""Code translation with HumanEval-X: a problem solved in one language, to be solved in another language.
 
 The rows are those of both languages. The model reads the whole function in the first language and the declaration in
-the second, without the problem's text; the tests are the second language's.
+the second, without the problem's text; the tests are those of the second language.
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ from submodels.errors import SubmodelsError
 
 NAMES = {"python": "Python", "java": "Java", "cpp": "C++", "javascript": "JavaScript"}
 
-# Problems of the language that is asked for which are faulty beyond humaneval_x.FAULTY.
+# Problems of the target language that are faulty in addition to humaneval_x.FAULTY.
 FAULTY = {"Python/142": "its declaration ends inside a text"}
 
 
@@ -25,7 +25,7 @@ def items(rows, source: str, target: str) -> list[dict]:
     }
     if sides[source].keys() != sides[target].keys():
         lacking = sorted(sides[source].keys() ^ sides[target].keys(), key=int)[0]
-        raise SubmodelsError(f"problem {lacking} is there only in one of {source} and {target}; give the rows of both")
+        raise SubmodelsError(f"problem {lacking} exists in only one of {source} and {target}; give the rows of both")
     return each(sides[target].values(), lambda row: _item(sides[source][_number(row)], row, source, target))
 
 
@@ -33,13 +33,13 @@ def _number(row: dict) -> str:
     return row["task_id"].partition("/")[2]
 
 
-def _item(known: dict, asked: dict, source: str, target: str) -> dict:
-    solved = (known["declaration"] + known["canonical_solution"]).strip("\n")
-    declaration = asked["declaration"].lstrip("\n")
+def _item(solution: dict, problem: dict, source: str, target: str) -> dict:
+    solved = (solution["declaration"] + solution["canonical_solution"]).strip("\n")
+    declaration = problem["declaration"].lstrip("\n")
     prompt = f"{NAMES[source]}:\n{solved}\n\nThe same in {NAMES[target]}:\n{declaration}"
-    item = {"faulty": FAULTY[asked["task_id"]]} if asked["task_id"] in FAULTY else {}
-    item |= humaneval_x.program(asked, declaration)
-    return item | {"task_id": f"{source}_to_{target}/{_number(asked)}", "prompt": prompt}
+    item = {"faulty": FAULTY[problem["task_id"]]} if problem["task_id"] in FAULTY else {}
+    item |= humaneval_x.program(problem, declaration)
+    return item | {"task_id": f"{source}_to_{target}/{_number(problem)}", "prompt": prompt}
 
 
 PAIRS = {f"{source}_to_{target}": (source, target) for source, target in permutations(NAMES, 2)}

@@ -21,13 +21,13 @@ _PAPER_SEED = 42
 def examples() -> list[dict[str, str]]:
     """The worked examples in their published order, each a `question` and a `target`: the reasoning and the answer."""
     path = Path(find_spec("lm_eval").origin).with_name("tasks") / "gsm8k/gsm8k-cot.yaml"  # the import takes seconds
-    found = files.read_yaml(path)["fewshot_config"]["samples"] if path.is_file() else []
-    if len(found) != _EXAMPLES:
+    samples = files.read_yaml(path)["fewshot_config"]["samples"] if path.is_file() else []
+    if len(samples) != _EXAMPLES:
         raise SubmodelsError(
-            f"{path}: needs the {_EXAMPLES} worked examples of GSM8K, found {len(found)}; install the lm-eval that "
-            "envs/requirements.lock names"
+            f"{path}: needs the {_EXAMPLES} worked examples of GSM8K, found {len(samples)}; install the version of "
+            "lm-eval in envs/requirements.lock"
         )
-    return found
+    return samples
 
 
 def _item(row: dict, shown: Sequence[dict[str, str]]) -> dict:
@@ -42,7 +42,7 @@ def items(rows) -> list[dict]:
 
 
 def paper_items(rows) -> list[dict]:
-    """The examples in another order for every question, as one generator shuffles them from question to question."""
+    """The examples in another order for every question: a single generator shuffles them before each question."""
     generator = random.Random(_PAPER_SEED)
 
     def item(row: dict) -> dict:

@@ -8,7 +8,7 @@ _MARK = re.compile(r"\[.*?\]")  # WikiHow's headings and steps
 
 
 def clean(text: str) -> str:
-    """Without WikiHow's marks; `[title]` ends a sentence. Each pair of spaces becomes one, once, as in lm-eval."""
+    """Without WikiHow's marks; `[title]` ends a sentence. Each pair of spaces becomes one space, as in lm-eval."""
     return _MARK.sub("", text.strip().replace(" [title]", ". ")).replace("  ", " ")
 
 

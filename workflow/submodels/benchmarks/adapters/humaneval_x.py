@@ -12,7 +12,7 @@ from submodels.benchmarks.adapters.rows import each
 
 LANGUAGE_OF = {"Python": "python", "Java": "java", "CPP": "cpp", "JavaScript": "javascript"}  # by the head of a task_id
 
-# Items whose own solution does not pass here. They stay: no model can pass them, which lowers every score alike.
+# Items whose canonical solution does not pass here. They are kept: no model can pass them, which lowers all scores.
 FAULTY = {
     "CPP/22": "its solution includes boost",
     "CPP/137": "its solution includes boost",
@@ -30,7 +30,7 @@ _CHECK = re.compile(r"\n\s*check\((\w+)\)\s*$")
 
 
 def items(rows, language: str) -> list[dict]:
-    """Items of one language; rows of others are passed over, and `each` names those whose id is missing."""
+    """Items of one language; rows of other languages are skipped, and `each` names rows whose id is missing."""
     rows = [row for row in rows if row.get("task_id") is None or language_of(row) == language]
     return each(rows, lambda row: program(row, row["prompt"]) | {"prompt": row["prompt"]})
 
@@ -51,7 +51,7 @@ def missing_headers(start: str) -> str:
 
 
 def _python(row: dict, start: str) -> dict:
-    """The tests' last line calls `check` with the function's name, which HumanEval has in a field of its own."""
+    """The tests' last line calls `check` with the function's name, for which HumanEval has a separate field."""
     call = _CHECK.search(row["test"])
     if call is None:
         raise ValueError("`test` does not end with `check(<function>)`")

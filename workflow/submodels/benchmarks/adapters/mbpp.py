@@ -24,7 +24,7 @@ def _paper_item(row: dict) -> dict:
 
 
 def _test_rows(rows) -> list[dict]:
-    """With those whose id is missing, for `each` names them."""
+    """The rows of the test split; rows whose id is missing are kept, so that `each` names them."""
     return [row for row in rows if row.get("task_id") is None or row["task_id"] in TEST_IDS]
 
 

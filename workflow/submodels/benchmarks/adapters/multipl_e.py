@@ -1,8 +1,8 @@
 """MultiPL-E (Cassano et al. 2023, arXiv 2208.08227), nuprl/MultiPL-E: HumanEval translated by program.
 
-A program is prompt + completion + "\\n" + tests. The completion stops before the first of the row's own stop strings;
+A program is prompt + completion + "\\n" + tests. The completion stops before the first of the row's stop strings;
 in Java and C++ the tests close the function. The data set has no solutions. It comes in four variants of one schema;
-the one read here has its doctests translated (`transform`) and words of Python replaced (`reworded`).
+the variant read here has its doctests translated (`transform`) and words of Python replaced (`reworded`).
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ def items(rows) -> list[dict]:
 def _item(row: dict) -> dict:
     for key, wanted in _VARIANT.items():
         if row[key] != wanted:
-            raise ValueError(f"`{key}` is {row[key]!r}, of another variant; give the rows with {wanted!r}")
+            raise ValueError(f"`{key}` is {row[key]!r}, a row of another variant; give the rows with {wanted!r}")
     return {
         "task_id": row["name"],
         "prompt": row["prompt"],

@@ -1,6 +1,6 @@
-"""Multiple choice that is prepared already: rows of `query`, `choices` and `gold`, as some collections publish them.
+"""Prepared multiple choice: rows of `query`, `choices` and `gold`, as some collections publish them.
 
-Rows of `context_options`, `continuation` and `gold` are those of WinoGrande, see there.
+Rows of `context_options`, `continuation` and `gold` are those of WinoGrande, see `winogrande`.
 """
 
 from submodels.benchmarks.adapters.rows import each

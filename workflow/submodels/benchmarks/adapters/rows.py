@@ -1,4 +1,4 @@
-"""What adapters share."""
+"""Code that adapters share."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,7 +7,7 @@ from submodels.rows import fault, faults
 
 
 class _Row(dict):
-    """A row that refuses to give what is missing or no text, for it would end in an item as "None" or worse."""
+    """A row that raises for a value that is missing or no text, which would end in an item as "None" or worse."""
 
     def __init__(self, row: dict, name: str = ""):
         super().__init__(row)
@@ -17,14 +17,14 @@ class _Row(dict):
         value = super().__getitem__(key)
         name = f"{self._name}[{key}]" if self._name else key
         members = value if isinstance(value, list) else [value]
-        wrong = [said for member in members if (said := fault(member))] or [said for _, said in faults(members)]
+        wrong = [text for member in members if (text := fault(member))] or [text for _, text in faults(members)]
         if wrong:
-            raise SubmodelsError(f"field '{name}' {wrong[0]}; mend the row or leave it out")
+            raise SubmodelsError(f"field '{name}' {wrong[0]}; fix the row or leave it out")
         return _Row(value, name) if isinstance(value, dict) else value
 
 
 def each(rows: Iterable[dict], to_item: Callable[[dict], dict]) -> list[dict]:
-    """`to_item` of every row; SubmodelsError names the row that is not of the data set's schema."""
+    """`to_item` of every row; SubmodelsError names a row that does not have the data set's schema."""
     items = []
     for number, row in enumerate(rows):
         try:
@@ -32,8 +32,8 @@ def each(rows: Iterable[dict], to_item: Callable[[dict], dict]) -> list[dict]:
         except SubmodelsError as error:
             raise SubmodelsError(f"row {number}: {error}") from error
         except KeyError as error:
-            found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-            raise SubmodelsError(f"row {number}: no field {error}; fields that exist: {found}") from error
+            names = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            raise SubmodelsError(f"row {number}: no field {error}; fields that exist: {names}") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise SubmodelsError(f"row {number}: not of the data set's schema ({error})") from error
     return items

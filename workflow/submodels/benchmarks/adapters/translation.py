@@ -5,7 +5,7 @@ import random
 
 from submodels.benchmarks.adapters.rows import each
 
-# OPUS Books has no test split. Calibration draws from its first half, so one pair in so many of the second is asked.
+# OPUS Books has no test split. Calibration draws from its first half, so a part of the second half is asked.
 _BOOKS_PART = 32
 _PAPER_ITEMS, _PAPER_SEED = 400, 0
 
@@ -16,9 +16,9 @@ def items(rows) -> list[dict]:
 
 
 def books_items(rows) -> list[dict]:
-    """A part of the second half chosen by hash, none of whose sentences, in either language, stands in the first half.
+    """A part of the second half, chosen by hash, without sentences that are, in either language, in the first half.
 
-    Of an odd number of rows the middle one counts to the first half here, for it depends on rounding.
+    Of an odd number of rows the middle row counts to the first half here, because the split depends on rounding.
     """
     pairs = items(rows)
     middle = (len(pairs) + 1) // 2
@@ -30,7 +30,7 @@ def books_items(rows) -> list[dict]:
             continue
         digest = hashlib.sha256(f"{pair['source']}\t{pair['target']}".encode()).digest()
         if int.from_bytes(digest[:8], "big") % _BOOKS_PART == 0:
-            seen |= {pair["source"], pair["target"]}  # a sentence that the books repeat is asked once
+            seen |= {pair["source"], pair["target"]}  # a sentence that the books repeat is asked only once
             chosen.append({"task_id": f"opus_books/{number}"} | pair)
     return chosen
 
@@ -48,7 +48,7 @@ def paper_items(rows) -> list[dict]:
 
 
 def paper_books_items(rows) -> list[dict]:
-    """Of the second half."""
+    """The paper's draw from the second half."""
     pairs = items(rows)
     return _paper_draw("opus_books", pairs, range(len(pairs) // 2, len(pairs)))
 

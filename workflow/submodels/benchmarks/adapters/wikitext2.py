@@ -1,4 +1,4 @@
-"""WikiText-2 (Merity et al. 2017), Salesforce/wikitext: one item an article, the text as published.
+"""WikiText-2 (Merity et al. 2017), Salesforce/wikitext: one item for each article, the text as published.
 
 The rows are the lines of the file, with or without their line ends. An article begins at its title, ` = Title = `;
 sections have more equals signs.
@@ -15,7 +15,7 @@ def items(rows) -> list[dict]:
     lines = each(rows, lambda row: row["text"].rstrip("\n") + "\n")
     articles, blank_before = [[]], True
     for line in lines:
-        # A title stands between blank lines; a formula such as ` = x = ` inside a text does not.
+        # A title is between blank lines; a formula such as ` = x = ` inside a text is not.
         if blank_before and _TITLE.fullmatch(line):
             articles.append([])
         articles[-1].append(line)

@@ -1,7 +1,7 @@
-"""WinoGrande (Sakaguchi et al. 2020), allenai/winogrande, scored in part (Trinh and Le 2018).
+"""WinoGrande (Sakaguchi et al. 2020), allenai/winogrande, with partial scoring (Trinh and Le 2018).
 
-Each option fills the blank, and the rest of the sentence, the same for all, is what is scored: `choices` are the texts
-up to the option and with it, `continuation` is that rest.
+Each option fills the blank, and the rest of the sentence, which is the same for all options, is scored: `choices` are
+the texts up to and with the option, `continuation` is the rest.
 """
 
 from submodels.benchmarks.adapters.rows import each

@@ -3,8 +3,8 @@
 acc takes the choice of the greatest log-likelihood; acc_norm divides each log-likelihood by the choice's length in
 characters first, as lm-eval does. Of equal values the first choice wins.
 
-Where the choices are contexts of one `continuation`, that continuation is what is scored, and having one length for all
-choices it makes acc_norm equal acc.
+Where the choices are contexts of one `continuation`, the continuation is scored; it has one length for all choices, so
+acc_norm equals acc.
 """
 
 from submodels.benchmarks.metrics.base import AS_WORDS, Samples, Scorer, Scores, Texts, mean, text_fault

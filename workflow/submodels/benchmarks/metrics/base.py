@@ -1,4 +1,4 @@
-"""What every metric family offers."""
+"""The interface of every metric family."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ AS_WORDS, AS_TOKENS = "words", "tokens"  # of prose; of programs
 
 @dataclass
 class Scores:
-    """Scores of one sub-model on one benchmark; all values are fractions, but for perplexities and bits.
+    """Scores of one sub-model on one benchmark; all values are fractions, except perplexities and bits.
 
     items: task_id -> metric -> value, the mean over the item's samples unless the metric says otherwise.
-    counts: how many samples ended how. corpus: values of the whole set without an interval.
-    statistics: for metrics that are no mean over items, the columns [items, columns] whose means make them, and the
-    function that does (as `stratified_bootstrap` takes both).
+    counts: number of samples by how they ended. corpus: values of the whole set without an interval.
+    statistics: for metrics that are no mean over items, the columns [items, columns] and the function that computes
+    the metric from their means (as `stratified_bootstrap` takes both).
     """
 
     items: dict[str, dict[str, float]]
@@ -28,10 +28,10 @@ class Scores:
 class Scorer:
     """One family of metrics.
 
-    output_type: lm-eval's name for what the samples are. metrics: names of its metrics, best known first, for n
-    samples an item. fault: what is wrong with an item, or None. score: (items, samples, synonyms) -> Scores. texts:
+    output_type: lm-eval's name for the kind of samples. metrics: names of its metrics, best known first, for n
+    samples an item. fault: the fault of an item, or None. score: (items, samples, synonyms) -> Scores. texts:
     the texts of an item that a calibration row must not hold. documents: whether an item is a whole document, which
-    must not hold a calibration row either. takes_synonyms: whether METEOR's synonyms enter. takes_samples: whether a
+    must not hold a calibration row either. takes_synonyms: whether it uses METEOR's synonyms. takes_samples: whether a
     grid may say how many samples are drawn.
     """
 

@@ -2,7 +2,7 @@
 
 `exact_match` asks for that mark: a sample without `####` and a number after it is wrong, whatever numbers it contains.
 Numbers are compared after normalisation: commas between digits, a full stop at the end, zeros at the end of a decimal
-part and a plus sign do not count, so `1,000`, `1000.` and `1000.00` are the same.
+part and a plus sign are ignored, so `1,000`, `1000.` and `1000.00` are the same.
 
 `chain_of_thought` reads answers after the examples of Wei et al. as lm-eval's task gsm8k_cot does, and is equal to it
 on every sample: `exact_match` takes the number of the first "The answer is", `flexible` the last number of all.
@@ -45,8 +45,8 @@ def _texts(item: dict) -> Texts:
     return [(AS_WORDS, item["question"]), (AS_WORDS, f"{item['question']}\n{item['answer']}")]
 
 
-# lm-eval's patterns. The full stop after the first stands for any character, so a number that ends the text loses its
-# last digit, there as here.
+# lm-eval's patterns. The full stop after the first pattern's number matches any character, so a number that ends the
+# text loses its last digit, in lm-eval as here.
 _STATED = re.compile(r"The answer is (-?[0-9.,]+).")
 _ANY = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _PAPER = re.compile(r"-?\d+\.?\d*")
@@ -61,12 +61,12 @@ def stated_number(text: str) -> str | None:
 
 def last_number(text: str) -> str | None:
     """The last number, as lm-eval finds and compares it; None if there is none."""
-    found = _ANY.findall(text)
-    return _bare(found[-1]) if found else None
+    numbers = _ANY.findall(text)
+    return _bare(numbers[-1]) if numbers else None
 
 
 def _bare(number: str) -> str:
-    """Without commas, dollar signs and a full stop at the end, the only spellings that lm-eval takes for the same."""
+    """Without commas, dollar signs and a full stop at the end, the only characters that lm-eval ignores."""
     return number.replace(",", "").replace("$", "").removesuffix(".")
 
 

@@ -30,8 +30,8 @@ def _score(items: list[dict], samples: Samples, synonyms: str) -> Scores:
         lines = samples[item["task_id"]]
         passed = sum(line["passed"] for line in lines)
         values[item["task_id"]] = {f"pass@{k}": pass_at_k(len(lines), passed, k) for k in KS if k <= len(lines)}
-    found = Counter(Verdict.parse(line["result"]).status for item in items for line in samples[item["task_id"]])
-    return Scores(values, dict.fromkeys(STATUSES, 0) | dict(sorted(found.items())))
+    endings = Counter(Verdict.parse(line["result"]).status for item in items for line in samples[item["task_id"]])
+    return Scores(values, dict.fromkeys(STATUSES, 0) | dict(sorted(endings.items())))
 
 
 def _fault(item: dict) -> str | None:

@@ -1,16 +1,16 @@
 """Perplexity of whole documents; lower is better.
 
 perplexity is exp of the mean negative log-likelihood of a token, over the tokens of all documents together (Jelinek et
-al. 1977): compare it between models of one tokenizer only. bits_per_byte counts the same likelihood in bits, over
-UTF-8 bytes instead of tokens, and compares any models. An item's values are those of its document alone, with the
-`tokens` and `bytes` that weigh it.
+al. 1977): it is comparable only between models of one tokenizer. bits_per_byte gives the same likelihood in bits, over
+UTF-8 bytes instead of tokens, and is comparable between any models. An item's values are those of its document, with
+the `tokens` and `bytes` by which it is weighted.
 """
 
 from math import exp, log
 
 from submodels.benchmarks.metrics.base import AS_WORDS, Samples, Scorer, Scores, text_fault
 
-_MOST_NATS = 700  # of a token: exp of more is no floating-point number
+_MOST_NATS = 700  # of a token: exp of more overflows a floating-point number
 
 
 def _fault(item: dict) -> str | None:
@@ -21,7 +21,7 @@ def _fault(item: dict) -> str | None:
 
 def _check(task_id: str, line: dict, size: int) -> None:
     if line["bytes"] != size:
-        raise ValueError(f"{task_id} has {size} bytes, its sample is of a text of {line['bytes']}; generate again")
+        raise ValueError(f"{task_id} has {size} bytes, its sample's text has {line['bytes']} bytes; generate again")
     if not line["tokens"] > 0 or not -_MOST_NATS * line["tokens"] <= line["loglikelihood"] <= 0:
         raise ValueError(
             f"{task_id}: a log-likelihood of {line['loglikelihood']} for {line['tokens']} tokens gives no perplexity; "
@@ -30,7 +30,7 @@ def _check(task_id: str, line: dict, size: int) -> None:
 
 
 def _score(items: list[dict], samples: Samples, synonyms: str) -> Scores:
-    from submodels.bootstrap import exp_of_ratio, ratio_of_sums  # numpy, which the registry does without
+    from submodels.bootstrap import exp_of_ratio, ratio_of_sums  # imports numpy, which the registry avoids
 
     values, tokens, texts = {}, [], []
     for item in items:

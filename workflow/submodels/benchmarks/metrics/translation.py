@@ -4,8 +4,8 @@ METEOR (Banerjee and Lavie 2005) is nltk's, alpha 0.9, beta 3, gamma 0.5: words 
 when their stems by Porter's English stemmer are equal, and, with `synonyms: wordnet`, when they share a synset of the
 English WordNet. Texts are split by the Treebank rules of nltk's `word_tokenize` as one sentence each, which needs
 no data files. chrF (character 6-grams, beta 2) and BLEU (13a tokeniser) are sacrebleu's. An item's values are those of
-its sentences, BLEU with effective order and exponential smoothing; `corpus` holds the values of the whole set, of
-every item's first sample. With several samples an item has their mean as well as the best of each metric.
+its sentences, BLEU with effective order and exponential smoothing; `corpus` holds the values of the whole set, from
+every item's first sample. With several samples an item has their mean as well as the best value of each metric.
 
 `translation_paper` exchanges METEOR's arguments, as arXiv 2501.05248's code does: the sample is the reference, the
 translation in the data set is the hypothesis, and so precision and recall change places.
@@ -23,7 +23,7 @@ from submodels.errors import SubmodelsError, fetch_first, unknown
 
 
 class NoSynonyms:
-    """Stands for a WordNet in which no word has a synonym."""
+    """Replaces a WordNet in which no word has a synonym."""
 
     @staticmethod
     def synsets(word: str) -> list:
@@ -38,7 +38,7 @@ def _wordnet():
     except LookupError as error:
         raise SubmodelsError(
             "METEOR with `synonyms: wordnet` needs nltk's WordNet, which is not on this machine; "
-            f"{fetch_first('it', 'fetch-wordnet')} and set NLTK_DATA to what it wrote; or set `synonyms: none`"
+            f"{fetch_first('it', 'fetch-wordnet')} and set NLTK_DATA to the directory it wrote; or set `synonyms: none`"
         ) from error
     return wordnet
 
@@ -47,7 +47,7 @@ SYNONYMS = {"none": NoSynonyms, "wordnet": _wordnet}
 
 
 def synonyms_identity(synonyms: str) -> str:
-    """Which synonyms are meant: WordNet by the hashes of its files, if it was fetched."""
+    """Identity of the synonyms: for WordNet the hashes of its files, if it was fetched."""
     manifest = Path(os.environ.get("NLTK_DATA", "")) / "manifest.json"
     if synonyms != "wordnet" or not manifest.is_file():
         return synonyms
