@@ -222,14 +222,16 @@ def test_a_block_too_many(tmp_path):
     directory = save_model(tmp_path / "model", blocks=3)
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
-    with pytest.raises(SubmodelsError, match=r"asks for 2 blocks, but there is model\.layers\.2\."):
+    with pytest.raises(SubmodelsError, match=r"asks for 2 blocks, but the weights hold model\.layers\.2\."):
         masks_of(directory, tmp_path / "out")
 
 
 def test_one_parameter_under_two_names(tmp_path):
     directory = save_model(tmp_path / "model", "bloom")
     change_tensors(directory / "model.safetensors", {"ln_f.weight": torch.ones(16)})
-    refused(directory, tmp_path, "ln_f.weight, transformer.ln_f.weight are one parameter", "transformer.ln_f.weight")
+    refused(
+        directory, tmp_path, "ln_f.weight, transformer.ln_f.weight are the same parameter", "transformer.ln_f.weight"
+    )
 
 
 def test_a_shape_that_does_not_fit(tmp_path):

@@ -33,14 +33,14 @@ TOKENIZER_FILES = (
     "tekken.json",
 )
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")  # as transformers knows them
-# How configurations call the longest sequence; most answer to the first name whatever theirs is.
+# Names of the longest sequence in configurations; most configurations answer to the first name, too.
 _CONTEXTS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx", "max_sequence_length",
     "context_length",
 )  # fmt: skip
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _PIECE = 1 << 23  # elements of a tensor that are read and converted at once
-# Safetensors' names of data types -> PyTorch's; the first are those that hold weights as they are.
+# Safetensors' names of data types -> PyTorch's; the first are those of unquantised weights.
 FLOATING = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _DTYPES = FLOATING | {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
 
@@ -48,7 +48,7 @@ _DTYPES = FLOATING | {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int
 def weight_files(model_dir: Path) -> list[Path]:
     """The safetensors files that transformers loads: the single file if there is one, else the index's shards.
 
-    What it would read other weights from than these is refused.
+    Directories from which it would read other weights are refused.
     """
     model_dir = Path(model_dir)
     if not model_dir.is_dir():
@@ -64,7 +64,7 @@ def weight_files(model_dir: Path) -> list[Path]:
     if (model_dir / INDEX_NAME).is_file():
         paths = [model_dir / name for name in sorted(set(read_index(model_dir).values()))]
         if missing := [path.name for path in paths if not path.is_file()]:
-            raise SubmodelsError(f"{model_dir}: {INDEX_NAME} names {', '.join(missing)}, not there; download it again")
+            raise SubmodelsError(f"{model_dir}: {INDEX_NAME} names missing {', '.join(missing)}; download it again")
         return paths
     if any(any(model_dir.glob(pattern)) for pattern in _PICKLES):
         raise SubmodelsError(
@@ -77,7 +77,7 @@ def weight_files(model_dir: Path) -> list[Path]:
 
 
 def _refuse_other_weights(model_dir: Path) -> None:
-    """Refuse what makes transformers load something else than the files of the usual names."""
+    """Refuse directories from which transformers would load other files than those of the usual names."""
     if (model_dir / ADAPTER_NAME).is_file():
         raise SubmodelsError(
             f"{model_dir}/{ADAPTER_NAME}: transformers adds this adapter to the weights, where pruning does not see "
@@ -86,7 +86,7 @@ def _refuse_other_weights(model_dir: Path) -> None:
     config = files.read_json(model_dir / "config.json")
     if isinstance(config, dict) and (named := config.get("transformers_weights")):
         raise SubmodelsError(
-            f"{model_dir}/config.json: transformers_weights names {named!r}; take the key out and give the weights "
+            f"{model_dir}/config.json: transformers_weights names {named!r}; remove the key and give the weights "
             f"their usual name, {SINGLE_NAME} or the names in {INDEX_NAME}"
         )
     if parts := sorted(path.name for path in model_dir.iterdir() if _DISTRIBUTED.fullmatch(path.name)):
@@ -97,7 +97,7 @@ def _refuse_other_weights(model_dir: Path) -> None:
 
 
 def has_unread_index(model_dir: Path) -> bool:
-    """Whether an index of shards is there that nobody reads, because there is a single file too."""
+    """Whether the directory has an index of shards that is not read, because a single file exists too."""
     return all((Path(model_dir) / name).is_file() for name in (SINGLE_NAME, INDEX_NAME))
 
 
@@ -125,8 +125,8 @@ def _is_shard(name: str) -> bool:
 class Weights:
     """The tensors of a checkpoint by name, each read from its place in its file.
 
-    Files are not kept mapped: mapped pages count as resident memory, and the kernel maps far more of a file around a
-    tensor than the tensor, so a model would be resident whole by the time its last block is read.
+    Files are not kept mapped: mapped pages count as resident memory, and the kernel maps far more of a file than the
+    tensor that is read, so the whole model would be resident by the time its last block is read.
     """
 
     def __init__(self, model_dir: Path):
@@ -153,11 +153,11 @@ class Weights:
         return self._entries[name].shape
 
     def type(self, name: str) -> str:
-        """Its data type, as safetensors calls it."""
+        """The tensor's data type, as safetensors calls it."""
         return self._entries[name].type
 
     def read(self, name: str, into: "torch.Tensor") -> None:
-        """Copy the tensor `name` into a tensor of its shape, converting it to that one's type and device."""
+        """Copy the tensor `name` into `into`, a tensor of its shape, converting it to that tensor's type and device."""
         import torch
 
         entry = self._entries[name]
@@ -169,14 +169,14 @@ class Weights:
             if into.dtype == dtype and into.device.type == "cpu" and into.is_contiguous():
                 file.readinto(into.flatten().view(torch.uint8).numpy())
                 return
-            piece = torch.empty(_PIECE, dtype=dtype)  # whole, the stored tensor would need as much memory again
+            piece = torch.empty(_PIECE, dtype=dtype)  # read whole, the stored tensor would need as much memory again
             for part in into.view(-1).split(_PIECE):
                 file.readinto(piece[: len(part)].view(torch.uint8).numpy())
                 part.copy_(piece[: len(part)])
 
 
 def checkpoint_dtype(model_dir: Path) -> str:
-    """The data type that config.json names, as transformers reads it, or that of the first floating-point tensor."""
+    """The data type in config.json, as transformers reads it, or that of the first floating-point tensor."""
     config = files.read_json(Path(model_dir) / "config.json")
     for part in (config, config.get("text_config") or {}):
         named = str(part.get("dtype") or part.get("torch_dtype")).removeprefix("torch.")
@@ -187,12 +187,12 @@ def checkpoint_dtype(model_dir: Path) -> str:
 
 
 def known_dtype(dtype: str, model_dir: Path) -> str:
-    """The data type of a computation: that, or for `auto` the checkpoint's."""
+    """`dtype`, or for `auto` the checkpoint's data type."""
     return checkpoint_dtype(model_dir) if dtype == AUTO else dtype
 
 
 def base_files(model_dir: Path) -> dict[str, int]:
-    """File name -> size in bytes of what makes the model's numbers: config.json and the weight files."""
+    """File name -> size in bytes of the files that decide the model's numbers: config.json and the weight files."""
     model_dir = Path(model_dir)
     return {path.name: path.stat().st_size for path in [model_dir / "config.json", *weight_files(model_dir)]}
 
@@ -212,9 +212,9 @@ def base_identity(model_dir: Path, known: dict[str, str] | None = None) -> dict:
 def fingerprint_base(model_dir: Path) -> str:
     """Identity of a base model: SHA-256 over the contents of config.json and of every weight file.
 
-    Headers and sizes alone would be cheaper, but two trainings of one architecture share them, and a mask must never
-    meet the wrong weights. Hashing reads about 1 GB a second, so the model's manifest may carry the result: it is
-    reused while the files it was made from have the same names and sizes.
+    Hashing only headers and sizes would be cheaper, but two trainings of one architecture share them, and a mask must
+    never be applied to the wrong weights. Hashing reads about 1 GB a second, so the model's manifest may hold the
+    result: it is reused while the hashed files have the same names and sizes.
     """
     manifest = Path(model_dir) / "manifest.json"
     if manifest.is_file():
@@ -231,7 +231,7 @@ def load_config(model_dir: Path):
     weight_files(model_dir)
     try:
         config = AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # of any type: configuration classes check what they read in their own ways
+    except Exception as error:  # of any type: every configuration class checks its values in its own way
         reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
         raise SubmodelsError(f"{model_dir}/config.json: transformers cannot read it ({reason})") from error
     if getattr(config, "quantization_config", None):
@@ -240,16 +240,16 @@ def load_config(model_dir: Path):
 
 
 def find_context(config) -> int | None:
-    """The longest sequence, in tokens, that a model takes by its transformers configuration; None if it states none.
+    """The longest sequence, in tokens, by a model's transformers configuration; None if it states none.
 
-    The range of sliding windows, and what rotary frequencies were before they were scaled, are no such limits.
+    The range of sliding windows and the original range of scaled rotary frequencies are no such limits.
     """
     text = config.get_text_config()
     return next((size for key in _CONTEXTS if (size := getattr(text, key, None))), None)
 
 
 def usable_device(name: str) -> "torch.device":
-    """The device of that name; an error if this machine has none."""
+    """The device of that name; an error if this machine does not have it."""
     import torch
 
     try:

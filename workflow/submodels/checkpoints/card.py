@@ -29,12 +29,13 @@ kernels, no speed-up.
 
 {kept} Embeddings, norms and the output head are the base model's. The base model's licence applies.
 
-Calibration on one domain keeps what that domain uses: expect losses elsewhere, and measure them before use.
+Calibration on one domain keeps the weights that this domain uses: expect losses on other domains, and measure them
+before use.
 """
 
 _KEPT = {
     False: "Weights that were kept have exactly their values in the base model; no weight was updated.",
-    True: "Weights that were kept were updated by the method, to make up for those that are gone.",
+    True: "Weights that were kept were updated by the method, to compensate for the pruned weights.",
 }
 
 

@@ -1,6 +1,6 @@
-"""A causal language model taken apart into its decoder blocks, what comes before them and what comes after.
+"""A causal language model taken apart into its decoder blocks and the layers before and after them.
 
-It works on the structure alone, with weights in memory or without, for every architecture whose blocks lie in one list.
+It uses only the structure, with or without weights in memory, for every architecture whose blocks are in one list.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ Call = tuple[list, dict]  # the arguments that follow the hidden states when the
 
 
 def find_body(model: nn.Module) -> tuple[str, nn.Module]:
-    """Path and module of what computes hidden states from token ids: a larger model's language model, no more."""
+    """Path and module that computes hidden states from token ids: of a larger model only its language model."""
     body = model.base_model if model.config.get_text_config() is model.config else model.get_decoder()
     return next(path for path, module in model.named_modules() if module is body), body
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Path and list of the decoder blocks: the one outermost ModuleList of equal-class layers, one per hidden layer."""
+    """Path and list of the decoder blocks: the only outermost ModuleList of equal-class layers, one a hidden layer."""
     layers = model.config.get_text_config().num_hidden_layers
     found: dict[str, nn.ModuleList] = {}
     prefix, body = find_body(model)
@@ -45,7 +45,7 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 def find_linears(block: nn.Module, name: str) -> dict[str, nn.Linear]:
     """The block's linear layers by name within the block; an error if other layers hold matrices too.
 
-    Fused experts or transposed convolutions would stay dense without a word, and the sub-model's sparsity be a lie.
+    Fused experts or transposed convolutions would silently stay dense, and the sub-model's sparsity would be false.
     """
     linears = {path: module for path, module in block.named_modules() if isinstance(module, nn.Linear)}
     prunable = {f"{path}.weight" for path in linears}
@@ -64,7 +64,7 @@ def run_block(block: nn.Module, hidden: torch.Tensor, call: Call) -> torch.Tenso
 
 
 class Decoder:
-    """A model, what computes its hidden states (`body`) and its decoder blocks, with their paths within the model."""
+    """A model, the module that computes its hidden states (`body`), and its decoder blocks, with their paths."""
 
     def __init__(self, model: nn.Module):
         self.model = model
@@ -73,10 +73,10 @@ class Decoder:
         self._tuples = False  # whether blocks return tuples; found out at the first call
 
     def record(self, **inputs) -> tuple[torch.Tensor, list[Call]]:
-        """What the model calls its blocks with, without running them, for inputs as its forward pass takes them.
+        """The arguments with which the model calls its blocks, without running them, for inputs of its forward pass.
 
         The hidden states before the first block [rows, length, hidden_size], and each block's further arguments: blocks
-        that are called differently (sliding-window and full attention in turn) each get theirs.
+        may be called differently (sliding-window and full attention in turn).
         """
         first, calls = [], []
 
@@ -109,8 +109,8 @@ class Decoder:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [count, vocabulary] of outputs of the last block [count, hidden_size], after at least one `record`.
 
-        The model itself goes from the one to the other, so a last norm, a projection, a bias, a scale and a cap of
-        logits are what they are in its forward pass.
+        The model itself computes them, so a last norm, a projection, a bias, a scale and a cap of logits are applied as
+        in its forward pass.
         """
         ids = torch.zeros(len(hidden), 1, dtype=torch.long, device=hidden.device)
         with self._blocks_replaced(lambda *args, **kwargs: self._returned(hidden[:, None])):
@@ -135,4 +135,4 @@ class _Recorded(Exception):
 
 
 class _TakesFirst(Exception):
-    """The model takes the first element of what a block returns: a tuple is wanted, not a tensor."""
+    """The model takes the first element of a block's result: it expects a tuple, not a tensor."""

@@ -16,7 +16,7 @@ from submodels.checkpoints.masks import Masks
 from submodels.checkpoints.tensors import read_stored
 from submodels.errors import SubmodelsError
 
-# What makes a model directory beside its weights: configuration, tokenizer, chat template, licence.
+# Files of a model directory beside its weights: configuration, tokenizer, chat template, licence.
 _COMPANIONS = (
     "*.json", "*.jinja", "additional_chat_templates/*.jinja", "*.model", "*.tiktoken", "*.txt", "LICENSE*", "NOTICE*",
 )  # fmt: skip
@@ -58,14 +58,14 @@ def _write(model: Path, masks: Masks, out: Path) -> None:
 
 
 def companions(model: Path) -> dict[str, Path]:
-    """What belongs to a model beside its weights, by the name relative to its directory."""
+    """Files that belong to a model beside its weights, by the name relative to its directory."""
     passed_over = {"manifest.json"} | ({INDEX_NAME} if has_unread_index(model) else set())
-    found = {path for pattern in _COMPANIONS for path in model.glob(pattern)}
-    return {str(path.relative_to(model)): path for path in found if path.is_file() and path.name not in passed_over}
+    paths = {path for pattern in _COMPANIONS for path in model.glob(pattern)}
+    return {str(path.relative_to(model)): path for path in paths if path.is_file() and path.name not in passed_over}
 
 
 def _write_masked(path: Path, parameters: dict[str, str], masked: Callable, target: Path) -> None:
-    """Copy one weight file with the sub-model's weights in it. parameters: tensor -> parameter, of those masked."""
+    """Copy one weight file with the sub-model's weights in it. parameters: masked tensor -> parameter."""
     tensors = {}
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)

@@ -1,4 +1,4 @@
-"""Load a sub-model: the base model in memory, pruned weights zero and kept ones as the method left them."""
+"""Load a sub-model: the base model in memory, pruned weights zero and kept weights as the method left them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -53,7 +53,7 @@ def read_matching_masks(model_dir: Path, submodel_dir: Path) -> Masks:
     if masks.header["base"] != fingerprint_base(model_dir):
         raise SubmodelsError(
             f"{masks.path} was pruned from another base model than {model_dir} (their fingerprints differ); "
-            "give the base model it was made from, or prune again"
+            "give the base model that it was made from, or prune again"
         )
     return masks
 
@@ -73,7 +73,7 @@ def apply_masks(model: torch.nn.Module, masks: Masks) -> None:
 
 @contextmanager
 def masked_weights(masks: Masks) -> Iterator[Callable[[str, torch.Tensor], torch.Tensor]]:
-    """Yield a function (parameter name, base weights) -> the sub-model's weights, a new tensor like the base's."""
+    """Yield a function (parameter name, base weights) -> the sub-model's weights, a new tensor."""
     with safe_open(masks.path, framework="pt") if masks.has_values else nullcontext() as file:
 
         def masked(name: str, weight: torch.Tensor) -> torch.Tensor:
@@ -92,10 +92,10 @@ def load_tokenizer(model_dir: Path) -> "PreTrainedTokenizerBase":
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # of any type: tokenizers take what their files say on trust
+    except Exception as error:  # of any type: tokenizers do not check their files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SubmodelsError(f"{model_dir}: transformers cannot read the tokenizer ({reason})") from error
-    # Of some families transformers makes a tokenizer without any file, which gives no ids for any text.
+    # For some families transformers makes a tokenizer without any file, which gives no ids for any text.
     if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens) - tokenizer.get_added_vocab().keys():
         raise SubmodelsError(
             f"{model_dir}: the tokenizer's vocabulary is missing; put the model's tokenizer files there"

@@ -8,7 +8,7 @@ safetensors metadata has one key, `submodel`, a JSON object: `format`, `shapes` 
 if there are any, `values` (their data type). One key, because safetensors stores several in random order and equal
 masks should be equal bytes.
 
-This module reads and writes with NumPy alone: comparing masks needs no torch.
+This module reads and writes only with NumPy: comparing masks needs no torch.
 """
 
 import json
@@ -44,7 +44,7 @@ def unpack_bits(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 class Writer:
-    """Writes a sub-model parameter by parameter, so that no more than one is ever held.
+    """Writes a sub-model parameter by parameter, so that only one parameter is in memory.
 
     A safetensors file begins with its header, and how many values are kept is known only at the end. So the header's
     place is reserved at its greatest possible length and filled last, padded with spaces, which the format allows.
@@ -138,7 +138,7 @@ def values_name(parameter: str) -> str:
 
 
 class Masks:
-    """The masks of one sub-model, read one parameter at a time, without keeping the file mapped or open."""
+    """The masks of one sub-model, read one parameter at a time; the file is not kept mapped or open."""
 
     def __init__(self, directory: Path):
         self.path = Path(directory) / FILE_NAME
@@ -194,7 +194,7 @@ class Masks:
 
 
 def unpack(submodel_dir: Path, out: Path) -> None:
-    """Write the masks as plain bool tensors (True = kept), one per pruned parameter under its own name, to `out`."""
+    """Write the masks as plain bool tensors (True = kept), one per pruned parameter under its name, to `out`."""
     masks = Masks(submodel_dir)
     with files.atomic_path(out) as temporary:
         save_file({name: masks.mask(name) for name in masks}, temporary)

@@ -1,8 +1,8 @@
 """Which stored tensor is which parameter of the model, found by the rules by which transformers loads a checkpoint.
 
-Publishers and versions of transformers name tensors in their own ways: with or without the prefix of the base model,
-with a language model inside a larger one. Parameters go by the names they have in the model in memory, here and in
-masks; only what reads or writes weight files needs the stored names.
+Publishers and versions of transformers differ in the names of tensors: with or without the prefix of the base model,
+with a language model inside a larger model. This module and masks use the parameters' names in the model in memory;
+only code that reads or writes weight files needs the stored names.
 """
 
 from collections import defaultdict
@@ -25,26 +25,26 @@ _SHOWN = 4  # names in an error
 
 
 def empty_model(config: PreTrainedConfig, where: str, dtype: torch.dtype | None = None) -> nn.Module:
-    """The architecture without weights; an error, beginning with `where`, for one that is no causal language model."""
+    """The architecture without weights; an error, beginning with `where`, if it is no causal language model."""
     # Parameters go to the meta device, buffers are computed: rotary frequencies are in no checkpoint.
     try:
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    except Exception as error:  # of any type: the constructors of models take what config.json says on trust
+    except Exception as error:  # of any type: the constructors of models do not check the values of config.json
         reason = f"{type(error).__name__}: {str(error).split(chr(10))[0]}"
         raise SubmodelsError(
-            f"{where}: a {type(config).__name__} makes no causal language model, it is not supported ({reason})"
+            f"{where}: a {type(config).__name__} makes no causal language model; it is not supported ({reason})"
         ) from error
     return model.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a checkpoint holds of a model.
+    """The tensors of a checkpoint that belong to a model.
 
-    names: parameter or buffer -> the tensor that it is read from; tied ones share one.
+    names: parameter or buffer -> the tensor that it is read from; tied parameters share a tensor.
     converted: parameter -> the tensors that transformers computes it from.
-    unread: tensors that are no part of the model, which transformers passes over -> what it calls them.
+    unread: tensors that are no part of the model, which transformers ignores -> its names for them.
     """
 
     model_dir: Path
@@ -53,35 +53,36 @@ class Stored:
     unread: dict[str, str]
 
     def name(self, parameter: str) -> str:
-        """The tensor that a parameter is, bit for bit; an error if there is none."""
+        """The stored tensor that equals a parameter bit for bit; an error if there is none."""
         if parameter in self.names:
             return self.names[parameter]
         raise SubmodelsError(
             f"{self.model_dir}: transformers computes {parameter} from {shown(self.converted[parameter])}; save the "
             "model with AutoModelForCausalLM.from_pretrained(...).save_pretrained(..., save_original_format=False) and "
-            "use that"
+            "use the saved model"
         )
 
 
 def read_stored(model_dir: Path) -> Stored:
-    """What the checkpoint in a directory holds of its model, by names and shapes alone; an error if it is not whole."""
+    """The checkpoint in a directory, by names and shapes only; an error if it is not whole."""
     config = load_config(model_dir)
     return find_tensors(Weights(model_dir), empty_model(config, f"{model_dir}/config.json"))
 
 
 def find_tensors(weights: Weights, model: nn.Module) -> Stored:
-    """Find every tensor of `model` (it may be empty); an error, with names, if one is not there or does not fit."""
+    """Find every tensor of `model` (it may be empty); an error, with names, if a tensor is missing or does not fit."""
     state, directory = model.state_dict(), weights.model_dir
     found, converted, unknown = _rename(weights, model, state)
     if twice := {name: stored for name, stored in found.items() if len(stored) > 1}:
         raise SubmodelsError(
-            f"{directory}: {shown(twice[min(twice)])} are one parameter of the model, {min(twice)}; remove all but one"
+            f"{directory}: {shown(twice[min(twice)])} are the same parameter of the model, {min(twice)}; remove all "
+            "but one of them"
         )
     names = {name: stored for name, (stored,) in found.items()}
     _share_tied(names, model)
     missing = state.keys() - names.keys() - converted.keys()
     about = SimpleNamespace(missing_keys=missing, unexpected_keys=set(unknown.values()))
-    model._adjust_missing_and_unexpected_keys(about)  # leaves out what transformers computes, or knows to be of no use
+    model._adjust_missing_and_unexpected_keys(about)  # leaves out tensors that transformers computes or does not need
     unread = {stored: name for stored, name in unknown.items() if name in about.unexpected_keys}
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     check_nothing_is_missing(directory, about.missing_keys | (missing & parameters), unread)
@@ -133,7 +134,7 @@ def _rename(
 
 
 def _share_tied(names: dict[str, str], model: nn.Module) -> None:
-    """Give tied parameters that are not stored the tensor of the one that is, whichever that is."""
+    """Give tied parameters that are not stored the tensor of the tied parameter that is stored."""
     tied = defaultdict(set)
     for target, source in model.all_tied_weights_keys.items():
         tied[source] |= {source, target}
@@ -144,20 +145,21 @@ def _share_tied(names: dict[str, str], model: nn.Module) -> None:
 
 def _check(weights: Weights, name: str, stored: str, tensor: torch.Tensor) -> None:
     """The stored tensor has the shape and kind of numbers that the architecture asks for."""
-    said = stored if stored == name else f"{stored} ({name} in the model)"
+    label = stored if stored == name else f"{stored} ({name} in the model)"
     if weights.shape(stored) != tuple(tensor.shape):
         raise SubmodelsError(
-            f"{weights.model_dir}: {said} has shape {weights.shape(stored)}, config.json asks for {tuple(tensor.shape)}"
+            f"{weights.model_dir}: {label} has shape {weights.shape(stored)}, config.json asks for "
+            f"{tuple(tensor.shape)}"
         )
     if tensor.is_floating_point() and weights.type(stored) not in FLOATING:
         raise SubmodelsError(
-            f"{weights.model_dir}: {said} is stored as {weights.type(stored)}: quantised; use the unquantised model"
+            f"{weights.model_dir}: {label} is stored as {weights.type(stored)}: quantised; use the unquantised model"
         )
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether a tensor of floating-point numbers holds neither NaN nor infinities, without a copy of it.
 
-    One without values, empty or on the meta device, holds none.
+    A tensor without values, empty or on the meta device, holds none.
     """
     return tensor.numel() == 0 or tensor.is_meta or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())

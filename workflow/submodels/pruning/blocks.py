@@ -1,8 +1,8 @@
 """Decoder blocks, streamed: the model without its weights, and one block's weights at a time.
 
 A `BlockStream` builds the architecture with every parameter on the meta device (no memory), finds the decoder blocks
-by structure, reads what comes before them to embed the calibration windows, and lends out one block after another,
-the next one read while the one before computes.
+by structure, reads the embeddings to embed the calibration windows, and lends out one block after another; the next
+block is read while the present block computes.
 """
 
 import re
@@ -43,7 +43,7 @@ class Batch:
         return run_block(block, self.hidden.to(device), _move(self.calls[index], device))
 
     def part(self, size: int) -> "Batch":
-        """The first `size` sequences alone."""
+        """Only the first `size` sequences."""
         sequences = len(self.hidden)
 
         def cut(leaf):
@@ -60,9 +60,9 @@ class Batch:
 class BlockStream:
     """A checkpoint as a sequence of decoder blocks.
 
-    dtype: of the computation; None = that of the checkpoint, `stored`. Only what is in use holds memory: the embeddings
-    while the windows are embedded, then the block lent out and the next one. What cannot work is refused at once, from
-    names and shapes alone.
+    dtype: of the computation; None = that of the checkpoint, `stored`. Only weights in use hold memory: the embeddings
+    while the windows are embedded, then the block lent out and the next one. An unusable checkpoint is refused at once,
+    from its names and shapes.
     """
 
     def __init__(self, model_dir: Path, *, dtype: torch.dtype | None = None, device: str = "cpu"):
@@ -71,7 +71,7 @@ class BlockStream:
         self.stored = getattr(torch, checkpoint_dtype(model_dir))
         self.dtype = dtype or self.stored
         self.device = usable_device(device)
-        if self.device.type == "cuda":  # weights are copied beside the computation, which goes on meanwhile
+        if self.device.type == "cuda":  # weights are copied while the computation goes on
             self._computing, self._reading = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
         self.model = empty_model(self.config, f"{model_dir}/config.json", self.dtype)
         self._decoder = Decoder(self.model)
@@ -100,14 +100,14 @@ class BlockStream:
         }
 
     def _find_tensors(self) -> dict[str, str]:
-        """Everything that will be read -> the tensor it is stored in; an error if the checkpoint is not the model's."""
+        """Parameter or buffer to read -> its stored tensor; an error if the checkpoint does not fit the model."""
         stored = find_tensors(self.weights, self.model)
         prefix, inner = f"{self.model.base_model_prefix}.", self.path.removeprefix(f"{self.model.base_model_prefix}.")
         beyond = re.compile(rf"(?:{re.escape(prefix)})?{re.escape(inner)}\.(\d+)\.")
         unread = stored.unread.items()
         if more := [tensor for tensor, name in unread if (m := beyond.match(name)) and int(m[1]) >= len(self)]:
             raise SubmodelsError(
-                f"{self.weights.model_dir}: config.json asks for {len(self)} blocks, but there is {more[0]}"
+                f"{self.weights.model_dir}: config.json asks for {len(self)} blocks, but the weights hold {more[0]}"
             )
         read = {_join(self._body_path, name) for name in self.body.state_dict()}
         return {name: stored.name(name) for name in read & (stored.names.keys() | stored.converted.keys())}
@@ -117,7 +117,7 @@ class BlockStream:
     ) -> dict[str, torch.Tensor]:
         """The tensors `path`.`name` on the device, all finite, in `room` (name -> tensor), which grows as needed.
 
-        wanted: name -> a tensor of that shape; what the checkpoint leaves to the architecture is not read.
+        wanted: name -> a tensor of that shape; tensors that the architecture computes itself are not read.
         """
         wanted = {name: like for name, like in wanted.items() if _join(path, name) in self._stored}
         cuda = self.device.type == "cuda"
@@ -125,7 +125,7 @@ class BlockStream:
             if name not in room or room[name].shape != like.shape:
                 dtype = self.dtype if like.is_floating_point() else like.dtype
                 room[name] = torch.empty(like.shape, dtype=dtype, device=self.device)
-                if cuda:  # the memory may have been the computation's, which may not have come to its end there
+                if cuda:  # the computation may have used this memory and may not have finished with it
                     self._reading.wait_stream(self._computing)
             with torch.cuda.stream(self._reading) if cuda else nullcontext():
                 self.weights.read(self._stored[_join(path, name)], room[name])
@@ -139,10 +139,10 @@ class BlockStream:
         return {name: room[name] for name in wanted}
 
     def __iter__(self) -> Iterator[nn.Module]:
-        """Lend out block after block with its weights in memory, until the next one is asked for.
+        """Lend out block after block with its weights in memory, until the next block is requested.
 
-        Two sets of buffers take turns, one in use, one being filled: nothing is allocated anew, so that memory does not
-        grow by the holes that blocks of slightly different layout would leave.
+        Two sets of buffers take turns, one in use, one being filled: nothing is allocated again, so that memory does
+        not grow by the holes that blocks of slightly different layout would leave.
         """
         rooms: tuple[dict, dict] = {}, {}
 
@@ -156,7 +156,7 @@ class BlockStream:
                 coming = reader.submit(read, index + 1) if index + 1 < len(self) else None
                 block.to(self.device)  # buffers
                 yield block
-                if self.device.type == "cuda":  # what is still queued reads the weights that the next but one replaces
+                if self.device.type == "cuda":  # queued work still reads weights that the next block but one replaces
                     self._computing.synchronize()
                 block.to("meta")
 
@@ -164,7 +164,7 @@ class BlockStream:
         """Run the model up to its first block on the calibration windows, in batches.
 
         Each block is replaced by a recorder of its arguments, so blocks that are called differently (sliding-window
-        and full attention in turn) each get their own. offload: batches are kept on the host between blocks.
+        and full attention in turn) each get their arguments. offload: batches are kept on the host between blocks.
         """
         blocks = self.path.removeprefix(f"{self._body_path}.") + "."
         outside = {name: like for name, like in self.body.state_dict().items() if not name.startswith(blocks)}
@@ -176,7 +176,7 @@ class BlockStream:
         return batches
 
     def _move_outside(self, device: torch.device) -> None:
-        """Move everything but the blocks."""
+        """Move everything except the blocks."""
         path, _, name = self.path.rpartition(".")
         parent = self.model.get_submodule(path)
         setattr(parent, name, nn.ModuleList())
@@ -184,7 +184,7 @@ class BlockStream:
         setattr(parent, name, self.blocks)
 
     def _record(self, windows: Windows, home: torch.device) -> Batch:
-        """One batch: what the blocks are called with, without running them."""
+        """One batch: the arguments of the blocks, without running the blocks."""
         ids, tokens, counted = _move(windows, self.device)
         mask = None if tokens is None else tokens.long()
         hidden, calls = self._decoder.record(input_ids=ids, attention_mask=mask, use_cache=False)

@@ -2,7 +2,7 @@
 
 A statistic sees the inputs of one layer batch by batch: `add(x, tokens)` with x (sequences, length, in_features), any
 float dtype, and tokens (sequences, length) bool, False where a position does not count, or None; `result()` gives one
-float32 tensor. `Observer` feeds one to every group of layers that read the same tensor.
+float32 tensor. `Observer` feeds one statistic for every group of layers that read the same tensor.
 """
 
 import math
@@ -14,7 +14,7 @@ from submodels.errors import SubmodelsError
 
 
 def counted(x: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
-    """x (length, features) as float32, zero at the positions that do not count; x itself where nothing changes."""
+    """x (length, features) as float32, zero at positions that do not count; x itself if it needs no change."""
     if tokens is not None:
         x = x.masked_fill(~tokens.unsqueeze(-1), 0)
     return x.float()
@@ -41,8 +41,8 @@ class InputNorms:
 class InputGram:
     """Sum over tokens of the outer product x x^T, times 2 / sequences: (in_features, in_features), SparseGPT's Hessian.
 
-    It is kept as a running mean, scaled before multiplying, as the reference implementation does: among N:M groups
-    close calls are common, each one decides many more behind it, and another order of rounding decides some otherwise.
+    It is kept as a running mean, scaled before multiplying, as the reference implementation does: near ties are common
+    in N:M groups, each decision changes many later ones, and another order of rounding would change some of them.
     """
 
     def __init__(self, in_features: int, device: torch.device):
@@ -123,5 +123,5 @@ class Observer:
 
     def results(self) -> dict[str, torch.Tensor]:
         """name -> result of its statistic; the name is missing for a layer that saw no input."""
-        found = {name: statistic.result() for name, statistic in self._statistics.items()}
-        return {name: found[leader] for name, leader in self._leader.items()}
+        results = {name: statistic.result() for name, statistic in self._statistics.items()}
+        return {name: results[leader] for name, leader in self._leader.items()}

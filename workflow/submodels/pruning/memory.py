@@ -1,4 +1,4 @@
-"""Memory of a prune job: what it needs, and what the machine gives."""
+"""Memory of a prune job: its need, and the machine's free memory."""
 
 import resource
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from submodels.pruning.rules import Rule
 from submodels.pruning.windows import Windows
 
 _GB = 1e9
-_ADVISED = 0.9  # of what is free now; a little less may be free at the next start, and holes between buffers count
+_ADVISED = 0.9  # of the memory free now; less may be free at the next start, and holes between buffers take memory
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an exception means that an allocation failed; for the host's memory PyTorch raises a RuntimeError."""
-    said = str(error)
+    text = str(error)
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in said or "CUBLAS_STATUS_ALLOC_FAILED" in said
+    return known or "can't allocate memory" in text or "CUBLAS_STATUS_ALLOC_FAILED" in text
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Need:
 
 
 def estimate(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: int, *, offload: bool) -> list[Need]:
-    """What pruning takes, by place.
+    """Memory that pruning needs, by place.
 
     Fixed: the block at work and the next one, or the embeddings if they are larger, the largest matrix's scores while
     they are sorted, and Gram matrices. Per window: its hidden states and, if padded, its attention mask. Per window
-    computed at once: what a block's forward pass holds at its widest point.
+    computed at once: the memory of a block's forward pass at its widest point.
     """
     size = stream.dtype.itemsize
     text = stream.config.get_text_config()
@@ -71,7 +71,7 @@ def estimate(stream: BlockStream, windows: Windows | None, rule: Rule, batch_siz
 
 
 def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: int, *, offload: bool) -> None:
-    """Refuse at once what will not fit, and say what would."""
+    """Refuse at once a job that will not fit, and advise a job that would."""
     count = 0 if windows is None else len(windows.ids)
     for need in estimate(stream, windows, rule, batch_size, offload=offload):
         free = free_host_memory() if need.place == "cpu" else torch.cuda.mem_get_info(stream.device)[0]
@@ -87,7 +87,7 @@ def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: 
             if need.place != "cpu" and not offload:
                 advice += ", or keep the hidden states on the host with --offload"
         else:
-            advice = f"nothing would fit in less than {need.total(min(count, 1), 1) / _GB:.2g} GB"
+            advice = f"even the smallest job needs {need.total(min(count, 1), 1) / _GB:.2g} GB"
         windows_in_batches = f"{count} windows in batches of {batch_size} need " if count else "this model needs "
         raise SubmodelsError(
             f"not enough memory ({need.place}): {windows_in_batches}"
@@ -96,7 +96,7 @@ def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: 
 
 
 def free_host_memory() -> int:
-    """Bytes this process may still take: of the machine, of its control groups (version 2), of its address space."""
+    """Bytes this process may still allocate, by the limits of the machine, control groups (v2) and address space."""
     free = psutil.virtual_memory().available
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
@@ -107,7 +107,7 @@ def free_host_memory() -> int:
             stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):
             continue  # the root group has no limit
-        if most != "max":  # the cache of files is given up when memory runs short
+        if most != "max":  # the kernel frees the file cache when memory runs short
             cache = sum(int(stat.get(kind, 0)) for kind in ("inactive_file", "active_file", "slab_reclaimable"))
             free = min(free, int(most) - int(used) + cache)
     return max(free, 0)
@@ -120,5 +120,5 @@ def _control_groups() -> list[Path]:
         entries = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    own = [line.removeprefix("0::/") for line in entries if line.startswith("0::/")]
-    return [path for name in own for path in [root / name, *(root / name).parents] if path.is_relative_to(root)]
+    names = [line.removeprefix("0::/") for line in entries if line.startswith("0::/")]
+    return [path for name in names for path in [root / name, *(root / name).parents] if path.is_relative_to(root)]

@@ -1,6 +1,6 @@
 """Methods by name. A new method is one entry here and one rule in `rules.py`.
 
-The table itself needs no torch: whoever only plans (the grid, its validation) reads it without paying for an import.
+The table itself needs no torch: code that only plans (the grid, its validation) reads it without that slow import.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _RULES = "submodels.pruning.rules"
 
 @dataclass(frozen=True)
 class Method:
-    """version: goes up whenever what the method makes changes; finished sub-models are then out of date.
+    """version: raised whenever the method's results change; finished sub-models are then out of date.
 
-    needs_calibration: whether it looks at activations, so that it takes calibration windows.
-    target: where its rule is, `module:name`.
-    description: one line for people.
+    needs_calibration: whether the method looks at activations, so that it takes calibration windows.
+    target: place of its rule, `module:name`.
+    description: one line for readers.
     updates_weights: whether it changes the weights it keeps, so that the sub-model holds their values.
     """
 

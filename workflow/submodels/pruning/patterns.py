@@ -1,4 +1,4 @@
-"""Sparsity patterns: which share of the weights goes, and how freely it may be chosen.
+"""Sparsity patterns: the share of weights to prune, and how freely these weights may be chosen.
 
 `0.50` prunes half of the weights (unstructured); `2of4` prunes 2 of every 4 consecutive input columns.
 """
@@ -60,7 +60,7 @@ def parse(text: str) -> Pattern:
         raise SubmodelsError(f"sparsity '{text}': expected a ratio such as 0.50 or a pattern such as 2of4")
     ratio = float(text)
     if not 0 < ratio < 1:
-        raise SubmodelsError(f"sparsity '{text}': the ratio of pruned weights must lie between 0 and 1, e.g. 0.50")
+        raise SubmodelsError(f"sparsity '{text}': the ratio of pruned weights must be between 0 and 1, e.g. 0.50")
     if ratio != round(ratio, 2):
         raise SubmodelsError(f"sparsity '{text}': at most two decimals, e.g. {ratio:.2f}")
     return Unstructured(ratio)

@@ -1,4 +1,4 @@
-"""Stage `prune`: base model + calibration windows -> a sub-model: its mask, and its values where they change."""
+"""Stage `prune`: base model + calibration windows -> a sub-model: a mask, and the kept values where they change."""
 
 import time
 from pathlib import Path
@@ -44,8 +44,8 @@ def prune(
     windows: calibration windows (`windows.safetensors`); None for a method that needs none.
     method: a name in `METHODS`. sparsity: `0.50`, `2of4`, ...
     calibration: the calibration set's name, recorded; by default the name of the windows' directory.
-    seed: that of the calibration draw, recorded; it also seeds methods that choose at random.
-    dtype: of the computation, see `find_dtype`; statistics are float32, and values the checkpoint's, in any case.
+    seed: the seed of the calibration draw, recorded; it also seeds methods that choose at random.
+    dtype: of the computation, see `find_dtype`; statistics are always float32, values always in the checkpoint's dtype.
     batch_size: windows computed together. offload: hidden states wait on the host, the device holds only blocks.
     threads: CPU threads, None = PyTorch's choice.
     The process keeps freed memory from here on (`allocator.keep_freed_memory`).
@@ -60,7 +60,7 @@ def prune(
     if threads is not None:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    (out / "manifest.json").unlink(missing_ok=True)  # an old manifest must not vouch for a new mask
+    (out / "manifest.json").unlink(missing_ok=True)  # an old manifest must not belong to a new mask
     stream = _open(model, dtype, device)
     inputs, source, read = {}, None, None
     if windows is not None:
@@ -95,7 +95,7 @@ def prune(
 
 
 def _check_method(method: str, sparsity: str, windows: Path | None) -> tuple[Method, Pattern]:
-    """The method and the pattern, if the method takes what is given."""
+    """The method and the pattern; an error if the method needs windows, or takes none, and the call differs."""
     chosen, pattern = get_method(method), patterns.parse(sparsity)
     if chosen.needs_calibration and windows is None:
         raise SubmodelsError(f"method '{method}' needs calibration windows; give --windows")
@@ -129,7 +129,7 @@ def _write_pruned(
     offload: bool,
     writer: masks.Writer,
 ) -> dict[str, int]:
-    """Prune block by block, writing each mask as it is made; parameter -> how many of its weights went."""
+    """Prune block by block, writing each mask as it is made; returns parameter -> number of pruned weights."""
     pruned = {}
     batches = [] if windows is None else stream.embed(windows, batch_size, offload=offload)
     for name, result in prune_blocks(stream, batches, rule, pattern, seed):
@@ -148,7 +148,7 @@ def pack(kept: torch.Tensor) -> np.ndarray:
 
 
 def _results(pruned: dict[str, int], shapes: dict[str, tuple[int, int]]) -> dict:
-    """What the manifest says of the product: how many weights went, overall and in every parameter."""
+    """The results in the manifest: how many weights were pruned, overall and in every parameter."""
     weights = {name: shape[0] * shape[1] for name, shape in shapes.items()}
     return {
         "weights": sum(weights.values()),

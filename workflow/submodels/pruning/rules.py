@@ -18,10 +18,10 @@ from submodels.pruning.patterns import NofM, Pattern
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a rule makes of one weight.
+    """The result of a rule for one weight.
 
     kept: (out_features, in_features) bool, True = kept.
-    weight: (out_features, in_features) float32, 0 where pruned; None when the kept weights are as they were.
+    weight: (out_features, in_features) float32, 0 where pruned; None when the kept weights are unchanged.
     """
 
     kept: torch.Tensor
@@ -32,9 +32,9 @@ class Pruned:
 class Rule:
     """How one linear layer is pruned.
 
-    statistic: what is collected on the layer's inputs while its block runs; None for a rule that looks at weights only.
+    statistic: the statistic of the layer's inputs, collected while its block runs; None for a rule that needs none.
     prune: (weight (out_features, in_features) of any float dtype, the layer's statistic or None, pattern, seed). The
-        seed is for rules that draw: one of its own for every layer, or layers of a shape are pruned alike.
+        seed is for rules that draw: every layer has a different seed, else layers of equal shape would be pruned alike.
     """
 
     statistic: type[InputNorms] | type[InputGram] | None
@@ -44,14 +44,14 @@ class Rule:
 def select(
     scores: torch.Tensor, pattern: Pattern, unstructured: Callable[[torch.Tensor, float], torch.Tensor]
 ) -> torch.Tensor:
-    """Scores to a mask, both (out_features, in_features); `unstructured` compares within its own group."""
+    """Scores to a mask, both (out_features, in_features); `unstructured` compares within the method's group."""
     if isinstance(pattern, NofM):
         return selection.per_group(scores, pattern.n, pattern.m)
     return unstructured(scores, pattern.ratio)
 
 
 def by_weights(score: Callable[[torch.Tensor], torch.Tensor], unstructured) -> Rule:
-    """A rule that scores the weight alone."""
+    """A rule that scores only the weight."""
 
     def prune(weight: torch.Tensor, statistic: None, pattern: Pattern, seed: int) -> Pruned:
         return Pruned(select(score(weight), pattern, unstructured))

@@ -2,7 +2,7 @@
 
 All functions take finite scores (out_features, in_features), float32 or float64, and return a bool mask of the same
 shape and device. Where scores tie, per-row and per-group selection prunes the lower column first, as a stable sort
-would; but nothing is sorted: finding the k-th smallest value costs a tenth of it.
+would; but nothing is sorted: finding the k-th smallest value costs a tenth of a sort.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ def per_row(scores: torch.Tensor, ratio: float) -> torch.Tensor:
 def per_group(scores: torch.Tensor, n: int, m: int) -> torch.Tensor:
     """Prune the `n` lowest scores of every `m` consecutive columns of a row.
 
-    A last group of fewer than `m` columns loses its `n` lowest too, or all its columns when it has no more than `n`.
+    A last group of fewer than `m` columns loses its `n` lowest too, or all its columns if it has at most `n`.
     """
     out_features, in_features = scores.shape
     groups = -(-in_features // m)
-    # Columns that fill up the last group score infinity: they come last and are cut off again.
+    # Columns that fill up the last group score infinity: they come last and are removed again.
     padded = torch.nn.functional.pad(scores, (0, groups * m - in_features), value=torch.inf)
     prune_lowest = _prune_lowest_by_pairs if m <= _SMALL_GROUP else _prune_lowest
     kept = prune_lowest(padded.reshape(out_features * groups, m), n)
@@ -32,10 +32,10 @@ def per_group(scores: torch.Tensor, n: int, m: int) -> torch.Tensor:
 
 
 def per_matrix(scores: torch.Tensor, ratio: float) -> torch.Tensor:
-    """Prune every score up to the one at index int(numel * ratio) of the sorted matrix, that one included.
+    """Prune every score up to and including the score at index int(numel * ratio) of the sorted matrix.
 
-    So int(numel * ratio) + 1 weights go, and all that tie with the last: the rule of the magnitude baseline in the
-    reference implementation of Wanda.
+    So int(numel * ratio) + 1 weights are pruned, and all weights that tie with the last: the rule of the magnitude
+    baseline in the reference implementation of Wanda.
     """
     threshold = _kth_smallest(scores.reshape(1, -1), int(scores.numel() * ratio) + 1)
     return scores > threshold
@@ -55,7 +55,7 @@ def _prune_lowest(scores: torch.Tensor, pruned: int) -> torch.Tensor:
         return torch.ones_like(scores, dtype=torch.bool)
     threshold = _kth_smallest(scores, pruned)
     kept = scores > threshold
-    # Rows with several scores at the threshold have lost them all; those in the highest columns come back.
+    # Rows with several scores at the threshold have lost all of them; the scores in the highest columns are kept again.
     missing = scores.shape[1] - pruned - kept.sum(dim=1, keepdim=True)
     rows = missing.squeeze(1).nonzero().squeeze(1)
     if len(rows):
@@ -66,9 +66,9 @@ def _prune_lowest(scores: torch.Tensor, pruned: int) -> torch.Tensor:
 
 
 def _prune_lowest_by_pairs(scores: torch.Tensor, pruned: int) -> torch.Tensor:
-    """The same by ranks: a column's rank is the number of columns of its row that go before it."""
+    """As `_prune_lowest`, by ranks: a column's rank is the number of columns of its row that are pruned before it."""
     columns = [column.contiguous() for column in scores.unbind(dim=1)]
-    # As if every column went after all those to its right and before all to its left; each pair then sets it right.
+    # Start as if every column came after all columns to its right and before all to its left; each pair corrects that.
     ranks = [torch.full_like(column, len(columns) - 1 - j, dtype=torch.uint8) for j, column in enumerate(columns)]
     for right in range(1, len(columns)):
         for left in range(right):

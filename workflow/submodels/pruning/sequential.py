@@ -1,4 +1,4 @@
-"""Pruning block by block: each block is scored on what the pruned blocks before it produce."""
+"""Pruning block by block: each block is scored on the outputs of the pruned blocks before it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from submodels.pruning.rules import Pruned, Rule
 def prune_blocks(
     stream: BlockStream, batches: list[Batch], rule: Rule, pattern: Pattern, seed: int
 ) -> Iterator[tuple[str, Pruned]]:
-    """Yield (parameter name, what became of it) for every linear layer of every block, in the model's order.
+    """Yield (parameter name, `Pruned`) for every linear layer of every block, in the model's order.
 
     Per block: run the dense block over all batches and collect the statistic of every linear layer, prune them all,
-    then run the pruned block to make the inputs of the next. `batches` are moved along in place; a rule
-    without a statistic needs none. Updated weights are yielded in the checkpoint's dtype, and those used are
-    no more precise: the next block sees what will be loaded.
+    then run the pruned block to make the inputs of the next block. `batches` are updated in place; a rule without a
+    statistic needs none. Updated weights are yielded in the checkpoint's dtype, and the next block's inputs are
+    computed with that precision: they are those of the sub-model as it will be loaded.
     """
     blocks = tqdm(stream, desc="prune", unit="block", mininterval=1, total=len(stream))
     for index, block in enumerate(blocks):
@@ -80,12 +80,12 @@ def what_would_fit(stream: BlockStream, index: int, block: nn.Module, batches: l
             continue
         if size < full:
             return f"a batch size of {size} would fit"
-        break  # the forward pass was not what failed
-    return "no smaller batch would help: take fewer or shorter windows, --offload, or a device with more memory"
+        break  # the forward pass did not fail
+    return "no smaller batch would help: use fewer or shorter windows, --offload, or a device with more memory"
 
 
 def layer_seed(seed: int, parameter: str) -> int:
-    """The seed of one parameter's random choices: independent of every other's and of the order of work."""
+    """The seed of one parameter's random choices: independent of other parameters and of the order of work."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{parameter}".encode()).digest()[:7])
 
 

@@ -12,7 +12,7 @@ from submodels.errors import SubmodelsError
 
 class Windows(NamedTuple):
     """ids: (n, length) int64. tokens: (n, length) bool, False at padding, which attention does not see. counted: (n,
-    length) bool, True where a position enters the statistics. None stands for all True.
+    length) bool, True where a position enters the statistics. None means all True.
     """
 
     ids: torch.Tensor
@@ -20,7 +20,7 @@ class Windows(NamedTuple):
     counted: torch.Tensor | None = None
 
     def batches(self, size: int) -> "list[Windows]":
-        """Slices of `size` windows, each without the positions on its right that nobody reads or counts."""
+        """Slices of `size` windows, each without the positions on its right that are neither read nor counted."""
         return [self._slice(slice(start, start + size)) for start in range(0, len(self.ids), size)]
 
     def _slice(self, part: slice) -> "Windows":
@@ -32,7 +32,7 @@ class Windows(NamedTuple):
 
 
 def read_windows(path: Path, *, vocabulary: int, context: int | None) -> Windows:
-    """Read `input_ids`, `attention_mask` and `counted` (by default: what the attention mask leaves), all int64.
+    """Read `input_ids`, `attention_mask` and `counted` (by default equal to the attention mask), all int64.
 
     vocabulary: rows of the model's embedding. context: the longest sequence the model takes, None = no limit.
     """
@@ -66,7 +66,7 @@ def read_windows(path: Path, *, vocabulary: int, context: int | None) -> Windows
 
 
 def _mask(path: Path, tensors: dict[str, torch.Tensor], name: str, ids: torch.Tensor) -> torch.Tensor | None:
-    """A mask of `ids`' shape as bool; None if there is none."""
+    """A mask of `ids`' shape as bool; None if the file has no such tensor."""
     mask = tensors.get(name)
     if mask is not None and (mask.shape != ids.shape or not ((mask == 0) | (mask == 1)).all()):
         raise SubmodelsError(f"{path}: `{name}` must have the shape of `input_ids` and hold 0 and 1 only")

@@ -10,19 +10,19 @@ import torch
 
 from submodels.errors import SubmodelsError
 
-BLOCK = 128  # columns whose updates stay among themselves before one product passes them on to all the rest
+BLOCK = 128  # columns that are updated among themselves before one product updates all columns to their right
 DAMPING = 0.01  # of the mean of the Hessian's diagonal
 
 
 def prune_and_update(
     weight: torch.Tensor, gram: torch.Tensor, select: Callable[[torch.Tensor], torch.Tensor], width: int = BLOCK
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prune a layer's weight and update what is kept.
+    """Prune a layer's weight and update the kept weights.
 
     weight: (out_features, in_features), any float dtype, left as it is.
     gram: (in_features, in_features) float32, X^T X over the calibration tokens, up to one positive factor; `InputGram`.
     select: scores (out_features, columns) float32 -> mask of the same shape, True = kept; called on every `width`
-        columns (fewer at the end) as they stand once the columns to their left have been pruned.
+        columns (fewer at the end), updated for the pruning of the columns to their left.
     Returns the mask (out_features, in_features) bool and the updated weight of that shape, float32, 0 where pruned.
     An input that is always 0 takes no part: its weights become 0.
     Errors: a Hessian that is not positive definite.
@@ -32,7 +32,7 @@ def prune_and_update(
     columns = weight.t().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     columns[gram.diagonal() == 0] = 0
     kept = torch.empty_like(columns, dtype=torch.bool)
-    block = max(BLOCK // width, 1) * width  # a group of `width` columns lies within one block
+    block = max(BLOCK // width, 1) * width  # every group of `width` columns is within one block
     for start in range(0, len(columns), block):
         here, rest = slice(start, start + block), slice(start + block, None)
         error = _prune_block(columns[here], kept[here], factor[here, here], select, width)
@@ -45,14 +45,14 @@ def _prune_block(
 ) -> torch.Tensor:
     """Prune and update `columns` (block, out_features) and fill in `kept`, both in place.
 
-    Returns the errors (block, out_features), which the columns to the right of the block have yet to make up for.
+    Returns the errors (block, out_features), which the columns to the right of the block have to compensate.
     """
     error = torch.empty_like(columns)
     deviation = factor.diagonal().unsqueeze(1)
     for j, column in enumerate(columns):
         if j % width == 0:
             group = slice(j, j + width)
-            # Of the loss w ** 2 / deviation ** 2 that pruning a weight costs, the root: its order is the same.
+            # The root of the loss w ** 2 / deviation ** 2 of pruning a weight: it has the same order.
             kept[group] = select((columns[group] / deviation[group]).abs_().t()).t()
         torch.div(column, deviation[j], out=error[j]).masked_fill_(kept[j], 0)
         column.masked_fill_(~kept[j], 0)
@@ -64,7 +64,7 @@ def inverse_factor(gram: torch.Tensor) -> torch.Tensor:
     """Upper triangular U (in_features, in_features) float32 with U^T U the inverse of the Hessian.
 
     The Hessian is the Gram matrix with 1 on the diagonal of inputs that are always 0, and `DAMPING` times the mean of
-    the diagonal added to all of it. In the steps and the precision of the reference implementation.
+    the diagonal added to the whole diagonal. Steps and precision are those of the reference implementation.
     """
     hessian = gram.clone()
     diagonal = hessian.diagonal()
