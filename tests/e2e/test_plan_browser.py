@@ -28,7 +28,7 @@ def test_it_opens_without_fault(page, width):
     assert [url for url in asked if not url.startswith(("file:", "data:", "chrome")) and "google" not in url] == []
     assert "<h1>Plan: paper</h1>" in dom
     assert all(f'<th scope="row">{rule}</th>' in dom for rule in ("fetch_base_model", "generate", "report", "total"))
-    assert "all, at the end" in dom
+    assert "total, at the end" in dom
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])

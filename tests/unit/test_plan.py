@@ -218,7 +218,7 @@ def test_sizes_in_words(value, text):
 def test_shares_in_words():
     disk = Disk(base_models=50, submodels=6, checkpoints=100, samples=3, plain_samples=12, rest=1)
     assert show.disk_shares(disk).startswith(
-        "With masks against full checkpoints: sub-models alone 6.00%, base models and all else included 38.96%."
+        "Masks take a fraction of the disk of full checkpoints: 6.00% for the sub-models, 38.96% for all files."
     )
 
 

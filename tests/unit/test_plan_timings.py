@@ -148,7 +148,7 @@ def test_one_base_model_predicts_another(grid, found):
     assert unaware * 3600 < 0.6 * true
     said = " ".join(make_plan(grid, both).assumptions)
     assert "Updated from" in said
-    assert "calibrate 1.0 GB" in said.partition("Most memory measured: ")[2]
+    assert "calibrate 1.0 GB" in said.partition("Highest memory measured: ")[2]
 
 
 @pytest.mark.parametrize(

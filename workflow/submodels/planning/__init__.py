@@ -1,1 +1,1 @@
-"""What a grid costs before it is paid for: the jobs, their time, memory and disk. Light to import: rules use it too."""
+"""Estimated costs of a grid before it is run: jobs, their time, memory and disk. Light to import: rules use it too."""

@@ -1,7 +1,7 @@
-"""What one job takes, from the sizes of its work and the figures of the hardware. Pure functions of plain numbers.
+"""The cost of one job, from the sizes of its work and the figures of the hardware. Pure functions of plain numbers.
 
-Seconds, bytes, floating-point operations. Each model of a cost is as simple as the work allows: operations over a
-rate, bytes over a bandwidth, and a start.
+Units: seconds, bytes, floating-point operations. Each cost model is as simple as the work allows: operations divided by
+a rate, bytes divided by a bandwidth, and a start.
 """
 
 import math
@@ -14,7 +14,7 @@ from submodels.model_shape import ModelShape
 from submodels.planning.hardware import Hardware, rate_of
 from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
 
-LARGEST_SHARD = 5e9  # of a checkpoint: what is written at once
+LARGEST_SHARD = 5e9  # bytes of a checkpoint that are written at once
 LINE_MEMORY = 2000  # bytes of a sample or an item, read
 VALUE_MEMORY = 300  # of an item's scores, read
 WORDS_MEMORY = 20_000  # of an item or a calibration row, by its words
@@ -22,8 +22,8 @@ WORDS_MEMORY = 20_000  # of an item or a calibration row, by its words
 
 @dataclass(frozen=True)
 class Cost:
-    """`start` and `work`: seconds. `memory`: of the host. `product`: bytes that stay; `temporary`: further ones while
-    the job runs. `plain`: what the product would be as a full checkpoint, or uncompressed.
+    """`start` and `work`: seconds. `memory`: of the host. `product`: bytes that stay; `temporary`: further bytes while
+    the job runs. `plain`: size of the product as a full checkpoint, or uncompressed.
     """
 
     start: float = 0.0
@@ -53,7 +53,7 @@ def mask_bytes(shape: ModelShape, kept: float, *, values: bool, hardware: Hardwa
 
 
 def forward_operations(shape: ModelShape, weights: int, tokens: float, length: float) -> float:
-    """Of passing `tokens`, in sequences of `length`, through `weights` and the attention of every block."""
+    """Operations for `tokens`, in sequences of `length`, through `weights` and the attention of every block."""
     return tokens * (2 * weights + 4 * length * shape.hidden * shape.blocks)
 
 
@@ -105,7 +105,7 @@ def prune(
     """Two forward passes over the windows, of which the share `filled` are tokens, reading, and sorting all scores.
 
     windows: 0 for a method without data. solves: SparseGPT's Gram matrices, their inverses and its walk over columns.
-    dtype: of the computation; the checkpoint is read, and values are written, in its own.
+    dtype: of the computation; the checkpoint is read, and values are written, in the checkpoint's dtype.
     """
     machine, size = hardware.machine(device), DTYPE_BYTES[dtype]
     on_gpu = device != "cpu"
@@ -150,9 +150,9 @@ def export(shape: ModelShape, hardware: Hardware) -> Cost:
 
 @dataclass(frozen=True)
 class Asked:
-    """One benchmark as a model meets it: `items` (after `limit`), `samples` of each, tokens `read` for an item (its
-    prompt, or every choice with its question) and `written` for a sample; at most `longest` new tokens, 0 where nothing
-    is generated. `draws`: whether samples are drawn. `scored`: the share of the tokens read that is scored.
+    """The size of one benchmark: `items` (after `limit`), `samples` of each, tokens `read` for an item (its prompt, or
+    every choice with its question) and `written` for a sample; at most `longest` new tokens, 0 where nothing is
+    generated. `draws`: whether samples are drawn. `scored`: the share of the tokens read that is scored.
     """
 
     items: int
@@ -174,13 +174,13 @@ class Asked:
 
 
 def written_bytes(shape: ModelShape, length: float, size: int) -> float:
-    """Of one text while it is written (evaluation/batches.py)."""
+    """Bytes of one text while it is generated (evaluation/batches.py)."""
     keys = shape.keys or shape.hidden
     return batches.written_bytes(size, length, blocks=shape.blocks, keys=keys, vocabulary=shape.vocabulary)
 
 
 def scored_bytes(shape: ModelShape, length: float, size: int, *, on_cpu: bool) -> float:
-    """Of scoring texts, the longest of `length` tokens (evaluation/batches.py)."""
+    """Bytes for scoring texts, the longest of `length` tokens (evaluation/batches.py)."""
     keys = shape.keys or shape.hidden
     return batches.scored_bytes(size, length, on_cpu=on_cpu, hidden=shape.hidden, keys=keys, widest=shape.intermediate)
 
@@ -198,9 +198,9 @@ def answer(
 ) -> Cost:
     """One benchmark: prompts read once, then a step for each token of the longest answer of each batch.
 
-    A step multiplies by every weight for each row, reads weights and cache from memory, and draws. Texts that are
-    scored go through the head by `asked.scored` of their tokens. Only `work`, `device_memory` (of the batch alone) and
-    the files count here; `generate` adds the model.
+    A step multiplies by every weight for each row, reads weights and cache from memory, and draws. Of texts that are
+    scored, the share `asked.scored` of the tokens goes through the head. Only `work`, `device_memory` (of the batch)
+    and the files count here; `generate` adds the model.
     """
     machine, size, evaluation = hardware.machine(device), DTYPE_BYTES[dtype], hardware.evaluation
     on_cpu, head = device == "cpu", shape.vocabulary * shape.hidden
@@ -246,17 +246,17 @@ def generate(
 ) -> Cost:
     """A model loaded once for all benchmarks; `masked`: a sub-model, which backend vllm needs as a checkpoint."""
     machine = hardware.machine(device)
-    weights, batch = shape.parameters * DTYPE_BYTES[dtype], max((one.device_memory for one in benchmarks), default=0)
+    weights, batch = shape.parameters * DTYPE_BYTES[dtype], max((cost.device_memory for cost in benchmarks), default=0)
     on_gpu, stored = device != "cpu", checkpoint_bytes(shape, hardware)
     scratch = stored if backend == "vllm" and masked else 0
     return Cost(
         hardware.process.torch_start + machine.start,
-        sum(one.work for one in benchmarks) + (stored + 2 * scratch) / hardware.disk.read,
+        sum(cost.work for cost in benchmarks) + (stored + 2 * scratch) / hardware.disk.read,
         memory=hardware.process.torch_memory + machine.host_memory + weights + (0 if on_gpu else batch),
         device_memory=min(weights + batch, machine.memory) if on_gpu else 0,
-        product=sum(one.product for one in benchmarks),
-        temporary=max((one.temporary for one in benchmarks), default=0) + scratch,
-        plain=sum(one.plain for one in benchmarks),
+        product=sum(cost.product for cost in benchmarks),
+        temporary=max((cost.temporary for cost in benchmarks), default=0) + scratch,
+        plain=sum(cost.plain for cost in benchmarks),
     )
 
 
@@ -270,13 +270,13 @@ def execute(
         work += asked.lines * (1 / rate_of(evaluation.programs, language) + evaluation.hanging * timeout) / threads
         plain += asked.answers * written.token_bytes + 1.3 * asked.lines * written.line_bytes  # with their verdicts
     manifests = len(benchmarks) * written.manifest_bytes
-    found = light(
+    cost = light(
         hardware,
         work=work,
         product=plain / written.compression + manifests,
         memory=evaluation.sandbox_memory + threads * memory,
     )
-    return replace(found, plain=plain + manifests)
+    return replace(cost, plain=plain + manifests)
 
 
 def score(
@@ -295,7 +295,7 @@ def score(
 
 
 def search(items: int, rows: int, hardware: Hardware) -> Cost:
-    """Items of benchmarks looked for in calibration rows, both by their words."""
+    """Search for items of benchmarks in calibration rows, word by word."""
     return Cost(
         work=(items + rows) / hardware.analysis.searched,
         memory=hardware.process.light_memory + WORDS_MEMORY * (items + rows),
@@ -303,8 +303,8 @@ def search(items: int, rows: int, hardware: Hardware) -> Cost:
 
 
 def overlap(shape: ModelShape, submodels: int, alike: int, hardware: Hardware) -> Cost:
-    """Bits of every pair of masks compared; a row for each, and for the `alike` pairs, of one method and sparsity, one
-    more for each block and each kind of matrix."""
+    """Bits of every pair of masks compared; a row for each pair, and for the `alike` pairs, of one method and sparsity,
+    another row for each block and each kind of matrix."""
     pairs = submodels * (submodels - 1) // 2
     rows = pairs + alike * (shape.blocks + hardware.files.matrices)
     work = (pairs / hardware.analysis.compared + submodels / hardware.disk.read) * shape.prunable / 8

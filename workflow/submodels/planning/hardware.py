@@ -16,7 +16,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Machine(Strict):
-    """What computes: a GPU, or one core of a CPU."""
+    """The computing device: a GPU, or one core of a CPU."""
 
     name: str
     flops: dict[Literal[DTYPES], Rate]
@@ -99,7 +99,7 @@ class Requests(Strict):
 
 
 class Hardware(Strict):
-    """Every figure of the file; an unknown or missing one is an error."""
+    """Every figure of the file; an unknown or missing figure is an error."""
 
     gpu: Machine
     cpu: Machine
@@ -118,12 +118,12 @@ class Hardware(Strict):
 
 
 def rate_of(rates: dict[str, float], name: str) -> float:
-    """The rate of a language or scorer; of one without a figure the slowest of the others."""
+    """The rate of a language or scorer; without a figure for it, the slowest of the others."""
     return rates.get(name, min(rates.values()))
 
 
 @cache
 def read_hardware(path: Path | None = None) -> Hardware:
-    """The figures in `path`; by default those that ship."""
+    """The figures in `path`; by default the shipped figures."""
     path = path or resource("hardware.yaml")
     return parse(Hardware, files.read_yaml(path), str(path))

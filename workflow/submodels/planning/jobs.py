@@ -1,4 +1,4 @@
-"""The jobs of a grid and which of them are left, by Snakemake's own word: the one place that knows the engine."""
+"""The jobs of a grid and which of them are left, from a Snakemake dry run: only this module knows the engine."""
 
 import json
 import os
@@ -29,9 +29,9 @@ class Job(NamedTuple):
 
 
 def find_jobs(grid: Grid, grid_files: list[str]) -> list[Job]:
-    """Every job that makes a file of the grid; those run that `snakemake --dry-run --rerun-incomplete` would do here.
+    """Every job that makes a file of the grid; `runs` is true for jobs of `snakemake --dry-run --rerun-incomplete`.
 
-    grid_files: where the grid is from, as the origin of its tree.
+    grid_files: the files of the grid, as in the origin of its tree.
     """
     if not SNAKEFILE.is_file():
         raise SubmodelsError(f"{SNAKEFILE}: no such file; plans are made in a checkout of the workflow")
@@ -42,19 +42,19 @@ def find_jobs(grid: Grid, grid_files: list[str]) -> list[Job]:
         command += ["--cores", "1", "--dry-run", "--rerun-incomplete"]
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
         how["env"] = os.environ | {GRID_FILES: json.dumps(grid_files)}
-        asked = [subprocess.Popen([*command, *mode], **how) for mode in (["--forceall"], [])]
-        said = [process.communicate()[0] for process in asked]
-    for process, text in zip(asked, said, strict=True):
+        processes = [subprocess.Popen([*command, *mode], **how) for mode in (["--forceall"], [])]
+        outputs = [process.communicate()[0] for process in processes]
+    for process, text in zip(processes, outputs, strict=True):
         if process.returncode:
             raise SubmodelsError(f"Snakemake cannot plan this grid:\n{text.strip()}")
-    every, left = (list(_read(text)) for text in said)
+    every, left = (list(_read(text)) for text in outputs)
     left = {(rule, *wildcards.items()) for rule, wildcards in left}
     return [Job(rule, wildcards, (rule, *wildcards.items()) in left) for rule, wildcards in every]
 
 
-def _read(said: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rule and wildcards of each job in the words of a dry run; jobs that make no file, as `all`, are left out."""
-    for block in re.split(r"(?m)^(?=\[)", said):
+def _read(output: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rule and wildcards of each job in the output of a dry run; jobs that make no file, as `all`, are left out."""
+    for block in re.split(r"(?m)^(?=\[)", output):
         rule, made, wildcards = None, False, {}
         for line in block.splitlines():
             if match := _BEGUN.fullmatch(line):

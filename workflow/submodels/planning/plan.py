@@ -1,4 +1,4 @@
-"""Stage `plan`: what a grid takes - jobs, hours, memory, disk."""
+"""Stage `plan`: estimate a grid's jobs, hours, memory and disk."""
 
 from collections import defaultdict
 from datetime import datetime
@@ -27,9 +27,9 @@ _SAMPLES = ("generate", "execute")
 def make_plan(
     grid: Grid, jobs: list[Job], hardware: Hardware | None = None, source: str = "resources/hardware.yaml"
 ) -> Plan:
-    """Plan a grid whose jobs in the working directory are those: the times of finished ones teach those to come.
+    """Plan a grid with these jobs; the times of jobs finished in the working directory correct the estimates.
 
-    source: where the hardware's figures are from, to be named.
+    source: name of the source of the hardware's figures.
     """
     work, order = Work(grid, hardware), {rule: place for place, rule in enumerate(RULES)}
     jobs = sorted(jobs, key=lambda job: order.get(job.rule, len(order)))
@@ -75,14 +75,14 @@ def make_plan(
 
 
 def kind(work: Work, job: Job) -> str:
-    """Jobs of one kind are timed together: of a rule, and of a method."""
+    """The kind of a job: its rule, and for `prune` its method. Jobs of one kind are timed together."""
     if job.rule == "prune":
         return f"prune {work.grid.submodels(job.wildcards['model'])[job.wildcards['submodel']].method}"
     return job.rule
 
 
 def learn(work: Work, jobs: list[Job]) -> tuple[dict[str, Fit], dict[str, float]]:
-    """Fits by kind of job, and the most memory measured by rule, from the jobs that Snakemake has timed here."""
+    """Fits by kind of job, and the highest memory measured by rule, from the jobs that Snakemake has timed here."""
     measured, memory = [], {}
     for job in jobs:
         path = Path(work.grid.tree.timing(job.rule, *job.wildcards).format(**job.wildcards))
@@ -95,19 +95,19 @@ def learn(work: Work, jobs: list[Job]) -> tuple[dict[str, Fit], dict[str, float]
 
 
 def _did_all(work: Work, job: Job, begun: float) -> bool:
-    """Whether the timed run, begun then (seconds since the epoch), did all of the job.
+    """Whether the timed run, which began at `begun` (seconds since the epoch), did all of the job.
 
-    Not where an earlier run had finished some of it, or where another grid had made it.
+    False where an earlier run had finished a part of the job, or where another grid had made its product.
     """
-    found = [read_json(path) for path in _manifests(work, job) if path.is_file()]
-    if any(one.get("taken_from") or one.get("kept") or one.get("results", {}).get("taken") for one in found):
+    manifests = [read_json(path) for path in _manifests(work, job) if path.is_file()]
+    if any(each.get("taken_from") or each.get("kept") or each.get("results", {}).get("taken") for each in manifests):
         return False
-    started = (datetime.fromisoformat(one["started"]).timestamp() for one in found if "started" in one)
-    return all(moment >= begun - 2 for moment in started)  # a manifest says whole seconds
+    started = (datetime.fromisoformat(each["started"]).timestamp() for each in manifests if "started" in each)
+    return all(moment >= begun - 2 for moment in started)  # a manifest has whole seconds
 
 
 def _manifests(work: Work, job: Job) -> list[Path]:
-    """What a job writes to say what it did, where its stage keeps or takes over; nothing of other stages."""
+    """The files in which a job records its work, if its stage can keep or take over products; else none."""
     tree, grid = work.grid.tree, work.grid
     places = {
         "world": (f"{tree.world}/manifest.json",),
@@ -123,46 +123,47 @@ def _manifests(work: Work, job: Job) -> list[Path]:
 
 def seconds(work: Work, job: Job, cost: Cost, fits: dict[str, Fit]) -> float:
     """How long a job takes: by finished jobs of its kind, or by the hardware's figures."""
-    found = fits.get(kind(work, job))
-    return found.seconds(cost) if found else cost.seconds
+    fit = fits.get(kind(work, job))
+    return fit.seconds(cost) if fit else cost.seconds
 
 
 def assumptions(work: Work, source: str, fits: dict[str, Fit], memory: dict[str, float]) -> list[str]:
-    """What the figures rest on, one sentence each."""
+    """The assumptions behind the figures, one sentence each."""
     grid, hardware = work.grid.config, work.hardware
     pruning, evaluation, figures = grid.pruning, grid.evaluation, hardware.evaluation
     on = {"cpu": hardware.cpu.name}
-    said = [
+    sentences = [
         f"Figures of {source}: pruning on {on.get(pruning.device, hardware.gpu.name)} "
         f"in {_named(pruning.computed_in)}; generating on "
-        f"{on.get(evaluation.device, hardware.gpu.name)} in {_named(evaluation.computed_in)} by {evaluation.backend}; "
-        f"all else on {hardware.cpu.name}.",
-        f"Answers are {figures.rambling:g} times as long as right ones; each batch goes on for as many tokens as a "
-        f"benchmark allows; {100 * figures.hanging:g}% of programs run into the time limit.",
-        "Jobs to run are those of `snakemake --dry-run --rerun-incomplete`, of which some find their work done by "
+        f"{on.get(evaluation.device, hardware.gpu.name)} in {_named(evaluation.computed_in)} with "
+        f"{evaluation.backend}; all other work on {hardware.cpu.name}.",
+        f"Answers are {figures.rambling:g} times as long as right answers; each batch takes as many steps as a "
+        f"benchmark allows tokens; {100 * figures.hanging:g}% of programs run into the time limit.",
+        "Jobs to run are those of `snakemake --dry-run --rerun-incomplete`; some of them will find their work done by "
         "another grid. Hours are those of reserved cores and GPUs, without waiting and retries.",
-        f"Memory is what the largest job asks for: {hardware.requests.memory:g} times its estimate, at least "
-        f"{hardware.requests.least_memory / GB:g} GB. Disk at its peak holds the temporary files of "
+        f"Memory is the request of the largest job: {hardware.requests.memory:g} times its estimate, at least "
+        f"{hardware.requests.least_memory / GB:g} GB. The peak of the disk includes the temporary files of "
         f"{hardware.parallel_jobs} jobs at once.",
     ]
     if unknown := [name for name, task in work.grid.benchmarks.items() if not task.size]:
-        said.append(
-            f"{', '.join(unknown)}: no `size` in the task file; {UNKNOWN_SIZE.items} items where none are counted."
+        sentences.append(
+            f"{', '.join(unknown)}: no `size` in the task file; {UNKNOWN_SIZE.items} items are assumed if no file of "
+            "items can be counted."
         )
     if fits:
-        jobs = sum(found.jobs for found in fits.values())
-        said.append(
+        jobs = sum(fit.jobs for fit in fits.values())
+        sentences.append(
             f"Updated from {jobs} finished jobs in {work.grid.tree.root}/timings: "
             + "; ".join(map(_fitted, fits.items()))
             + "."
         )
     else:
-        said.append("No finished job has been timed here yet, so all hours are estimates from figures.")
+        sentences.append("No finished job has been timed here yet, so all hours are estimates from these figures.")
     if memory:
-        said.append(
-            "Most memory measured: " + ", ".join(f"{rule} {size / GB:.1f} GB" for rule, size in memory.items()) + "."
+        sentences.append(
+            "Highest memory measured: " + ", ".join(f"{rule} {size / GB:.1f} GB" for rule, size in memory.items()) + "."
         )
-    return said
+    return sentences
 
 
 def _named(dtype: str) -> str:
@@ -170,18 +171,18 @@ def _named(dtype: str) -> str:
 
 
 def _fitted(entry: tuple[str, Fit]) -> str:
-    name, found = entry
-    return f"{name} {found.start:.0f} s + {found.factor:.2g} x work ({found.jobs})"
+    name, fit = entry
+    return f"{name} {fit.start:.0f} s + {fit.factor:.2g} x work ({fit.jobs} jobs)"
 
 
 def plan(grid: Grid, grid_files: list[str], out: Path | None = None, hardware: Path | None = None) -> None:
     """Print the plan of a grid and write `out`/plan.csv and `out`/plan.html, by default in the grid's tree.
 
-    hardware: other figures.
+    hardware: a file of figures in place of the shipped figures.
     """
     figures, source = read_hardware(hardware), str(hardware or "resources/hardware.yaml")
-    found, out = make_plan(grid, find_jobs(grid, grid_files), figures, source), out or Path(grid.tree.plan)
-    print(show.as_text(found))
-    show.write_csv(found, out / "plan.csv")
-    show.write_html(found, out / "plan.html")
-    print(f"Also in {out}/plan.csv and plan.html")
+    result, out = make_plan(grid, find_jobs(grid, grid_files), figures, source), out or Path(grid.tree.plan)
+    print(show.as_text(result))
+    show.write_csv(result, out / "plan.csv")
+    show.write_html(result, out / "plan.html")
+    print(f"This plan is also in {out}/plan.csv and plan.html")

@@ -1,13 +1,13 @@
-"""What a plan says, as data."""
+"""The contents of a plan, as data."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Row:
-    """What the jobs of a rule take: jobs left to run and done, hours of those left, the largest job's request. Disk of
-    all, done or not: at the end, at its peak, as it would be with full checkpoints, and what is still to come. Hours
-    of cores and GPUs that are reserved; memory and disk in bytes.
+    """Costs of a rule's jobs: jobs left to run and done, hours of those left, the largest job's request. Disk of all
+    jobs, done or not: at the end, at its peak, with full checkpoints instead, and still to be written. Hours of
+    reserved cores and GPUs; memory and disk in bytes.
     """
 
     rule: str
@@ -31,8 +31,8 @@ class Row:
 
 @dataclass
 class Disk:
-    """Bytes by what they hold, as the workflow keeps them and as others would: sub-models as full checkpoints, samples
-    and executions uncompressed.
+    """Bytes by content, as the workflow stores it and in ordinary form: sub-models as full checkpoints, samples and
+    executions uncompressed.
     """
 
     base_models: float = 0.0
@@ -58,7 +58,7 @@ class Disk:
 
 @dataclass
 class Plan:
-    """A grid's costs: `rows` by rule in the order of work, their `total`, the `disk`, and what was assumed."""
+    """A grid's costs: `rows` by rule in the order of work, their `total`, the `disk`, and the assumptions."""
 
     name: str
     rows: list[Row]

@@ -1,4 +1,4 @@
-"""A plan as text for a terminal, as CSV, and as a page of its own."""
+"""A plan as text for a terminal, as CSV, and as an HTML page."""
 
 import csv
 import textwrap
@@ -13,7 +13,7 @@ HEAD = ("rule", "jobs", "done", "GPU hours", "CPU hours", "memory", "GPU memory"
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row in words, in the order of HEAD."""
+    """A row as text, in the order of HEAD."""
     return (
         row.rule,
         f"{row.jobs:,}",
@@ -44,27 +44,27 @@ def size(value: float) -> str:
 
 
 def disk_rows(disk: Disk) -> list[tuple[str, str, str]]:
-    """What is kept, with masks and with full checkpoints side by side; all but the sub-models is the same."""
+    """The files kept, with masks and with full checkpoints side by side; they differ only in the sub-models."""
     both = [
         ("base models", disk.base_models),
         ("samples and executions, compressed", disk.samples),
-        ("the rest", disk.rest),
+        ("other files", disk.rest),
     ]
     with_checkpoints = disk.end_with_checkpoints
     return [
         ("sub-models", size(disk.submodels), size(disk.checkpoints)),
         *((name, size(value), size(value)) for name, value in both),
-        ("all, at the end", size(disk.end), size(with_checkpoints)),
-        ("at the peak", size(disk.peak), size(with_checkpoints + disk.temporary)),
+        ("total, at the end", size(disk.end), size(with_checkpoints)),
+        ("total, at the peak", size(disk.peak), size(with_checkpoints + disk.temporary)),
     ]
 
 
 def disk_shares(disk: Disk) -> str:
     """The comparison in one sentence."""
-    alone = f"sub-models alone {_share(disk.submodels, disk.checkpoints)}, " if disk.checkpoints else ""
+    submodels = f"{_share(disk.submodels, disk.checkpoints)} for the sub-models, " if disk.checkpoints else ""
     return (
-        f"With masks against full checkpoints: {alone}base models and all else included "
-        f"{_share(disk.end, disk.end_with_checkpoints)}. Samples and executions would take "
+        f"Masks take a fraction of the disk of full checkpoints: {submodels}"
+        f"{_share(disk.end, disk.end_with_checkpoints)} for all files. Samples and executions would take "
         f"{size(disk.plain_samples)} uncompressed."
     )
 
@@ -74,7 +74,7 @@ def _share(part: float, whole: float) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
-    """Columns of text, the first to the left and the others to the right; a line under the head and over the last."""
+    """Columns of text, the first aligned left, the others right; a line under the head and above the last row."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(

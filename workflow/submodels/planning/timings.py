@@ -1,4 +1,4 @@
-"""What finished jobs took, and what that says of those to come."""
+"""Times and memory of finished jobs, and predictions for jobs to come."""
 
 import csv
 from collections import defaultdict
@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 from submodels.planning.costs import Cost
 
-MOST_POINTS = 200  # of one kind that enter a fit: pairs of them grow with the square
+MOST_POINTS = 200  # points of one kind that enter a fit: the number of their pairs grows with the square
 
 
 class Timing(NamedTuple):
-    """Wall time and peak resident memory of a finished job; no memory where it ended before it was looked at."""
+    """Wall time and peak resident memory of a finished job; no memory where it ended before it was measured."""
 
     seconds: float
     memory: float | None
 
 
 class Fit(NamedTuple):
-    """Seconds of a job of some kind: `start` + `factor` x its estimated work. `jobs`: how many it is made from."""
+    """Seconds of a job of one kind: `start` + `factor` x its estimated work. `jobs`: number of jobs behind the fit."""
 
     start: float
     factor: float
@@ -32,7 +32,7 @@ class Fit(NamedTuple):
 
 
 def read_timing(path: Path | str) -> Timing | None:
-    """The last run in one of Snakemake's benchmark files; None where there is none to read."""
+    """The last run in one of Snakemake's benchmark files; None if there is no readable file."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
@@ -51,10 +51,10 @@ def _is_number(text: str) -> bool:
 
 
 def fit(measured: Iterable[tuple[Cost, float]]) -> Fit:
-    """Fit jobs of one kind, each an estimate and the seconds it really took; robust against a few odd ones.
+    """Fit jobs of one kind, each an estimate and the measured seconds; robust against a few outliers.
 
-    Where their work differs by more than a start takes, a line: the median slope of all pairs (Theil and Sen) and the
-    median rest. Else start and work cannot be told apart, and both are scaled by the median ratio.
+    Where their work differs by more than the seconds of a start, a line: the median slope of all pairs (Theil and Sen)
+    and the median rest. Else start and work cannot be told apart, and both are scaled by the median ratio.
     """
     points = list(measured)[-MOST_POINTS:]
     work = [cost.work for cost, _ in points]
@@ -73,7 +73,7 @@ def fit(measured: Iterable[tuple[Cost, float]]) -> Fit:
 
 
 def fit_kinds(measured: Iterable[tuple[str, Cost, float]]) -> dict[str, Fit]:
-    """A fit for each kind of job that some finished job is of."""
+    """A fit for each kind of job that has finished jobs."""
     kinds = defaultdict(list)
     for kind, cost, seconds in measured:
         kinds[kind].append((cost, seconds))

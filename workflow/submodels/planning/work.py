@@ -1,4 +1,4 @@
-"""The cost of every job of a grid, by rule and wildcards: the one place that plans and the rules' requests share."""
+"""The cost of every job of a grid, by rule and wildcards; plans and the rules' requests share this module."""
 
 import math
 from collections import Counter
@@ -23,7 +23,7 @@ from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
 from submodels.world import shape as tiny
 
-UNKNOWN_ITEMS = 1000  # of a benchmark that does not say how many it has
+UNKNOWN_ITEMS = 1000  # items of a benchmark that does not state their number
 UNKNOWN_SIZE = BenchmarkSize(items=UNKNOWN_ITEMS, read=250, written=100)
 FIXTURE_ITEMS = 6
 
@@ -37,23 +37,23 @@ class Work:
         self.cost = cache(self._cost)
 
     def _cost(self, rule: str, **wildcards: str) -> Cost:
-        """Of one job of `rule`; a light one where the rule has no price."""
+        """The cost of one job of `rule`; that of a light job if the rule is not in RULES."""
         return RULES.get(rule, _light)(self, **wildcards)
 
     def memory_mb(self, rule: str, attempt: int = 1, **wildcards: str) -> int:
-        """What a job asks for, in MB: the estimate with a margin, and as much again for each attempt before."""
+        """Memory request of a job, in MB: the estimate with a margin, and as much again for each earlier attempt."""
         requests = self.hardware.requests
         needed = max(requests.memory * self.cost(rule, **wildcards).memory, requests.least_memory)
         return attempt * math.ceil(needed / 1e8) * 100
 
     def minutes(self, rule: str, attempt: int = 1, **wildcards: str) -> int:
-        """The time a job asks for."""
+        """Time request of a job, in minutes."""
         requests = self.hardware.requests
         needed = max(requests.runtime * self.cost(rule, **wildcards).seconds, requests.least_runtime)
         return attempt * math.ceil(needed / 60)
 
     def gpus(self, rule: str) -> int:
-        """How many GPUs a job asks for."""
+        """Number of GPUs that a job requests."""
         devices = {"prune": self.grid.config.pruning.device, "generate": self.grid.config.evaluation.device}
         return int(devices.get(rule, "cpu") != "cpu")
 
@@ -62,11 +62,11 @@ class Work:
         return self.grid.spec(model).find_shape()
 
     def dtype(self, model: str, stage: Pruning | Evaluation) -> str:
-        """What a stage computes in."""
+        """The data type that a stage computes in."""
         return find_dtype(stage.dtype, stage.device, self.shape(model).dtype)
 
     def items(self, benchmark: str) -> int:
-        """How many items a benchmark has: what its file of rows holds, or what its task file says."""
+        """Number of items of a benchmark: the rows of its file, or the number in its task file."""
         task, local = self.grid.benchmarks[benchmark], self.grid.config.sources.get(benchmark)
         if local == "fixture":
             return FIXTURE_ITEMS
@@ -104,7 +104,7 @@ class Work:
         )
 
     def _fitting(self, model: str, asked: Asked) -> int:
-        """The batch size that `auto` begins with: on a GPU what fits into most of its memory beside the model."""
+        """The batch size that `auto` begins with: on a GPU the batch that fits into most of the memory left."""
         if self.grid.config.evaluation.device == "cpu":
             return cpu_batch(asked.read + asked.longest)
         shape, size = self.shape(model), DTYPE_BYTES[self.dtype(model, self.grid.config.evaluation)]
@@ -119,7 +119,7 @@ class Work:
         return size.rows or math.ceil(size.tokens / self.grid.config.calibration.seqlen)
 
     def download(self, name: str, kind: str) -> float:
-        """Bytes of a data set by its name, with or without a revision, or what those of its kind have."""
+        """Bytes of a data set by its name, with or without a revision, or the usual bytes of its kind."""
         sizes = self.hardware.files.downloads
         return sizes.get(name.partition("@")[0], sizes[kind])
 
@@ -200,7 +200,7 @@ def _generate(work: Work, model: str, submodel: str) -> Cost:
     draw = None if submodel == DENSE else work.grid.submodels(model)[submodel].draw
     rows = work.windows(work.grid.draws()[draw]) if draw else 0
     searched = costs.search(sum(map(work.items, work.grid.benchmarks)) if draw else 0, rows, work.hardware)
-    found = costs.generate(
+    cost = costs.generate(
         work.shape(model),
         [work.answer(model, benchmark) for benchmark in work.grid.benchmarks],
         dtype=work.dtype(model, evaluation),
@@ -209,7 +209,7 @@ def _generate(work: Work, model: str, submodel: str) -> Cost:
         masked=submodel != DENSE,
         hardware=work.hardware,
     )
-    return replace(found, work=found.work + searched.work, memory=max(found.memory, searched.memory))
+    return replace(cost, work=cost.work + searched.work, memory=max(cost.memory, searched.memory))
 
 
 def _execute(work: Work, model: str, submodel: str) -> Cost:
@@ -284,7 +284,7 @@ RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show
 
 
 def _lines(path: Path) -> int | None:
-    """Lines of a JSONL file; None for another kind of file, or none."""
+    """Lines of a JSONL file; None for another kind of file, or if there is no file."""
     if path.suffix != ".jsonl" or not path.is_file():
         return None
     with open(path, "rb") as file:
