@@ -367,7 +367,7 @@ def test_errors_name_the_file_and_the_key(made, tmp_path):
     content |= {"primary": "accuracy"}
     short = {"model": "tiny-llama", "task_ids": ["0", "1"], "submodels": {"dense": {"items": {"acc": [1.0]}}}}
     files.write_json(score, content | short)
-    with pytest.raises(SubmodelsError, match=r"score\.json: dense has not one value for each of `task_ids`"):
+    with pytest.raises(SubmodelsError, match=r"score\.json: dense does not have one value for each of `task_ids`"):
         load_study([score], [], made["grid"])
     files.write_json(score, content)
     with pytest.raises(SubmodelsError, match=r"score\.json: model 'other' is not in"):

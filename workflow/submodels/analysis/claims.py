@@ -1,8 +1,8 @@
-"""The paper's claims as a registry: one entry a claim, one number with an interval a base model, method, sparsity and
-size of calibration sets.
+"""The paper's claims as a registry: one entry for each claim, and one number with an interval for each base model,
+method, sparsity and size of calibration sets.
 
 Accuracies: the interval resamples items inside each benchmark, and every benchmark weighs the same. Distances: there
-are no items, so it resamples decoder blocks; it then says how even the finding is over the blocks, no more.
+are no items, so it resamples decoder blocks; it then shows only how even the finding is over the blocks.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 
 
 class NotTestable(Exception):
-    """The grid lacks what a claim needs; the message says what."""
+    """The grid lacks sub-models or benchmarks that a claim needs; the message names them."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Items (or decoder blocks) and how the number that a claim is about comes from them, with its interval."""
+    """Items (or decoder blocks), and the functions that compute a claim's number and its interval from them."""
 
     groups: list[np.ndarray]
     interval: Callable[..., Interval] = stratified_bootstrap  # (groups, resamples, seed, level)
@@ -49,10 +49,10 @@ class Claim:
 
 
 def verdict(low: float, high: float, direction: int) -> str:
-    """Supported if the whole interval lies on the claimed side of zero, not supported if on the other side, undecided
-    if it holds zero.
+    """Supported if the whole interval is on the claimed side of zero, not supported if it is on the other side,
+    undecided if it contains zero.
 
-    `direction` is +1 or -1. Bounds equal to zero count as holding zero.
+    `direction` is +1 or -1. An interval with a bound equal to zero contains zero.
     """
     if low <= 0 <= high:
         return UNDECIDED
@@ -93,22 +93,22 @@ def lead_over_generic(study: Study, model: str, setting: Setting) -> Evidence:
 
 
 def smallest_mean(groups: list[np.ndarray], *, resamples: int, seed: int, level: float) -> Interval:
-    """The smallest mean of several groups [items, 1]; the standard error is that of its own group.
+    """The smallest mean of several groups [items, 1]; the standard error is that of the group with this mean.
 
-    Bootstrapping a minimum biases it downwards. Instead every group has its own interval, at a level that Bonferroni's
-    correction raises so that all of them hold at once; the smallest true mean then lies between the smallest lower and
-    the smallest upper bound. The interval is below zero only if one group alone is, above zero only if all are.
+    Bootstrapping a minimum biases it downwards. Instead every group has an interval, at a level that Bonferroni's
+    correction raises so that all intervals hold at once; the smallest true mean is then between the smallest lower and
+    the smallest upper bound. The interval is below zero only if a group's interval is, above zero only if all are.
     """
     level = 1 - (1 - level) / len(groups)
-    each = [stratified_bootstrap([group], resamples=resamples, seed=seed, level=level) for group in groups]
-    low, high = min(interval.low for interval in each), min(interval.high for interval in each)
-    return min(each, key=lambda interval: interval.value)._replace(low=low, high=high)
+    intervals = [stratified_bootstrap([group], resamples=resamples, seed=seed, level=level) for group in groups]
+    low, high = min(interval.low for interval in intervals), min(interval.high for interval in intervals)
+    return min(intervals, key=lambda interval: interval.value)._replace(low=low, high=high)
 
 
 def csr_spread(study: Study, model: str, setting: Setting) -> Evidence:
     """Best minus worst set on CSR benchmarks, minus the same spread averaged over the other benchmarks.
 
-    Resampling widens each spread; both sides of the difference alike, so the difference is what counts.
+    Resampling widens each spread, but both sides of the difference alike, so the claim is about the difference.
     """
     sets = [calibration for calibration in study.by_calibration(model, setting) if not calibration.is_special]
     groups, is_csr = [], []
@@ -206,7 +206,7 @@ def _present(groups: list[np.ndarray], need: str) -> list[np.ndarray]:
 _README = "authors’ README, Gemma-1.1-7b-it at 50%"
 CLAIMS = {
     "matched_beats_unmatched": Claim(
-        "A sub-model keeps most on the domain of its calibration set.",
+        "A sub-model keeps the most accuracy on the domain of its calibration set.",
         "accuracy, matched minus unmatched calibration sets",
         _README,
         paper.gemma_matched_gain() / 100,
@@ -227,7 +227,7 @@ CLAIMS = {
     ),
     "csr_flat": Claim(
         "Commonsense reasoning hardly depends on the calibration set.",
-        "best minus worst set on CSR, minus the same on the other benchmarks",
+        "best minus worst set on CSR, minus best minus worst set on the other benchmarks",
         _README,
         (paper.gemma_spread("csr") - sum(map(paper.gemma_spread, ("code", "translation", "math"))) / 3) / 100,
         "points",
@@ -236,8 +236,8 @@ CLAIMS = {
         csr_spread,
     ),
     "code_math_accuracy": Claim(
-        "Code and math are near each other: each serves the other better than CSR or translation sets do.",
-        "accuracy, code on math and math on code minus CSR and translation sets there",
+        "Code and math are close: code sets serve math, and math sets code, better than CSR or translation sets do.",
+        "accuracy, code sets on math and math sets on code, minus CSR and translation sets on both",
         _README,
         paper.gemma_code_math_gain() / 100,
         "points",
@@ -256,7 +256,7 @@ CLAIMS = {
         code_math_distance,
     ),
     "language_specificity": Claim(
-        "A sub-model keeps most on the programming language of its calibration set.",
+        "A sub-model keeps the most accuracy on the programming language of its calibration set.",
         "accuracy, same language minus the other code sets",
         "Table IV, CodeLlama-13B at 50%",
         paper.language_gain() / 100,

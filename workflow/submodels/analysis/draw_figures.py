@@ -1,6 +1,6 @@
 """Stage `figures`: the tables as pictures (SVG), each with the data behind it (CSV of the same name).
 
-Every figure exists for every base model; where the data are missing it says so. Equal tables give equal bytes.
+Every figure exists for every base model; where data are missing, the figure says so. Equal tables give equal bytes.
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ def points(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A value in its own unit, as fine as it is worth: 7.3 -> `7.30`, 4210.7 -> `4,211`."""
+    """A value in its own unit, with its meaningful digits: 7.3 -> `7.30`, 4210.7 -> `4,211`."""
     return "" if pd.isna(value) else f"{value:,.{_digits(value)}f}"
 
 
@@ -35,7 +35,7 @@ def _digits(value: float) -> int:
 
 
 def signed(value: float, digits: int) -> str:
-    """A number with its sign, a true minus; what rounds to zero has none."""
+    """A number with its sign, a true minus; a number that rounds to zero has no sign."""
     text = f"{value:+,.{digits}f}"
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
@@ -46,17 +46,17 @@ def count(n: float | None) -> str:
 
 
 def show_counts(counts: dict[str, float | None]) -> str:
-    """How samples ended, without what never happened: `30 passed, 6 failed`."""
+    """How samples ended, without endings that never occurred: `30 passed, 6 failed`."""
     return ", ".join(f"{int(n)} {name}" for name, n in counts.items() if n == n and n)
 
 
 def marked(name: str, remarks: str | None) -> str:
-    """A benchmark with what must be known of its scores: `humaneval (first 50 items; fixture)`."""
+    """A benchmark with the remarks on its scores: `humaneval (first 50 items; fixture)`."""
     return name if pd.isna(remarks) or not remarks else f"{name} ({remarks})"
 
 
 def setting_name(method: str, sparsity: str, calibration_size: str, sizes: int) -> str:
-    """What a comparison holds fixed; the size of the calibration sets only where the grid has several `sizes`."""
+    """The setting of a comparison; the size of the calibration sets only where the grid has several `sizes`."""
     return f"{method}, {sparsity} pruned" + (f", {calibration_size}" if sizes > 1 else "")
 
 
@@ -74,10 +74,10 @@ def not_testable(reason: str) -> str:
 
 
 def noise_mark(low: float, high: float) -> str:
-    """`≈` where the interval of a difference holds zero: the difference may be noise."""
+    """`≈` where the interval of a difference contains zero: the difference may be noise."""
     return "≈ " if low <= 0 <= high else ""
 
 
 def measured(value: float, unit: str) -> str:
-    """A signed value in its unit: accuracies in points, distances as they are."""
+    """A signed value in its unit: accuracies in percentage points, distances unchanged."""
     return points(value) if unit == "points" else signed(value, 3)

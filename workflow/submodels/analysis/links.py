@@ -1,4 +1,4 @@
-"""Where the report's links lead: samples, manifests and tables, by relative addresses."""
+"""The targets of the report's links: samples, manifests and tables, by relative addresses."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from submodels.terms import DENSE
 
 
 class Links:
-    """Relative addresses from the report's directory; None for files that are not there."""
+    """Relative addresses from the report's directory; None for files that do not exist."""
 
     def __init__(self, grid: dict, scores: pd.DataFrame, directory: Path):
         """`grid`: its description; `scores`: the table of scores; `directory`: where the report is."""
@@ -34,7 +34,7 @@ class Links:
         return self.existing(self._manifest_path(model, submodel))
 
     def generation(self, model: str, submodel: str, benchmark: str) -> str | None:
-        """The manifest of what generated the samples."""
+        """The manifest of the generated samples."""
         return self.existing(self._generation_path(model, submodel, benchmark))
 
     def manifest_paths(self) -> list[Path]:

@@ -24,7 +24,7 @@ class Metric:
         return interval(low, high, self.show)
 
     def show_difference(self, difference: float | None) -> str:
-        """-0.075 -> `−7.5` percentage points, of perplexities 1.25 -> `+1.25`."""
+        """-0.075 -> `−7.5` percentage points; for perplexities 1.25 -> `+1.25`."""
         return points(difference) if self.higher_is_better else signed_number(difference)
 
     def show_difference_interval(self, low: float, high: float) -> str:

@@ -1,6 +1,6 @@
 """Stage `overlap`: which weights do sub-models share? Jaccard distances between their masks.
 
-Works on packed bits with NumPy alone, one parameter of all sub-models at a time: every mask is read once, and memory
+Works on packed bits with only NumPy, one parameter of all sub-models at a time: every mask is read once, and memory
 does not grow with the number of blocks.
 """
 
@@ -26,7 +26,7 @@ _BLOCK_PARAMETER = re.compile(r"\D*?\.(?P<layer>\d+)\.(?P<module>.+)\.weight")
 def jaccard_distance(intersection: np.ndarray, size_a: np.ndarray, size_b: np.ndarray) -> np.ndarray:
     """1 - |A & B| / |A | B| of two sets given by three counts; two empty sets are equal, distance 0.
 
-    All three of one shape, int64, or numbers; returns float64 of that shape.
+    The three counts have one shape, int64, or are numbers; returns float64 of that shape.
     """
     union = np.asarray(size_a + size_b - intersection)
     return np.where(union > 0, 1 - intersection / np.maximum(union, 1), 0.0)
@@ -39,7 +39,7 @@ def expected_random_distance(kept: float) -> float:
     1 - kept / (2 - kept): 2/3 when half is kept. For the pruned sets, pass the pruned fraction.
     """
     if not 0 < kept <= 1:
-        raise ValueError(f"kept fraction {kept} must lie in (0, 1]")
+        raise ValueError(f"kept fraction {kept} must be in (0, 1]")
     return 1 - kept / (2 - kept)
 
 
@@ -48,9 +48,9 @@ def overlap(submodel_dirs: list[Path], out: Path, levels: Iterable[str] = LEVELS
 
     level: `model` (all pruned weights), `layer` (one block), `module_kind` (e.g. self_attn.q_proj in all blocks) or
     `module` (one matrix); `layer` and `module` are empty where they do not apply. Every pair has a row of `model`;
-    those of the other `levels` are for pairs of one method and sparsity, whose distances can be compared: 240 masks
+    rows of the other `levels` are for pairs of one method and sparsity, whose distances can be compared: 240 masks
     of a 7B model would have 7.6 million rows otherwise. A sub-model's name is that of its directory. A single sub-model
-    has no pair: the file then holds its header alone.
+    has no pair: the file then holds only its header.
     """
     if wrong := set(levels) - set(LEVELS):
         raise unknown("level", min(wrong), LEVELS)
@@ -72,7 +72,7 @@ def overlap(submodel_dirs: list[Path], out: Path, levels: Iterable[str] = LEVELS
 
 
 def _distances(shared: np.ndarray, weights: int) -> tuple[list[list[float]], list[list[float]]]:
-    """Distances of kept and of pruned weights, each m rows of m of which the upper triangle counts."""
+    """Distances of kept and of pruned weights, each m rows of m values, of which the upper triangle is used."""
     sizes = np.diagonal(shared)
     a, b = sizes[:, None], sizes[None, :]
     pruned = jaccard_distance(weights - (a + b - shared), weights - a, weights - b)
@@ -110,7 +110,7 @@ def intersections(packed: list[np.ndarray]) -> np.ndarray:
         size = min(_PIECE, length - start)
         for row, bits in zip(rows, packed, strict=True):
             row[:size] = bits[start : start + size]
-        rows[:, size:] = 0  # what the last, shorter piece does not fill
+        rows[:, size:] = 0  # the part that the last, shorter piece does not fill
         counts[diagonal] += _ones(words, ones)
         for i in range(number - 1):
             shared = np.bitwise_and(words[i], words[i + 1 :], out=both[i + 1 :])

@@ -1,6 +1,6 @@
-"""What the report says beside its tables: remarks on benchmarks, what each matrix compares, one example a domain.
+"""The report's texts beside its tables: remarks on benchmarks, the setting of each matrix, one example for each domain.
 
-`tabulate` writes it as page.json beside the tables, so that the report reads no scores.
+`tabulate` writes them as page.json beside the tables, so that the report reads no scores.
 """
 
 from dataclasses import asdict
@@ -32,7 +32,7 @@ def describe_page(study: Study) -> dict:
 
 
 def _benchmark(study: Study, name: str) -> dict:
-    """`remarks` and `notes`: how its scores must be read, in short and in sentences."""
+    """`remarks` and `notes`: how the benchmark's scores must be read, in short and in sentences."""
     metric = study.metric(name)
     scores = [score for (_, benchmark), score in study.scores.items() if benchmark == name]
     notes = list(dict.fromkeys(quirk for score in scores for quirk in score["quirks"]))
@@ -44,7 +44,7 @@ def _benchmark(study: Study, name: str) -> dict:
 
 
 def _cut(score: dict) -> str:
-    """How much of the requests and answers the model's context did not hold."""
+    """A sentence on the requests and answers that were longer than the model's context."""
     prompts, answers = score["truncated"]["prompts"], score["truncated"]["answers"]
     return (
         f"The context of {score['model']} is too short: the prompts of {prompts} items lost their beginning, and up to "
@@ -53,7 +53,7 @@ def _cut(score: dict) -> str:
 
 
 def _example(study: Study, model: str, domain: str) -> dict:
-    """One item of a domain: what dense, a matched and an unmatched sub-model answered, or the reason for no example.
+    """One item of a domain: the answers of dense, a matched and an unmatched sub-model, or the reason for no example.
 
     A fixed rule: first benchmark of the domain; first item, in the order of its file, on which dense reaches its
     highest item score; first calibrating method at its highest unstructured sparsity; first matched and first unmatched
@@ -63,7 +63,7 @@ def _example(study: Study, model: str, domain: str) -> dict:
     about = {"domain": domain, "benchmark": benchmark}
     items = _items(study, benchmark)
     dense = study.items(model, [DENSE], benchmark)
-    solved = dict(zip(study.task_ids(model, benchmark), dense, strict=False))  # of no items if dense was not run
+    solved = dict(zip(study.task_ids(model, benchmark), dense, strict=False))  # without items if dense was not run
     order = [task for task in items if task in solved] or list(solved)
     setting = _example_setting(study, model)
     if not order or setting is None or max(solved.values()) == 0:
@@ -98,7 +98,7 @@ def _example_setting(study: Study, model: str) -> Setting | None:
 
 
 def _answer(study: Study, model: str, id: str, benchmark: str, task: str, item: dict) -> dict:
-    """`text`: the answer; `verdict`: what it counts for; `good`: whether it is right; `samples`: the file it is in."""
+    """`text`: the answer; `verdict`: its result or score; `good`: whether it is right; `samples`: its file."""
     score = study.score(model, id, benchmark)
     answer = {"samples": score.get("samples")}
     if score["status"] != "ok":
@@ -109,7 +109,7 @@ def _answer(study: Study, model: str, id: str, benchmark: str, task: str, item: 
     value = score["items"][primary][study.task_ids(model, benchmark).index(task)]
     if line is None:
         return answer | {
-            "text": "(samples are not at hand)",
+            "text": "(the file of samples does not exist)",
             "verdict": f"{primary} {value:.2f}",
             "good": bool(value > 0),
         }

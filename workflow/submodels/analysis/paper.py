@@ -1,4 +1,4 @@
-"""The paper's own figures (Puccioni et al., arXiv 2501.05248), to stand beside ours. Percentages.
+"""Figures of the paper (Puccioni et al., arXiv 2501.05248), to compare with ours. Percentages.
 
 Table III and Table IV are the paper's. The full matrix of Gemma-1.1-7b-it is in the README of the authors' repository;
 the paper gives its best rows only (Table III).
@@ -41,7 +41,7 @@ TABLE_IV = {
     "javascript": {"python": 56.7, "java": 55.7, "cpp": 50.9, "javascript": 60.2},
 }
 
-# Gemma-1.1-7b-it: domain of the calibration set -> one row a set, columns as in GEMMA_COLUMNS.
+# Gemma-1.1-7b-it: domain of the calibration set -> one row for each set, columns as in GEMMA_COLUMNS.
 GEMMA_COLUMNS = ("code", "csr", "translation", "math")
 GEMMA = {
     "code": [(46.99, 38.23, 45.75, 32.44), (47.07, 36.47, 45.84, 32.2), (46.47, 37.34, 45.23, 33.6)],
@@ -85,7 +85,7 @@ def gemma_best_over_generic() -> float:
 
 
 def gemma_code_math_gain() -> float:
-    """Code sets on math and math sets on code, minus CSR and translation sets there; mean of both."""
+    """Code sets on math and math sets on code, minus CSR and translation sets on both; mean of both."""
     far = ("csr", "translation")
     code = gemma_mean("code", ("math",)) - gemma_mean("code", far)
     math = gemma_mean("math", ("code",)) - gemma_mean("math", far)

@@ -1,6 +1,6 @@
 """Scores that are no mean over items: perplexities, pooled over all tokens of a benchmark's documents.
 
-An item of such a score holds the value of its document alone and the tokens (or bytes) that weigh it. Documents are
+An item of such a score holds the value of one document and the tokens (or bytes) by which it is weighted. Documents are
 resampled whole, and together for the sub-models that are compared.
 """
 
@@ -15,7 +15,7 @@ from submodels.bootstrap import Interval, stratified_bootstrap
 
 @dataclass(frozen=True)
 class Pooling:
-    """weight: the item's field that weighs it. to_mean, from_mean: between a value and what is averaged."""
+    """weight: the item's field with its weight. to_mean, from_mean: from a value to the averaged quantity, and back."""
 
     weight: str
     to_mean: Callable[[np.ndarray], np.ndarray]

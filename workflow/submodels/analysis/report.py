@@ -1,7 +1,7 @@
 """Stage `report`: one page that opens from disk, without a network, and leads from every number to its samples.
 
 It reads what `tabulate` and `figures` wrote, and the grid's description. Completions are untrusted text: the template
-escapes everything, and the page's policy runs its own script alone.
+escapes everything, and the page's policy allows only its own script.
 """
 
 import base64
@@ -36,11 +36,11 @@ _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # Matp
 
 
 def write_report(grid: Path, tables: Path, figures: Path, out: Path) -> None:
-    """Write the page `out`, which links to tables, samples and manifests by relative paths, and copies of the pictures
-    on it beside it: a directory to send or to open anywhere.
+    """Write the page `out`, which links to tables, samples and manifests by relative paths, and copies of its pictures
+    beside it: a directory that can be sent and opened anywhere.
 
-    grid: description of the grid (JSON); tables, figures: directories of the stages before. Paths inside them are
-    relative to the working directory.
+    grid: description of the grid (JSON); tables, figures: directories of the stages `tabulate` and `figures`. Paths
+    inside their files are relative to the working directory.
     """
     description = files.read_json(grid)
     read = read_tables(tables)
@@ -143,8 +143,8 @@ _CELL |= {"seeds": 1, "query": ""}
 def _matrices(
     page: dict, scores: pd.DataFrame, relative: pd.DataFrame, noise: pd.DataFrame, links: Links
 ) -> list[dict]:
-    """One matrix a base model and setting that compares sets; below it the controls without calibration at the same
-    sparsity, and what another draw changes."""
+    """One matrix for each base model and each setting that compares sets; below it the controls without calibration at
+    the same sparsity, and the noise floor."""
     benchmarks = [entry["name"] for entry in page["benchmarks"]]
     primary = scores[scores["primary"]]
     dense = primary[primary["submodel"] == DENSE]
@@ -222,7 +222,7 @@ def _loss(row) -> float:
 
 
 def _noise_row(benchmarks: list[str], floors: pd.DataFrame) -> list[dict]:
-    """The difference that two draws of one calibration set make; nothing where none was drawn twice."""
+    """The difference between two draws of one calibration set; nothing where no set was drawn twice."""
     if floors.empty:
         return []
     shown = {
@@ -233,7 +233,7 @@ def _noise_row(benchmarks: list[str], floors: pd.DataFrame) -> list[dict]:
 
 
 def _floors(page: dict, noise: pd.DataFrame) -> list[dict]:
-    """One table a base model and setting: the noise floor of each score, and the pairs of sets that lie below it."""
+    """One table for each base model and setting: the noise floor of each score, and the pairs of sets below it."""
     floors = []
     for key, rows in noise.groupby(SETTING, sort=False):
         shown = TABLES["noise"].to_read(rows).loc[:, "score":]
@@ -245,7 +245,7 @@ def _floors(page: dict, noise: pd.DataFrame) -> list[dict]:
 
 
 def _readable(name: str, frame: pd.DataFrame) -> dict:
-    """A table to read; that of methods is wide and comes in groups, so that what a group shares is its heading."""
+    """A table to read; the table of methods is wide and comes in groups, whose common values are their headings."""
     shown = TABLES[name].to_read(frame).fillna("")
     groups = [("", shown)]
     if name == "methods":
@@ -295,7 +295,7 @@ def _examples(page: dict, links: Links) -> list[dict]:
 
 
 def _gaps(scores: pd.DataFrame) -> list[dict]:
-    """What did not run: reason, base model, benchmark and how many sub-models."""
+    """Scores that were not run: reason, base model, benchmark and number of sub-models."""
     missing = scores[scores["primary"] & (scores["status"] != "ok")]
     counted = Counter((row.model, row.benchmark, not_run(row.reason)) for row in missing.itertuples())
     return [
@@ -326,6 +326,6 @@ def _provenance(links: Links) -> dict:
 
 
 def _as_script(data: dict) -> str:
-    """JSON that can stand in a script element: no character of it can end or open one."""
+    """JSON for the inside of a script element: no character of it can end or open an element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""The report's list of all scores, as the data that its script makes rows of."""
+"""The report's list of all scores, as the data from which its script makes rows."""
 
 from math import isfinite
 
@@ -13,11 +13,11 @@ _AXES = ("model", "submodel", "method", "calibration", "calibration_size", "doma
 
 
 def list_scores(scores: pd.DataFrame, benchmarks: list[dict], links: Links) -> dict:
-    """Every score, numbers as numbers; what repeats (sub-models, benchmarks, sentences, addresses) is there once.
+    """Every score, numbers as numbers; repeated values (sub-models, benchmarks, sentences, addresses) are stored once.
 
     scores: the table; benchmarks: those of page.json. rows: sub-model, benchmark, metric (all three by position),
-    whether it is the benchmark's main one, value, bounds of its interval, items (null: not run), and by position how
-    samples ended, or why it was not run, and the addresses of samples and of their manifest, in which {} is
+    whether it is the benchmark's primary metric, value, bounds of its interval, items (null: not run), and by position
+    how samples ended, or why the score was not run, and the addresses of samples and of their manifest, in which {} is
     <base model>/<sub-model>/<benchmark>.
     """
     runs, ended, samples, generations = _Distinct(), _Distinct(), _Distinct(), _Distinct()
@@ -66,9 +66,9 @@ def list_scores(scores: pd.DataFrame, benchmarks: list[dict], links: Links) -> d
 
 
 def _number(value: float, metric: Metric) -> float | str:
-    """The value with no more digits than it needs to be shown alike: a large page is half as large.
+    """The value with only the digits that are shown: this halves the size of a large page.
 
-    What JSON does not know is a text: `inf`, and nothing for NaN.
+    Numbers that JSON does not know become texts: `inf`, and an empty text for NaN.
     """
     if not isfinite(value):
         return metric.show(value)

@@ -1,4 +1,4 @@
-"""What tables are made of: scores, overlaps, manifests, the grid's description; and the questions all tables ask."""
+"""The data of all tables: scores, overlaps, manifests, the grid's description; and the queries that tables share."""
 
 import hashlib
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a comparison of calibration sets holds fixed.
+    """The values that a comparison of calibration sets holds fixed.
 
     size: how much of a set is used; None for methods that need no data.
     """
@@ -60,7 +60,7 @@ class Setting:
 
     @property
     def calibration_size(self) -> str | None:
-        """`128 rows` or `65536 tokens`, as tables say it."""
+        """`128 rows` or `65536 tokens`, as tables write it."""
         return None if self.size is None else str(self.size)
 
     @property
@@ -76,7 +76,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made; taken from the score files, so that every interval of a grid is made alike."""
+    """Settings of the bootstrap; taken from the score files, so that all intervals of a grid have equal settings."""
 
     resamples: int
     seed: int
@@ -130,10 +130,10 @@ class Study:
         return Metric(self.benchmark(benchmark)["primary"], benchmark not in self._lower_is_better)
 
     def remarks(self, benchmarks: list[str]) -> str:
-        """What a reader must know before trusting scores of these benchmarks: partial, made-up, cut, drawn otherwise
-        than the task file says, the paper's way.
+        """Remarks that a reader needs to judge scores of these benchmarks: partial, made-up or truncated items, another
+        sampling than in the task file, the paper's protocol.
 
-        A remark that holds for some of them only names those.
+        A remark that applies to only some of the benchmarks names them.
         """
         held: dict[str, list[str]] = {}
         for benchmark in benchmarks:
@@ -144,7 +144,7 @@ class Study:
         )
 
     def _cuts(self, score: dict) -> list[str]:
-        """What the context of the score's model cut; it is named where the others' may hold more."""
+        """Remarks on texts that the context of the score's model cut; the model is named if the grid has several."""
         cut = score["truncated"] or {}
         whose = f" of {score['model']}" if len(self.models) > 1 else ""
         return [f"truncated {what}{whose}" for what in ("prompts", "answers") if cut.get(what)]
@@ -225,11 +225,11 @@ class Study:
         return np.mean(ran, axis=0) if ran else np.empty(0)
 
     def task_ids(self, model: str, benchmark: str) -> list[str]:
-        """The items of a benchmark, in the order of every array of their values."""
+        """The items of a benchmark, in the order of all arrays of item values."""
         return self.scores[model, benchmark]["task_ids"] if (model, benchmark) in self.scores else []
 
     def for_choice(self, model: str, benchmark: str) -> np.ndarray:
-        """Which items [items] belong to the half on which a best sub-model is chosen; the others report it."""
+        """Which items [items] belong to the half on which a best sub-model is chosen; the other half reports it."""
         if (model, benchmark) not in self._halves:
             tasks = self.task_ids(model, benchmark)
             self._halves[model, benchmark] = np.array([for_selection(task) for task in tasks], dtype=bool)
@@ -240,7 +240,7 @@ class Study:
         return sorted(self._groups[model], key=lambda setting: setting.order)
 
     def compared(self, model: str) -> list[Setting]:
-        """The settings that compare calibration sets, having two at least; all of them where none does."""
+        """The settings with at least two calibration sets to compare; all settings if there are no such settings."""
         settings = self.settings(model)
         return [setting for setting in settings if len(self.by_calibration(model, setting)) > 1] or settings
 
@@ -271,7 +271,7 @@ class Study:
         }
 
     def scored_by_calibration(self, model: str, setting: Setting) -> dict[CalibrationSet, list[str]]:
-        """The same without sub-models that are pruned to compare masks only."""
+        """As `by_calibration`, without sub-models that are pruned only to compare masks."""
         evaluated = set(self.evaluated(model))
         groups = self.by_calibration(model, setting).items()
         return {calibration: kept for calibration, ids in groups if (kept := [id for id in ids if id in evaluated])}
@@ -292,7 +292,7 @@ class Study:
     def matched(
         self, model: str, setting: Setting, benchmark: str
     ) -> tuple[list[CalibrationSet], list[CalibrationSet]]:
-        """Calibration sets that match a benchmark and those that do not; generic and control sets are in neither."""
+        """Calibration sets that match a benchmark, and sets that do not; generic and control sets are in neither."""
         sets = [calibration for calibration in self.by_calibration(model, setting) if not calibration.is_special]
         same = [calibration for calibration in sets if self.matches(calibration, benchmark)]
         return same, [calibration for calibration in sets if calibration not in same]
@@ -300,9 +300,9 @@ class Study:
     def set_items(self, model: str, setting: Setting, sets: list[CalibrationSet], benchmark: str) -> np.ndarray:
         """Per item, the mean over calibration sets; every set weighs the same, whatever its number of seeds."""
         groups = self.by_calibration(model, setting)
-        each = [self.items(model, groups[calibration], benchmark) for calibration in sets]
-        each = [items for items in each if len(items)]
-        return np.mean(each, axis=0) if each else np.empty(0)
+        values = [self.items(model, groups[calibration], benchmark) for calibration in sets]
+        values = [items for items in values if len(items)]
+        return np.mean(values, axis=0) if values else np.empty(0)
 
     def pairs(self, model: str, setting: Setting) -> pd.DataFrame:
         """Overlap rows between sub-models of one setting, with `set_a`, `set_b` (CalibrationSet) and `kind` of pair."""
@@ -332,7 +332,7 @@ def _remarks(score: dict) -> list[str]:
 
 
 def _sampled(sampling: int | str) -> str:
-    """Samples drawn otherwise than the task file says."""
+    """Remark on samples that were drawn in another way than the task file says."""
     return f"{sampling} sample{'s' * (sampling > 1)}" if isinstance(sampling, int) else sampling
 
 
@@ -392,7 +392,7 @@ def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: 
             entry["items"] = {name: np.array(values, dtype=np.float64) for name, values in entry["items"].items()}
             if any(len(values) != len(score["task_ids"]) for values in entry["items"].values()):
                 raise SubmodelsError(
-                    f"{path}: {id} has not one value for each of `task_ids`; score this benchmark again"
+                    f"{path}: {id} does not have one value for each of `task_ids`; score this benchmark again"
                 )
         read[score["model"], score["benchmark"]] = score
     manifests = {} if submodels is None else _read_manifests(Path(submodels), description)

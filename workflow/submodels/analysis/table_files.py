@@ -47,7 +47,7 @@ def read_tables(directory: Path) -> dict[str, pd.DataFrame]:
 
 
 def tabulated(directory: Path, name: str) -> Path:
-    """A file that `tabulate` wrote; SubmodelsError if it is not there."""
+    """A file that `tabulate` wrote; SubmodelsError if it does not exist."""
     path = Path(directory) / name
     if not path.is_file():
         raise SubmodelsError(f"{path}: no such file; run `submodels tabulate` first")

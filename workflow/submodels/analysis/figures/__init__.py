@@ -1,6 +1,6 @@
-"""The report's figures, one file each: its caption and how it is drawn.
+"""The report's figures, one module for each: its caption and the function that draws it.
 
-`layout.FIGURE_NAMES` lists them in their order, and a figure is the module of its name here. Its caption is also in
+`layout.FIGURE_NAMES` lists the names of the modules in the report's order. A caption is also in
 workflow/report/<name>.rst, for `snakemake --report`.
 """
 

@@ -25,16 +25,16 @@ from submodels.analysis.figures.shared import (
 from submodels.terms import NO_CALIBRATION, NOT_RUN
 
 CAPTION = (
-    "Change of accuracy against dense in percentage points, calibration set by benchmark. ≈: the interval holds "
-    "zero. Framed: calibrated on the benchmark’s domain (and language). Strips show domains; blank cells are not "
-    "in the grid."
+    "Change of accuracy against the dense base model in percentage points, by calibration set and benchmark. ≈: the "
+    "interval contains zero. Framed: calibrated on the benchmark’s domain (and language). Strips show domains; "
+    "blank cells are not in the grid."
 )
 
 
 def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
     """Calibration set x benchmark: change against dense, one panel a method and sparsity, controls below the sets.
 
-    Accuracies alone: a perplexity has no percentage points.
+    Only accuracies: a perplexity has no percentage points.
     """
     frame = of_model(tables["relative"], model)
     frame = frame[frame["higher_is_better"].astype(bool)]

@@ -21,8 +21,8 @@ from submodels.analysis.figures.shared import (
 )
 
 CAPTION = (
-    "Jaccard distance of kept weights between calibration sets. Diagonal: two draws of one set, the floor of any "
-    "distance. Last column: two random masks of this sparsity, the end of the scale. Blank cells are not in the "
+    "Jaccard distance of kept weights between calibration sets. Diagonal: two draws of one set, the noise floor. "
+    "Last column: two random masks of this sparsity, the end of the colour scale. Blank cells are not in the "
     "grid."
 )
 RANDOM_MASKS = "random masks"
@@ -31,7 +31,7 @@ RANDOM_MASKS = "random masks"
 def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
     """Distance of kept weights between calibration sets; the diagonal is the floor between seeds of one set.
 
-    Colours run from 0 to what random masks would give, which has a column of its own.
+    Colours run from 0 to the distance of random masks, which the last column shows.
     """
     frame = of_model(tables["jaccard"], model)
     panels = by_setting(frame, "no two sub-models of one method and sparsity were compared")

@@ -19,8 +19,8 @@ from submodels.analysis.figures.shared import (
 from submodels.terms import CONTROL, GENERIC
 
 CAPTION = (
-    "Jaccard distance of kept weights by decoder block: mean over pairs of sub-models, bands from the nearest to "
-    "the farthest pair."
+    "Jaccard distance of kept weights by decoder block: mean over pairs of sub-models; bands reach from the nearest "
+    "to the farthest pair."
 )
 PAIRS = {  # kind of pair -> label, colour, line style, marker
     "cross domain": ("two sets of different domains", UNMATCHED, "-", "s"),

@@ -1,8 +1,8 @@
-"""What a figure is, and the pieces that several figures share.
+"""The class of figures, and the pieces that several figures share.
 
-One colour means one thing in all figures: a domain, or a series of calibration sets. Colours are Okabe and Ito's, and
-red to blue for changes: safe for colour-blind readers. No figure is wider than the report's page, so that its text
-keeps its size there.
+A colour has the same meaning in all figures: a domain, or a series of calibration sets. Colours are Okabe and Ito's,
+and red to blue for changes: safe for colour-blind readers. No figure is wider than the report's page, so that its
+text keeps its size there.
 """
 
 import textwrap
@@ -42,7 +42,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
 }
-CELL_HEIGHT, PAGE_WIDTH, LABELS = 0.3, 11.4, 1.5  # inches; the last is what the labels of rows take
+CELL_HEIGHT, PAGE_WIDTH, LABELS = 0.3, 11.4, 1.5  # inches; the last is the width of the labels of rows
 _LINE_HEIGHT = 0.19  # of the title, inches
 
 
@@ -74,13 +74,14 @@ def by_setting(frame: pd.DataFrame, reason: str) -> dict[str, pd.DataFrame]:
 
 
 def comparing(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without settings of a single calibration set, which the table of methods shows; all where none has several."""
+    """Rows of settings with several calibration sets, or all rows if there are none; the table of methods shows the
+    other settings."""
     several = frame.groupby(_SETTING)["calibration"].transform("nunique") > 1
     return frame[several] if several.any() else frame
 
 
 def in_order(tables: dict[str, pd.DataFrame], model: str, names) -> list[str]:
-    """Rows in the one order of all figures: dense, calibration sets by domain, methods that need none."""
+    """Rows in the order of all figures: dense, calibration sets by domain, methods that need no calibration set."""
     relative = of_model(tables["relative"], model)
     order = dict.fromkeys([*DOMAIN_COLOURS, *relative["calibration_domain"]])
     position = {domain: i for i, domain in enumerate(order)}
@@ -96,7 +97,7 @@ def domains_of(frame: pd.DataFrame, column: str) -> dict[str, str]:
 
 
 def empty_cells(rows: list, columns: list) -> tuple[np.ndarray, list[list[str]]]:
-    """Empty values and texts; what stays empty is not in the grid."""
+    """Empty values and texts; cells that stay empty are not in the grid."""
     return np.full((len(rows), len(columns)), np.nan), [[""] * len(columns) for _ in rows]
 
 
@@ -135,7 +136,7 @@ def heatmap(
     limits: tuple[float, float],
     cell_width: float,
 ):
-    """Cells in colour with their texts, which are as large as the narrowest cell lets the longest be."""
+    """Coloured cells with texts, in the largest size that lets the longest text fit into a cell."""
     longest = max(len(text) for row in texts for text in row)
     size = min(8.5, 8.5 * cell_width / (0.07 * max(longest, 1)))  # a character of 8.5 points is about 0.07 inches wide
     palette = matplotlib.colormaps[colours].with_extremes(bad="#F2F2F2")
@@ -152,7 +153,7 @@ def heatmap(
 
 
 def frame_cell(axis: Axes, row: int, column: int) -> None:
-    """A frame that stands out on every colour."""
+    """A frame that is visible on every colour."""
     axis.add_patch(
         Rectangle(
             (column - 0.46, row - 0.43),
@@ -220,7 +221,7 @@ def legend(figure: Figure, axes) -> None:
 
 
 def title_figure(figure: Figure, text: str, remarks: str = "") -> None:
-    """Above all panels; remarks stand below the title, and the figure grows by their lines."""
+    """A title above all panels, with remarks below it; the figure grows by their lines."""
     width = int(figure.get_figwidth() * 11)
     noted = textwrap.wrap(remarks, width)
     figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * len(noted))
@@ -228,7 +229,7 @@ def title_figure(figure: Figure, text: str, remarks: str = "") -> None:
 
 
 def remarks_of(frame: pd.DataFrame, column: str) -> str:
-    """What must be known of the scores shown, with the benchmarks or domains it holds for unless for all."""
+    """Remarks on the scores shown, each with its benchmarks or domains unless it is about all of them."""
     noted = frame[frame["remarks"].notna() & (frame["remarks"] != "")]
     held = noted.groupby("remarks", sort=False)[column].unique()
     everywhere = frame[column].nunique()

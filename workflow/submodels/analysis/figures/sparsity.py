@@ -23,8 +23,8 @@ from submodels.pruning import patterns
 from submodels.terms import CONTROL, DENSE, GENERIC
 
 CAPTION = (
-    "Accuracy against the share of weights pruned: mean over the benchmarks of a domain, and over the calibration "
-    "sets that match them or do not. Bands are intervals over items; N:M sparsities are single points."
+    "Accuracy against the share of weights pruned: mean over the benchmarks of a domain, for calibration sets that "
+    "match the domain and for sets that do not. Bands are intervals over items; N:M sparsities are single points."
 )
 SERIES = {  # series -> colour, line style, marker
     "matched": (MATCHED, "-", "o"),
@@ -32,7 +32,7 @@ SERIES = {  # series -> colour, line style, marker
     GENERIC: (DOMAIN_COLOURS[GENERIC], "--", "^"),
     "random tokens": (DOMAIN_COLOURS[CONTROL], ":", "x"),
 }
-# Methods that need no calibration, in alphabetical order: one colour, each with its own line and marker.
+# Methods that need no calibration, in alphabetical order: one colour, each with a different line and marker.
 OTHER_SERIES = [(UNCALIBRATED, line, marker) for line, marker in (("-.", "D"), ("--", "v"), (":", "P"), ("-", "*"))]
 
 

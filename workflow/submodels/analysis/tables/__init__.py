@@ -1,6 +1,6 @@
-"""The report's tables, one file each: its caption, how it is computed and how it is shown.
+"""The report's tables, one module for each: its caption, and the functions that compute and show it.
 
-`layout.TABLE_NAMES` lists them in their order, and a table is the module of its name here. The paper's claims are in
+`layout.TABLE_NAMES` lists the names of the modules in the report's order. The paper's claims are in
 `analysis/claims.py`.
 """
 

@@ -15,9 +15,9 @@ from submodels.pruning import patterns
 from submodels.terms import DENSE, NOT_RUN
 
 CAPTION = (
-    "Dense and the best sub-model, controls included, by domain (mean of its benchmarks) and by language: chosen "
-    "on one half of the items, reported on the other. Matched: calibrated on this domain (and language). Changes: "
-    "accuracies in percentage points, perplexities in their own unit."
+    "Dense and the best sub-model, controls included, by domain (mean of its benchmarks) and by language. The best is "
+    "chosen on one half of the items and reported on the other half. Matched: calibrated on this domain (and "
+    "language). Changes: accuracies in percentage points, perplexities in their own unit."
 )
 COLUMNS = ["model", "domain", "language", "measure", "higher_is_better", "benchmarks", "sparsity", "submodel"]
 COLUMNS += ["method", "calibration", "matched", "dense", "value", "difference", "low", "high", "n_benchmarks"]
@@ -28,8 +28,8 @@ def compute(study: Study) -> pd.DataFrame:
     """One row for each base model, domain or language or perplexity, and sparsity.
 
     The best is chosen on one half of the items (hash of the task id), reported on the other: choosing and reporting
-    on the same items would flatter it. A domain's value is the mean over its benchmarks; every language and every
-    perplexity also has rows of its own, and the best sub-model of a perplexity has the lowest.
+    on the same items would overestimate it. A domain's value is the mean over its benchmarks; every language and every
+    perplexity also has separate rows, and the best sub-model has the lowest perplexity.
     """
     rows = []
     for model in study.models:
@@ -85,7 +85,7 @@ def _best(
 def _least_perplexity(
     study: Study, model: str, candidates: list[str], benchmarks: list[str], domain: str, language: str | None
 ) -> dict:
-    """The same for one perplexity."""
+    """As `_best`, for one perplexity."""
     (benchmark,) = benchmarks
     chosen = study.for_choice(model, benchmark)
     dense = perplexities.level(study, model, [DENSE], benchmark, ~chosen)

@@ -1,4 +1,4 @@
-"""The paper's claims and what this grid says of them; the claims themselves are in `analysis/claims.py`."""
+"""The paper's claims and their verdicts in this grid; the claims themselves are in `analysis/claims.py`."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from submodels.analysis.formats import measured, not_testable
 from submodels.analysis.study import Study
 from submodels.analysis.tables.shared import Table, setting_columns, with_remarks
 
-CAPTION = "The claims and their verdicts."
+CAPTION = "The paper’s claims and their verdicts."
 COLUMNS = [
     *("claim", "sentence", "measure", "source", "paper", "unit", "direction", "table", "remarks"),
     *("model", "method", "sparsity", "calibration_size", "value", "low", "high", "n", "verdict", "status", "reason"),

@@ -14,9 +14,9 @@ COLUMNS += ["kept_distance", "pruned_distance", "n_pairs", "random_kept", "rando
 
 
 def compute(study: Study) -> pd.DataFrame:
-    """Mean distance between the masks of every two calibration sets, with what random masks would give.
+    """Mean distance between the masks of every two calibration sets, with the distance of random masks.
 
-    A set against itself compares its seeds: the floor, the distance that a new draw of the same set makes.
+    A set against itself compares its seeds: the floor, the distance between two draws of the same set.
     """
     rows = []
     for model in study.models:

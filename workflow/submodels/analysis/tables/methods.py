@@ -1,7 +1,7 @@
-"""The pruning methods compared: what each costs, and what its sub-models keep.
+"""The pruning methods compared: the cost of each method, and the accuracy that its sub-models keep.
 
-Like is compared with like: a group of rows holds the methods that were run with one calibration set, at one sparsity of
-one base model, and the methods that need no data beside them on the same benchmarks.
+Only comparable methods are compared: a group of rows holds the methods that were run with one calibration set, at one
+sparsity of one base model, and the methods that need no data on the same benchmarks.
 """
 
 from dataclasses import asdict, replace
@@ -17,11 +17,11 @@ from submodels.bootstrap import Interval, stratified_bootstrap
 from submodels.terms import DENSE
 
 CAPTION = (
-    "Pruning methods on the same calibration set. Time and peak memory of a pruning, mean over its sub-models, as "
-    "their manifests say. Matched: mean accuracy over the benchmarks of the calibration set’s domain (and, for "
-    "code with a language, of that language); outside: over all others; methods without data are scored on the "
-    f"same. Changes are against {REFERENCE}, with intervals over items: accuracies in percentage points, "
-    "perplexities in their own unit; ≈: the interval holds zero."
+    "Pruning methods on the same calibration set. Time and peak memory of pruning one sub-model are means over the "
+    "manifests of the sub-models. Matched: mean accuracy over the benchmarks of the calibration set’s domain (and, for "
+    "code with a language, of that language); outside: over all other benchmarks; methods without data are scored on "
+    f"the same benchmarks. Changes are against {REFERENCE}, with intervals over items: accuracies in percentage "
+    "points, perplexities in their own unit; ≈: the interval contains zero."
 )
 _SIDES = ("matched", "outside")
 _OF_SCORE = ("", "_low", "_high")
@@ -89,14 +89,14 @@ def _groups(study: Study, model: str):
 
 
 def _sides(study: Study, model: str, calibration: CalibrationSet, ids: list[str]) -> dict[str, list[str]]:
-    """Accuracies that match the set and those that do not, without those that were not run."""
+    """Benchmarks that match the set and benchmarks that do not, without those that were not run."""
     ran = [name for name in study.accuracies if len(study.items(model, ids, name))]
     matched = [name for name in ran if study.matches(calibration, name)]
     return {"matched": matched, "outside": [name for name in ran if name not in matched]}
 
 
 def _cost(study: Study, model: str, ids: list[str]) -> dict:
-    """Means over sub-models of what their manifests say; nothing for dense."""
+    """Means over sub-models of the costs in their manifests; nothing for dense."""
     if ids == [DENSE]:
         return {}
     manifests = [study.manifests[model, id] for id in ids]
@@ -164,9 +164,9 @@ def show(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _show_score(shown: pd.DataFrame, frame: pd.DataFrame, name: str, metric: Metric) -> None:
-    """Add columns for a score and its change: why it was not run, or nothing, where there is none.
+    """Add columns for a score and its change; without a score the reason, or nothing.
 
-    The intervals of scores are in the data only.
+    The intervals of scores are only in the data.
     """
     reasons = zip(frame[name], frame[f"{name}_reason"], strict=True)
     shown[metric.label()] = [

@@ -1,4 +1,4 @@
-"""The noise floor: how far scores lie apart that differ in nothing but the seed of the calibration draw."""
+"""The noise floor: differences between scores of sub-models that differ only in the seed of the calibration draw."""
 
 from dataclasses import asdict
 from itertools import combinations
@@ -14,8 +14,8 @@ from submodels.analysis.tables.shared import Table, setting_columns
 from submodels.bootstrap import half_widths
 
 CAPTION = (
-    "What another draw of the same calibration set changes, beside the interval over items of one score; "
-    "accuracies in percentage points. Pairs of sets below: their scores differ by less than their draws would."
+    "Changes of a score by another draw of the same calibration set, beside the interval of one score over items; "
+    "accuracies in percentage points. Pairs of sets below: their scores differ by less than two draws of one set would."
 )
 COLUMNS = ["model", "method", "sparsity", "calibration_size", "domain", "benchmark", "higher_is_better", "remarks"]
 COLUMNS += ["sets", "n_draws", "spread", "floor", "items", "n_pairs", "n_below", "below"]
@@ -26,7 +26,7 @@ def compute(study: Study) -> pd.DataFrame:
 
     spread: standard deviation of the score over the draws of one set, pooled over the sets drawn several times. floor:
     the difference that two draws of one set are expected to make, sqrt(2) times as large. items: half the width of a
-    score's interval over items, mean over these draws. below: pairs of sets that differ by less than their draws
+    score's interval over items, mean over these draws. below: pairs of sets that differ by less than draws of one set
     would, spread * sqrt(1 / n + 1 / m) for sets of n and m draws.
     """
     rows = []
@@ -95,7 +95,7 @@ def _value(study: Study, model: str, id: str, names: list[str]) -> float | None:
 
 
 def _half_width(study: Study, model: str, ids: list[str], names: list[str]) -> float:
-    """Mean over sub-models of half the width of their interval: the score's own, or that of several scores' mean."""
+    """Mean over sub-models of half the width of the interval of their score, or of the mean of their scores."""
     if len(names) > 1:
         groups = [np.stack([study.items(model, [id], name) for id in ids], axis=1) for name in names]
         return float(half_widths(groups, **asdict(study.resampling)).mean())

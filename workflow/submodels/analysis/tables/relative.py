@@ -1,4 +1,4 @@
-"""What calibration on a set changes, on every benchmark: each sub-model against its dense base model."""
+"""The change of every benchmark's score by pruning with a calibration set: sub-models against their base model."""
 
 from dataclasses import asdict
 
@@ -14,7 +14,7 @@ from submodels.terms import DENSE, NOT_RUN
 
 CAPTION = (
     "Change against the dense base model: accuracies in percentage points, perplexities in their own unit. ≈: the "
-    "interval holds zero."
+    "interval contains zero."
 )
 COLUMNS = ["model", "method", "sparsity", "calibration_size", "calibration", "calibration_domain", "benchmark"]
 COLUMNS += ["benchmark_domain", "language", "primary", "higher_is_better", "remarks", "matched", "submodels", "dense"]
@@ -24,7 +24,7 @@ COLUMNS += ["value", "kept", "difference", "low", "high", "inside_noise", "n_ite
 def compute(study: Study) -> pd.DataFrame:
     """Calibration set x benchmark: change against the dense base model, with magnitude and random-token controls.
 
-    `kept` is the share of an accuracy that is left; a perplexity has none.
+    `kept` is the share of an accuracy that is left; for a perplexity it is empty.
     """
     rows = []
     for model in study.models:
@@ -97,7 +97,7 @@ def _no_change(study: Study, model: str, ids: list[str], benchmark: str) -> dict
 
 
 def show(frame: pd.DataFrame) -> pd.DataFrame:
-    """Matrix of changes; `≈` marks those whose interval holds zero."""
+    """Matrix of changes; `≈` marks changes whose interval contains zero."""
     cells, columns = [], []
     for row in frame.itertuples():
         metric, name = Metric(row.primary, row.higher_is_better), marked(row.benchmark, row.remarks)

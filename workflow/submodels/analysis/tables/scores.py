@@ -16,8 +16,8 @@ AXES = ("method", "calibration", "calibration_size", "rows", "domain", "sparsity
 def compute(study: Study) -> pd.DataFrame:
     """One row for each base model, sub-model, benchmark and metric; a score that was not run keeps its row.
 
-    Every axis of the grid is a column: `calibration_size` names a size whatever its unit, `rows` is a number. One
-    column for each way in which samples ended; those of a row add up to its `n_samples`.
+    Every axis of the grid is a column: `calibration_size` is a size with its unit, `rows` is a number. There is one
+    column for each way in which samples ended; these columns add up to `n_samples`.
     """
     rows, ended = [], study.outcomes()
     for model in study.models:
@@ -62,7 +62,7 @@ def _axes(study: Study, model: str, id: str) -> dict:
 
 
 def endings(frame: pd.DataFrame) -> list[dict[str, float]]:
-    """How the samples of each row ended: `passed` -> 30, ...; NaN for what its benchmark does not know."""
+    """How the samples of each row ended: `passed` -> 30, ...; NaN for endings that its benchmark does not have."""
     first, last = frame.columns.get_loc("n_samples") + 1, frame.columns.get_loc("status")
     counts = frame.iloc[:, first:last]
     return counts.rename(columns=lambda name: name.replace("_", " ")).to_dict("records")

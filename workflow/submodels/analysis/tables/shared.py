@@ -1,4 +1,4 @@
-"""What a table is, and the pieces that several tables share."""
+"""The class of tables, and the pieces that several tables share."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,25 +10,25 @@ from submodels.analysis.study import CalibrationSet, Study
 from submodels.bootstrap import stratified_bootstrap
 from submodels.terms import NOT_RUN
 
-SETTING = ["model", "method", "sparsity", "calibration_size"]  # what a comparison of calibration sets holds fixed
+SETTING = ["model", "method", "sparsity", "calibration_size"]  # fixed in a comparison of calibration sets
 LEVEL = ["value", "low", "high", "n_items", "status", "reason"]  # the columns of `level`
 
 
 @dataclass(frozen=True)
 class Table:
-    """`compute`: the numbers as data. `show`: the same as cells of text, from the data alone."""
+    """`compute`: the numbers as data. `show`: the numbers as cells of text, made only from the data."""
 
     caption: str
     compute: Callable[[Study], pd.DataFrame]
     show: Callable[[pd.DataFrame], pd.DataFrame]
 
     def to_read(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Cells as text, the columns with the names that people read."""
+        """Cells as text, with readable names of columns."""
         return self.show(frame).rename(columns={"calibration_size": "calibration size"})
 
 
 def level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> dict:
-    """Mean accuracy of `ids` over `benchmarks` with its interval, or why there is none."""
+    """Mean accuracy of `ids` over `benchmarks` with its interval, or the reason why there is none."""
     items = [study.items(model, ids, name) for name in benchmarks]
     if not items or not all(map(len, items)):
         reasons = [study.score(model, id, name)["reason"] for name in benchmarks for id in ids]
@@ -37,7 +37,7 @@ def level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> di
 
 
 def mean_level(study: Study, items: list[np.ndarray]) -> dict:
-    """The same of values by item [items], one array a benchmark."""
+    """As `level`, from values by item [items], one array for each benchmark."""
     groups = [values[:, None] for values in items]
     value, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
     n_items = sum(len(values) for values in items)
@@ -45,18 +45,18 @@ def mean_level(study: Study, items: list[np.ndarray]) -> dict:
 
 
 def by_sets(pairs: pd.DataFrame) -> dict[frozenset[CalibrationSet], pd.DataFrame]:
-    """The rows between every two calibration sets, whichever comes first."""
+    """The rows between every two calibration sets, in either order."""
     both = [frozenset(pair) for pair in zip(pairs["set_a"], pairs["set_b"], strict=True)]
     return dict(iter(pairs.groupby(pd.Series(both, index=pairs.index, dtype=object), sort=False)))
 
 
 def setting_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns of `SETTING`; without the size of calibration sets where all share one."""
+    """Columns of `SETTING`; without the size of calibration sets where all sizes are equal."""
     return [name for name in SETTING if name != "calibration_size" or frame[name].nunique() > 1]
 
 
 def matrix(frame: pd.DataFrame, rows: list[str], column: str) -> pd.DataFrame:
-    """Wide table of `cell` in the order of first appearance, on both sides; a size that all share is left out."""
+    """Wide table of `cell`, rows and columns in the order of first appearance; without sizes if all are equal."""
     wide: dict[tuple, dict] = {}
     rows = [name for name in rows if name not in SETTING or name in setting_columns(frame)]
     for record in frame.fillna(dict.fromkeys(rows, "")).to_dict("records"):

@@ -15,7 +15,7 @@ RANDOM_TOKENS = "random tokens"  # name of the control's series
 
 
 def compute(study: Study) -> pd.DataFrame:
-    """Accuracy of each domain against the pruned fraction: matched, unmatched, generic and control sets, and no set."""
+    """Accuracy of each domain by pruned fraction: matched, unmatched, generic and control sets, and methods without."""
     rows = []
     for model in study.models:
         for domain in study.domains():

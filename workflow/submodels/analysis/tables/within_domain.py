@@ -18,7 +18,7 @@ COLUMNS += ["n_items", "status", "reason", "within_distance", "cross_distance", 
 
 
 def compute(study: Study) -> pd.DataFrame:
-    """Two calibration sets of one domain: how far apart in accuracy and in weights, against sets of other domains."""
+    """Differences in accuracy and in weights between two calibration sets of one domain, and to sets of others."""
     rows = []
     for model in study.models:
         for setting in study.settings(model):

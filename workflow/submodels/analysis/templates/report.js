@@ -25,14 +25,14 @@ const texts = scores.map((score) => [...AXES, "submodel", "metric", "remarks", "
 let listed = scores;
 let order = null; // [key, 1 or -1]
 
-// As the tables write it: an accuracy in percent, a perplexity as fine as it is worth (`Metric.show` in Python).
+// As in the tables: an accuracy in percent, a perplexity with its meaningful digits (`Metric.show` in Python).
 function written(number, percent) {
   if (typeof number === "string") return number; // infinite
   if (percent) return rounded(100 * number, 1);
   return Math.abs(number) < 100 ? rounded(number, 2) : rounded(number, 0).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-// Python rounds what is exactly in the middle to the even digit, toFixed away from zero.
+// Python rounds a number exactly in the middle to the even digit, toFixed away from zero.
 function rounded(number, digits) {
   const text = number.toFixed(digits);
   const middle = Math.abs(number * 2 ** (digits + 1)) % 2 === 1;
