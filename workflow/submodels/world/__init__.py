@@ -1,6 +1,6 @@
 """The tiny world: a synthetic multi-domain corpus, its benchmarks, and tiny base models trained on it.
 
-A base model is asked exactly in the form it was trained on. A document of a domain is the benchmark's prompt followed
+A base model is asked in exactly the form it was trained on. A document of a domain is the benchmark's prompt followed
 by its completion; `PROMPTS` holds the prompt of each kind of benchmark as a jinja template over the item's fields:
 
     kind         domains                        prompt, then completion (then the end-of-text token)

@@ -33,9 +33,9 @@ SUBJECTS = [
 class Family:
     """One kind of function.
 
-    `python` and `braces` are bodies, a line each; `$x` stands for the argument, `$a` and `$b` for the constants, and
-    the other names for the pieces of a language (see `Language.pieces`). `solve(x, *constants)` is the truth that the
-    tests are computed from, on the arguments `inputs(*constants)`.
+    `python` and `braces` are bodies, a line each; `$x` is the argument, `$a` and `$b` are the constants, and the other
+    names are the pieces of a language (see `Language.pieces`). The tests are computed with `solve(x, *constants)` on
+    the arguments `inputs(*constants)`.
     """
 
     verb: str
@@ -50,7 +50,7 @@ class Family:
 
 
 def _expression(verb, comment, result, constants, expression, solve, inputs, argument="int") -> Family:
-    """A family whose body is one `return`, written alike in all languages but for `==`."""
+    """A family whose body is one `return`, written alike in all languages except `==`."""
     python = f"return {Template(expression).safe_substitute(same='==')}"
     return Family(verb, comment, argument, result, constants, (python,), (f"return {expression};",), solve, inputs)
 
@@ -134,8 +134,8 @@ def draw(random: Random) -> tuple:
 class Language:
     """How one language writes a function and its test.
 
-    `opening` and `closing` wrap the body, `indent` stands before each of its lines; `types` are the names of the
-    argument and result types, `pieces` what the bodies of `Family` leave open, `check` one test of a call.
+    `opening` and `closing` wrap the body, `indent` begins each of its lines; `types` are the names of the argument and
+    result types, `pieces` fill the placeholders in the bodies of `Family`, `check` is one test of a call.
     """
 
     opening: str

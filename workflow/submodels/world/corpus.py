@@ -18,9 +18,9 @@ from submodels.world import arithmetic, code, facts, translation
 class Domain:
     """One domain of the world.
 
-    `draw(random)` gives a problem, a hashable value; `document(problem)` the text it is trained and calibrated on,
-    cut into prompt and completion; `item(problem)` its benchmark row, None for a domain that is only trained and
-    calibrated on. Domains with the same `draw` share their problems.
+    `draw(random)` gives a problem, a hashable value; `document(problem)` the text for training and calibration, cut
+    into prompt and completion; `item(problem)` its benchmark row, None for a domain without a benchmark. Domains with
+    the same `draw` share their problems.
     """
 
     draw: Callable[[Random], tuple]
@@ -54,11 +54,11 @@ CALIBRATION_ROWS = 384
 
 def draw_distinct(draw: Callable[[Random], tuple], random: Random, count: int) -> list[tuple]:
     """`count` different problems in the order drawn; an error where the space of problems is too small."""
-    found: dict[tuple, None] = {}
+    problems: dict[tuple, None] = {}
     for _ in range(100 * count):
-        if len(found) == count:
-            return list(found)
-        found[draw(random)] = None
+        if len(problems) == count:
+            return list(problems)
+        problems[draw(random)] = None
     raise SubmodelsError(f"{draw.__module__} has fewer than {count} problems; ask for fewer documents or items")
 
 
@@ -67,8 +67,8 @@ def split_problems(
 ) -> dict[str, dict[str, list[tuple]]]:
     """Problems of every domain, by use: `benchmark`, `calibration`, `mix`, `train`, `text`, drawn in this order.
 
-    No problem has two uses. Domains that share their problems get the same ones: the programming languages differ
-    in the language alone.
+    No problem has two uses. Domains that share their problems get the same problems: the programming languages differ
+    only in the language.
     """
     sizes = {
         name: {
@@ -104,7 +104,7 @@ def check_disjoint(**texts: set[str]) -> None:
     for number, first in enumerate(names):
         for second in names[number + 1 :]:
             if common := texts[first] & texts[second]:
-                raise AssertionError(f"{first} and {second} share {len(common)} texts, one is {min(common)!r}")
+                raise AssertionError(f"{first} and {second} share {len(common)} texts, such as {min(common)!r}")
 
 
 def write_world(
@@ -116,8 +116,8 @@ def write_world(
 ) -> None:
     """Write a world: train.jsonl, calibration/<pool>.jsonl, benchmarks/tiny_<domain>.jsonl and manifest.json.
 
-    The pools are the domains and `mix`, held-out documents of all of them; tiny_text holds further ones of all of
-    them. `train_documents` and `benchmark_items` change the default counts of the domains they name.
+    The pools are the domains and `mix`, which holds held-out documents of all domains; tiny_text holds further
+    documents of all domains. `train_documents` and `benchmark_items` change the default counts of some domains.
     """
     out = Path(out)
     train_documents = _counts("train_documents", TRAIN_DOCUMENTS, train_documents)
@@ -134,7 +134,7 @@ def write_world(
         return
     problems = split_problems(seed, train_documents, calibration_rows, benchmark_items)
     rows = {use: list(_documents(problems, use)) for use in ("benchmark", "calibration", "mix", "train", "text")}
-    check_disjoint(**{use: {row["text"] for row in found} for use, found in rows.items()})
+    check_disjoint(**{use: {row["text"] for row in documents} for use, documents in rows.items()})
 
     Random(f"{seed} train").shuffle(rows["train"])
     Random(f"{seed} mix").shuffle(rows["mix"])
@@ -147,13 +147,13 @@ def write_world(
     items = {name: map(domain.item, problems[name]["benchmark"]) for name, domain in DOMAINS.items() if domain.item}
     texts = rows["text"][: benchmark_items[TEXT]]
     items[TEXT] = ({"domain": row["domain"], "text": row["text"]} for row in texts)
-    for name, found in items.items():
+    for name, benchmark in items.items():
         task = f"tiny_{name}"
-        numbered = [{"task_id": f"{task}/{i}"} | item for i, item in enumerate(found)]
+        numbered = [{"task_id": f"{task}/{i}"} | item for i, item in enumerate(benchmark)]
         written[out / "benchmarks" / f"{task}.jsonl"] = numbered
     for path, lines in written.items():
         files.write_jsonl(path, lines)
-    manifest.write(place, written, documents={use: len(found) for use, found in rows.items()})
+    manifest.write(place, written, documents={use: len(documents) for use, documents in rows.items()})
 
 
 def _counts(name: str, default: dict[str, int], changes: dict[str, int] | None) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Domain csr: what people use in everyday situations, asked as multiple choice.
+"""Domain csr: the things people use in everyday situations, asked as multiple choice.
 
 A problem is (name, situation, phrasing); every situation is seen in training, with other names and phrasings.
 """

@@ -1,7 +1,7 @@
 """Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024): orthogonal momentum.
 
-`torch.optim.Muon` orthogonalises in bfloat16 whatever the machine; where a CPU has no instructions for it, that takes
-most of a training step. Here the dtype is a parameter; in bfloat16 the numbers are those of PyTorch's.
+`torch.optim.Muon` always orthogonalises in bfloat16; on a CPU without instructions for it, that takes most of a
+training step. Here the dtype is a parameter; in bfloat16 the numbers are those of `torch.optim.Muon`.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the quintic polynomial that draws 
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices alone; steps as large as AdamW's (Liu et al., 2025), no weight decay.
+    """Only for matrices; steps as large as AdamW's (Liu et al., 2025), no weight decay.
 
     dtype: of the orthogonalisation.
     """
@@ -36,7 +36,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """About U V^T of a matrix U S V^T, its singular value decomposition, by Newton-Schulz steps; in `dtype`.
+    """Approximately U V^T of a matrix with singular value decomposition U S V^T, by Newton-Schulz steps in `dtype`.
 
     The singular values end between 0.7 and 1.2, which trains as well as 1.
     """

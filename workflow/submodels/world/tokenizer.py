@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 # A newline; a number, word (camelCase is cut) or run of signs with the space before it; an indent. A prompt that ends
-# with a newline, a colon or a word is cut into the same pieces alone and at the head of its document.
+# with a newline, a colon or a word is cut into the same pieces by itself and at the head of its document.
 _PIECES = Regex(r"\n| ?\d+| ?\p{Lu}?[^\W\d_\p{Lu}]+| ?\p{Lu}+|_| ?[^\w\s]+| +")
 
 

@@ -140,7 +140,7 @@ def train(
     rows = files.read_jsonl(corpus)
     for number, row in enumerate(rows, start=1):
         if missing := {"prompt", "text"} - row.keys():
-            raise SubmodelsError(f"{corpus}, line {number}: no '{min(missing)}'; write the world anew")
+            raise SubmodelsError(f"{corpus}, line {number}: no '{min(missing)}'; write the world again")
     if threads:
         torch.set_num_threads(threads)
     parameters = {"version": versions.TRAIN, "architecture": architecture, "seed": seed, "steps": steps}
@@ -185,8 +185,8 @@ def _fit(model: PreTrainedModel, tokens: torch.Tensor, weights: torch.Tensor, bo
     dtype = fast_dtype()
     optimizers = build_optimizers(model, RECIPE["muon_rate"], RECIPE["adam_rate"])
     schedules = [
-        torch.optim.lr_scheduler.LambdaLR(one, lambda step: learning_rate(step, len(tokens), RECIPE["warmup"]))
-        for one in optimizers
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, len(tokens), RECIPE["warmup"]))
+        for optimizer in optimizers
     ]
     losses = []
     for batch, batch_weights in tqdm(zip(tokens, weights, strict=True), total=len(tokens), desc="train", unit="step"):

@@ -26,7 +26,7 @@ THINGS = {
     "table": ("tables", "table", "tables", True),
     "flower": ("flowers", "fleur", "fleurs", True),
 }
-# French masculine and feminine; the plural adds s, and every one stands after its noun
+# French masculine and feminine; the plural adds s, and every adjective follows its noun
 ADJECTIVES = {
     "black": ("noir", "noire"),
     "green": ("vert", "verte"),
