@@ -57,7 +57,7 @@ def test_another_file_of_the_same_name_is_refused(project):
     found = snakemake(project, "--configfile", other, "--cores", "1", "--dry-run", check=False)
     assert found.returncode
     said = " ".join((found.stdout + found.stderr).split())
-    assert f"{other}: name: one: results/one/ holds what was made from one.yaml" in said
+    assert f"{other}: name: one: results/one/ holds the products of one.yaml" in said
     write(project, "one", seed=1)  # an edited file is the same grid
     assert plan(project, "one")["world"] == 1
     os.rename(project / "one.yaml", project / "renamed.yaml")  # so is one that has moved

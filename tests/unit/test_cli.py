@@ -70,7 +70,7 @@ def test_errors_for_users_are_one_line_and_exit_status_1(tmp_path):
         (["score", "x", "--benchmark", "tiny_csr", "--model=m", "--out=o"], "'tiny_csr': expected NAME=FILE"),
         (
             ["score", "x=s", "--benchmark", "tiny_csr=c", "--benchmark", "tiny_math=m", "--model=m", "--out=o"],
-            "2 benchmarks are given; samples of several need --generations",
+            "2 benchmarks are given; to score several benchmarks, give --generations",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def test_sparsities_are_canonical():
         (("submodels", 0, "rows", [32, 32]), ["submodels[0].rows", "listed twice: 32"]),
         (
             ("submodels", 0, {"methods": ["magnitude"], "sparsities": [0.5], "rows": [32]}),
-            ["submodels[0]: rows are those of calibration_sets"],
+            ["submodels[0]: rows need calibration_sets"],
         ),
         (
             ("calibration_sets", {"both": {"domain": "generic", "source": {"mix": {"python": 2, "mth": 1}}}}),
@@ -177,7 +177,7 @@ def test_samples_that_a_benchmark_cannot_give_are_refused(samples, benchmarks, f
         ("benchmarks: [2024-01-01]", "benchmarks[0]: Input should be a valid string (got datetime.date(2024, 1, 1))"),
         ("name: 0.50", "name: Input should be a valid string (got 0.5); write it in quotes"),
         ("name: ", "name: Input should be a valid string (got None)"),
-        ("models: {no: {path: x}}", "line 2: YAML reads the key no as no text; write it in quotes"),
+        ("models: {no: {path: x}}", "line 2: YAML does not read the key no as a text; write it in quotes"),
         ("seed: 010", "line 2: YAML reads 010 as the number 8; write it as 8"),
         ("submodels: [{methods: [magnitude], sparsities: [2:4]}]", "line 2: YAML reads 2:4 as the number 124; write a "
          "sparsity pattern as 2of4"),

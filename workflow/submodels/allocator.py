@@ -7,7 +7,7 @@ import sys
 def keep_freed_memory() -> None:
     """Tell glibc to keep large freed buffers for the next operation instead of returning them to the system.
 
-    By default every large temporary is mapped and unmapped anew: millions of page faults, a tenth of the time of a
+    By default every large temporary is mapped and unmapped again: millions of page faults, a tenth of the time of a
     forward pass on a CPU.
     """
     trim_threshold, mmap_max, arena_max = -1, -4, -8  # M_* of <malloc.h>
@@ -16,9 +16,9 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give freed memory back to the system: what `keep_freed_memory` kept, and holes between buffers in use.
+    """Give freed memory back to the system: buffers kept by `keep_freed_memory`, and holes between buffers in use.
 
-    glibc finds no room for an aligned buffer in the hole that an equal one left, so a loop over large buffers grows;
+    glibc cannot place an aligned buffer into the hole of an equal buffer, so memory of a loop over large buffers grows;
     returning the holes once a step costs hundredths of a second.
     """
     _c_library("malloc_trim", 0)

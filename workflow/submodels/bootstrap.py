@@ -22,12 +22,12 @@ Statistic = Callable[[list[np.ndarray]], np.ndarray]
 
 
 def mean_of_groups(means: list[np.ndarray]) -> np.ndarray:
-    """Mean over groups of their single column: every benchmark weighs the same, whatever its number of items."""
+    """Mean over groups of their single column: every benchmark weighs the same, regardless of its number of items."""
     return np.mean([mean[..., 0] for mean in means], axis=0)
 
 
 def ratio_of_sums(means: list[np.ndarray]) -> np.ndarray:
-    """Sum of the first column over the sum of the second, of one group with these two."""
+    """Sum of the first column divided by the sum of the second column, of one group with two columns."""
     (mean,) = means
     return mean[..., 0] / mean[..., 1]
 
@@ -63,7 +63,7 @@ def stratified_bootstrap(
 def half_widths(groups: Sequence[np.ndarray], *, resamples: int, seed: int, level: float) -> np.ndarray:
     """Half the width of the interval of each column's mean over groups: arrays [items, columns] -> [columns].
 
-    What `stratified_bootstrap` gives for every column alone, for many sub-models at once.
+    Equal to `stratified_bootstrap` of every column by itself, for many sub-models at once.
     """
     _, drawn = _resample(groups, resamples, seed)
     low, high = np.quantile(np.mean(drawn, axis=0), [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -85,14 +85,14 @@ def _resample(groups: Sequence[np.ndarray], resamples: int, seed: int) -> tuple[
 def _draws(sizes: tuple[int, ...], resamples: int, seed: int) -> list[np.ndarray]:
     """How often each item is drawn: for each group [resamples, items], whole numbers as float64 for the products.
 
-    Kept for the next sub-models of the same benchmarks: drawing takes far longer than what is made of it.
+    Kept for the next sub-models of the same benchmarks: drawing takes far longer than the use of the draws.
     """
     rng = np.random.default_rng(seed)
     return [_counts(rng.integers(n, size=(resamples, n))) for n in sizes]
 
 
 def _counts(drawn: np.ndarray) -> np.ndarray:
-    """How often each of n items stands in each row: indices [rows, n] -> [rows, n], float64."""
+    """How often each of n items is in each row: indices [rows, n] -> [rows, n], float64."""
     rows, n = drawn.shape
     places = drawn + n * np.arange(rows)[:, None]
     return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)

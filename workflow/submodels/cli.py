@@ -31,24 +31,28 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; PyTorch's
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 Dtype = Annotated[
     str,
-    typer.Option(help="Of the computation: float32, bfloat16, float16; auto: float32 on a CPU, else the checkpoint's."),
+    typer.Option(
+        help="Data type of the computation: float32, bfloat16, float16; auto: float32 on a CPU, else the checkpoint's."
+    ),
 ]
-Prompt = Annotated[str, typer.Option(help=f"How instructions are put to the model: {', '.join(FORMATS)}.")]
+Prompt = Annotated[str, typer.Option(help=f"Prompt format of instructions: {', '.join(FORMATS)}.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Sampling = Annotated[
     str | None,
     typer.Option(
-        "--samples", help="Of each item where pass@k is scored: a number, or greedy for one; else the task file's."
+        "--samples",
+        help="Number of samples of each item where pass@k is scored, or greedy for one greedy answer; if not given, as "
+        "in the task file.",
     ),
 ]
 GridFile = Annotated[Path, typer.Option(help="results/<grid>/grid.json, written by `describe`.")]
 OfGrid = Annotated[
-    str | None, typer.Option(help="Name of a grid that was run here, whose items are meant where no file is named.")
+    str | None, typer.Option(help="Name of a grid that was run here; its items are used where no file is given.")
 ]
 
 
 def main() -> None:
-    """Run the command line; an error meant for the user is printed alone, with exit status 1."""
+    """Run the command line; an error meant for the user is printed without a traceback, with exit status 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
     try:
         app()
@@ -76,13 +80,13 @@ def _count(value: str | None) -> int | str | None:
 
 
 def _found_items(task, grid: str | None) -> Path:
-    from submodels.grid import find_items  # slow to import, and the workflow names the items
+    from submodels.grid import find_items  # slow to import; the workflow gives the items' files
 
     return find_items(task, grid)
 
 
 def _expand(grid: str) -> tuple:
-    """(expansion, files) of a grid file, or of a grid as JSON, whose files the environment names."""
+    """(expansion, files) of a grid file, or of a grid as JSON, whose files are in the environment."""
     from submodels import config
     from submodels.grid import Grid
     from submodels.trees import GRID_FILES
@@ -124,19 +128,21 @@ def calibrate(
     out: Directory,
     source: Annotated[
         list[str] | None,
-        typer.Option(help="File with the rows: .jsonl, .json, .parquet; for a mix COMPONENT=FILE, repeated."),
+        typer.Option(help="File with the rows: .jsonl, .json, .parquet; for a mix COMPONENT=FILE, repeat for more."),
     ] = None,
     components: Annotated[
-        str | None, typer.Option(help="Entries of a mix's components by name, as JSON; else the registry's.")
+        str | None,
+        typer.Option(help="Entries of a mix's components by name, as JSON; if not given, those of the registry."),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=1, help=f"Windows to make; {defaults.ROWS} without --tokens-per-set.")
+        int | None,
+        typer.Option(min=1, help=f"Number of windows; {defaults.ROWS} if --tokens-per-set is not given either."),
     ] = None,
     tokens_per_set: Annotated[
-        int | None, typer.Option(min=1, help="Instead of --rows: exactly so many counted tokens.")
+        int | None, typer.Option(min=1, help="Instead of --rows: exact number of counted tokens.")
     ] = None,
     seqlen: Annotated[int, typer.Option(min=2, help="Tokens in a window.")] = defaults.SEQLEN,
-    windows: Annotated[str, typer.Option(help="rows: one row a window; packed: rows joined and cut.")] = "rows",
+    windows: Annotated[str, typer.Option(help="rows: one row in each window; packed: rows joined and cut.")] = "rows",
     protocol: Annotated[str, typer.Option(help="strict: every row at most once; paper: with replacement.")] = "strict",
     prompt: Prompt = defaults.PROMPT,
     seed: Seed = 0,
@@ -145,12 +151,12 @@ def calibrate(
     from submodels.calibration.calibrate import calibrate
     from submodels.calibration.registry import find_calibration_set, parse_components
 
-    found, source = find_calibration_set(spec), source or []
-    if found.source.mix is None and len(source) > 1:
+    calibration_set, source = find_calibration_set(spec), source or []
+    if calibration_set.source.mix is None and len(source) > 1:
         raise SubmodelsError(f"--source is given {len(source)} times; only a mix takes several files")
     calibrate(
-        found, model, out,
-        source=_pairs(source, "COMPONENT") if found.source.mix else next(map(Path, source), None),
+        calibration_set, model, out,
+        source=_pairs(source, "COMPONENT") if calibration_set.source.mix else next(map(Path, source), None),
         components=parse_components(components) if components is not None else None,
         rows=rows, tokens_per_set=tokens_per_set, seqlen=seqlen, windows=windows, protocol=protocol, seed=seed,
         prompt=prompt,
@@ -160,18 +166,18 @@ def calibrate(
 @app.command()
 def prune(
     model: Model,
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")],
+    method: Annotated[str, typer.Option(help=f"Pruning method: {', '.join(METHODS)}.")],
     sparsity: Annotated[str, typer.Option(help="Fraction pruned such as 0.50, or a pattern such as 2of4.")],
     out: Directory,
     windows: Annotated[
         Path | None,
-        typer.Option(help="Calibration windows: input_ids and, if padded, attention_mask, counted."),
+        typer.Option(help="Safetensors file of calibration windows; needed by methods that use calibration data."),
     ] = None,
     calibration: Annotated[
         str | None,
-        typer.Option(help="Name of the calibration set, recorded; else the windows' directory's."),
+        typer.Option(help="Name of the calibration set, recorded; by default the name of the windows' directory."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the calibration draw, recorded; decides random masks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration draw, recorded; decides random masks.")] = 0,
     device: Device = "cpu",
     dtype: Dtype = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Windows in one forward pass.")] = defaults.PRUNED_AT_ONCE,
@@ -218,12 +224,12 @@ def export(model: Model, submodel: Annotated[Path, typer.Option(help="Directory 
 
 @app.command()
 def items(
-    benchmark: Annotated[str, typer.Option(help="A benchmark of a package or of the Hub.")],
+    benchmark: Annotated[str, typer.Option(help="Name of a benchmark of a package or of the Hub.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
     rows: Annotated[
-        Path | None, typer.Option(help="The data set's rows, fetched or your own: .jsonl, .json, .parquet, .txt.")
+        Path | None, typer.Option(help="File of the data set's rows, fetched or yours: .jsonl, .json, .parquet, .txt.")
     ] = None,
-    adapter: Annotated[str | None, typer.Option(help="For rows of another schema; else the benchmark's.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Adapter for rows of another schema.")] = None,
     fixture: Annotated[bool, typer.Option("--fixture", help="A few made-up rows, for a trial.")] = False,
 ):
     """Write the items of a benchmark, from a package or from the rows of a data set."""
@@ -254,7 +260,7 @@ def generate(
     batch_size: Annotated[str, typer.Option(help="Texts generated at once, or auto.")] = "auto",
     threads: Threads = None,
 ):
-    """Run every missing benchmark of a sub-model; samples of each go to a file of its own."""
+    """Run every missing benchmark of a sub-model; each benchmark's samples go to a separate file."""
     from submodels.evaluation.generate import generate
 
     benchmarks = _pairs(benchmark, "NAME")
@@ -270,7 +276,7 @@ def execute(
     benchmark: Annotated[
         list[str],
         typer.Option(
-            help="Name in resources/tasks/, or NAME=FILE with its items; repeat for more, if --samples is a directory."
+            help="Name in resources/tasks/, or NAME=FILE with its items; repeat for more if --samples is a directory."
         ),
     ],
     samples: Annotated[
@@ -280,9 +286,9 @@ def execute(
         ),
     ],
     out: Annotated[Path, typer.Option(help="JSONL to write: the same lines with passed and result; or a directory.")],
-    sandbox: Annotated[str, typer.Option(help="auto, bubblewrap, unshare, apptainer; none is dangerous.")] = "auto",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one program.")] = defaults.TIMEOUT,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Memory of one program, in MB.")] = defaults.MEMORY_MB,
+    sandbox: Annotated[str, typer.Option(help="auto, bubblewrap, unshare, apptainer; none (dangerous).")] = "auto",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Time limit of one program, in seconds.")] = defaults.TIMEOUT,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Memory limit of one program, in MB.")] = defaults.MEMORY_MB,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Programs at once; the cores of this job if not given.")
     ] = None,
@@ -318,24 +324,26 @@ def execute(
 
 @app.command()
 def score(
-    samples: Annotated[list[str], typer.Argument(help="SUBMODEL=FILE: what to score; or SUBMODEL, with directories.")],
+    samples: Annotated[list[str], typer.Argument(help="SUBMODEL=FILE with samples; or SUBMODEL, with --generations.")],
     benchmark: Annotated[
-        list[str], typer.Option(help="NAME=FILE with the benchmark's items; repeat for more, with directories.")
+        list[str], typer.Option(help="NAME=FILE with the benchmark's items; repeat for more, with --generations.")
     ],
     model: Annotated[str, typer.Option(help="Name of the base model, recorded.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write; or a directory, where directories are read.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write; with --generations a directory.")],
     generations: Annotated[
-        Path | None, typer.Option(help="Directory with what `generate` wrote, a directory for each sub-model.")
+        Path | None, typer.Option(help="Directory that holds the output directory of `generate` for each sub-model.")
     ] = None,
-    executions: Annotated[Path | None, typer.Option(help="The same of `execute`, for code.")] = None,
+    executions: Annotated[
+        Path | None, typer.Option(help="Directory that holds the output directory of `execute` for each sub-model.")
+    ] = None,
     synonyms: Annotated[str, typer.Option(help="METEOR's synonyms: none or wordnet.")] = "none",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items were generated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="--limit of `generate`, if it was given.")] = None,
     sampling: Sampling = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = defaults.RESAMPLES,
     seed: Seed = 0,
     workers: Annotated[int, typer.Option(min=1, help="Sub-models scored at once.")] = 1,
 ):
-    """Score sub-models on one benchmark, or on all that `generate` and `execute` left; with intervals over items."""
+    """Score sub-models on one benchmark, or on all that `generate` and `execute` finished; intervals are over items."""
     from submodels.evaluation.score import score, score_all
 
     benchmarks = _pairs(benchmark, "NAME")
@@ -344,7 +352,7 @@ def score(
     if generations is not None:
         score_all(benchmarks, samples, generations, executions or generations, out, workers=workers, **settings)
     elif len(benchmarks) > 1:
-        raise SubmodelsError(f"{len(benchmarks)} benchmarks are given; samples of several need --generations")
+        raise SubmodelsError(f"{len(benchmarks)} benchmarks are given; to score several benchmarks, give --generations")
     else:
         ((name, items),) = benchmarks.items()
         score(name, items, _pairs(samples, "SUBMODEL"), out, **settings)
@@ -355,7 +363,7 @@ def overlap(
     submodels: Annotated[list[Path], typer.Argument(help="Directories of sub-models of one base model.")],
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
     level: Annotated[
-        list[str] | None, typer.Option(help="model, layer, module_kind or module; several times for several; else all.")
+        list[str] | None, typer.Option(help="model, layer, module_kind or module; repeat for more. All if not given.")
     ] = None,
 ):
     """Jaccard distance of every pair of masks; for pairs of one method and sparsity also by layer and module."""
@@ -412,7 +420,7 @@ def report(
 
 @app.command()
 def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("config.yaml")):
-    """Validate a grid and say what this machine lacks to run it."""
+    """Validate a grid, and list which sandboxes work and which toolchains are missing on this machine."""
     from submodels.config import read_grid
     from submodels.evaluation.runners import missing_toolchains
     from submodels.evaluation.sandbox import sandbox_status
@@ -431,11 +439,11 @@ def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("con
 def plan(
     config: Annotated[str, typer.Option(help="A grid file, or a grid as JSON.")] = "config.yaml",
     hardware: Annotated[
-        Path | None, typer.Option(help="Figures to assume; resources/hardware.yaml by default.")
+        Path | None, typer.Option(help="File of hardware figures; resources/hardware.yaml by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write; results/<grid>/plan by default.")] = None,
 ):
-    """Say what a grid takes, before it is paid for: jobs, hours, memory, disk."""
+    """Estimate a grid's cost before running it: jobs, hours, memory, disk."""
     from submodels.planning.plan import plan
 
     plan(*_expand(config), out, hardware)
@@ -457,7 +465,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     grid: OfGrid = None,
 ):
-    """Look for what is wrong with a model, its prompts and this machine; exit status 1 if something is."""
+    """Look for faults of a model, its prompts and this machine; exit status 1 if there is a problem."""
     from submodels.doctor.doctor import doctor
 
     benchmark = benchmark or []
@@ -481,10 +489,10 @@ def schema(out: Annotated[Path, typer.Option(help="JSON file to write.")]):
 
 @app.command()
 def shape(
-    hub: Annotated[str, typer.Option(help="Hub repository; of it, config.json alone is read.")],
+    hub: Annotated[str, typer.Option(help="Hub repository; only its config.json is downloaded.")],
     revision: Annotated[str, typer.Option(help="Commit, whole or abbreviated, or a branch.")],
 ):
-    """Print what resources/models.yaml says of a Hub model: its whole commit and its shape."""
+    """Print the entry of a Hub model for resources/models.yaml: its whole commit and its shape."""
     import tempfile
 
     import yaml
@@ -496,8 +504,8 @@ def shape(
     with tempfile.TemporaryDirectory() as directory:
         commit = fetch_config(hub, revision, Path(directory))
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    found = count_shape(config, f"{hub}@{revision}").model_dump()
-    print(yaml.safe_dump({"hub": hub, "revision": commit, "shape": found}, sort_keys=False), end="")
+    counted = count_shape(config, f"{hub}@{revision}").model_dump()
+    print(yaml.safe_dump({"hub": hub, "revision": commit, "shape": counted}, sort_keys=False), end="")
 
 
 @app.command()
@@ -506,7 +514,7 @@ def fetch_model(
     revision: Annotated[str, typer.Option(help="Commit.")],
     out: Directory,
 ):
-    """Bring a base model from the Hub."""
+    """Download a base model from the Hub."""
     from submodels.fetch import fetch_model
 
     fetch_model(hub, revision, out)
@@ -517,7 +525,7 @@ def fetch_calibration_set(
     source: Annotated[str, typer.Option(help="Name of a registered calibration set, or its source as JSON.")],
     out: Directory,
 ):
-    """Bring a calibration set from the Hub."""
+    """Download a calibration set from the Hub."""
     from submodels.fetch import fetch_calibration_set
 
     fetch_calibration_set(source, out)
@@ -528,7 +536,7 @@ def fetch_benchmark(
     source: Annotated[str, typer.Option(help="Name of a benchmark, or its source as JSON.")],
     out: Directory,
 ):
-    """Bring the rows of a benchmark from the Hub."""
+    """Download the rows of a benchmark from the Hub."""
     from submodels.fetch import fetch_benchmark
 
     fetch_benchmark(source, out)
@@ -536,7 +544,7 @@ def fetch_benchmark(
 
 @app.command()
 def fetch_wordnet(out: Directory):
-    """Bring WordNet, for METEOR's synonyms."""
+    """Download WordNet, for METEOR's synonyms."""
     from submodels.fetch import fetch_wordnet
 
     fetch_wordnet(out)

@@ -1,7 +1,7 @@
-"""A grid: what to prune, with what, and how to score it. The one truth for config files, their docs and their schema.
+"""A grid: what to prune, with which data, and how to score it. Docs and the schema of grid files are made from this.
 
-`check_grid` validates a whole grid, registries included, and reports every fault in one line each
-(file, key, value, what is valid) before any job starts. Imports stay light: every cluster job parses this again.
+`check_grid` validates a whole grid, registries included, and reports each fault in one line (file, key, value, valid
+values) before any job starts. Imports stay light: every cluster job parses this again.
 """
 
 from functools import cache
@@ -67,7 +67,7 @@ class BaseModelSpec(Strict):
     )
     revision: str | None = Field(None, pattern=r"^[\w./-]+$", description="commit of the Hub repository")
     shape: ModelShape | None = Field(
-        None, description="sizes of a Hub model; only a Hub model takes them, other models have them in their files"
+        None, description="sizes of a Hub model; other models have their sizes in their files"
     )
     path: Path | None = Field(None, description="local Hugging Face directory with safetensors files")
     prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
@@ -85,13 +85,13 @@ class BaseModelSpec(Strict):
         if self.hub is not None and self.shape is None:
             raise ValueError(f"a Hub model needs a shape ({', '.join(ModelShape.model_fields)}): see docs/extending.md")
         if self.steps is not None and self.tiny_world is None:
-            raise ValueError("steps are those of training a tiny model; leave steps out, or give tiny_world")
+            raise ValueError("steps belong to training a tiny model; leave steps out, or give tiny_world")
         if self.hub is None and self.shape is not None:
-            raise ValueError(f"shape belongs to a Hub model; that of {given[0]} is found without it")
+            raise ValueError(f"shape belongs to a Hub model; leave it out, the shape of {given[0]} is found without it")
         return self
 
     def find_shape(self) -> ModelShape:
-        """What the registry says of a Hub model, what a local directory holds, or what the tiny world builds."""
+        """The shape of a Hub model in the registry, of the files in a local directory, or of the tiny world's model."""
         if self.shape is not None:
             return self.shape
         return tiny_shape(self.tiny_world) if self.tiny_world else read_shape(self.path)
@@ -104,7 +104,7 @@ class Axes(Strict):
         None, description="base models of this block; left out: all base models of the grid"
     )
     methods: Annotated[list[Name], Field(min_length=1), Unique] = Field(
-        ["wanda"], description="pruning methods; those with and those without calibration data need blocks of their own"
+        ["wanda"], description="pruning methods; methods with and methods without calibration data need separate blocks"
     )
     calibration_sets: Annotated[list[Name], Unique] = Field(
         [],
@@ -128,9 +128,9 @@ class Axes(Strict):
                 raise ValueError(str(unknown("method", method, METHODS)))
             if METHODS[method].needs_calibration != bool(self.calibration_sets):
                 wants = "needs calibration_sets" if not self.calibration_sets else "takes no calibration_sets"
-                raise ValueError(f"method '{method}' {wants}: put it in a block of its own")
+                raise ValueError(f"method '{method}' {wants}: put it in a separate block")
         if self.rows is not None and not self.calibration_sets:
-            raise ValueError("rows are those of calibration_sets, of which this block has none; leave rows out")
+            raise ValueError("rows need calibration_sets, and this block has none; leave rows out")
         return self
 
 
@@ -164,7 +164,7 @@ class Calibration(Strict):
 
     @property
     def size(self) -> DrawSize:
-        """How much of a calibration set is used where a block does not say it."""
+        """How much of a calibration set is used unless a block of the grid names `rows`."""
         return find_size(self.rows, self.tokens_per_set)
 
 
@@ -178,7 +178,7 @@ class Evaluation(Strict):
         AUTO, description="data type that generation computes in; auto: float32 on a CPU, the checkpoint's on a GPU"
     )
     backend: Literal["hf", "vllm"] = Field(
-        "hf", description="library that generates: transformers, or vLLM in the environment envs/vllm.yaml (GPUs alone)"
+        "hf", description="library that generates: transformers, or vLLM in the environment envs/vllm.yaml (only GPUs)"
     )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
@@ -208,7 +208,7 @@ class Evaluation(Strict):
     @model_validator(mode="after")
     def _vllm_on_gpus(self):
         if self.backend == "vllm" and self.device == "cpu":
-            raise ValueError("backend: vllm generates on GPUs alone; set device: cuda, or backend: hf")
+            raise ValueError("backend: vllm generates only on GPUs; set device: cuda, or backend: hf")
         return self
 
     @property
@@ -236,7 +236,7 @@ class Pruning(Strict):
 
 
 class LocalRows(Strict):
-    """A file in place of a benchmark's data set."""
+    """A file that replaces a benchmark's data set."""
 
     path: Path = Field(description="file of rows: .jsonl, .json, .txt (each also with .gz) or .parquet")
     adapter: Literal[tuple(ADAPTERS)] | None = Field(
@@ -253,7 +253,7 @@ class GridConfig(Strict):
         description="names in resources/models.yaml or under `models`"
     )
     submodels: Annotated[list[Axes], Field(min_length=1)] = Field(
-        description="blocks of sub-models; the grid is their union, and always has the `dense` base models"
+        description="blocks of sub-models; the grid is their union and the `dense` base models"
     )
     benchmarks: Annotated[list[Name], Field(min_length=1), Unique] = Field(description="names in resources/tasks/")
     sources: dict[Name, Literal["fixture"] | Path | LocalRows] = Field(
@@ -276,7 +276,7 @@ class GridConfig(Strict):
 
 
 class Registries:
-    """The names a grid may use: what ships in resources/ and what the grid adds."""
+    """The names a grid may use: the entries in resources/ and those that the grid adds."""
 
     def __init__(self, grid: GridConfig):
         self.models = _extend("models", load_models(), grid.models)
@@ -298,11 +298,11 @@ def _shipped_sets() -> dict[str, CalibrationSet]:
     return load_calibration_sets()
 
 
-def _extend(key: str, shipped: dict, own: dict) -> dict:
-    taken = sorted(set(shipped) & set(own))
+def _extend(key: str, shipped: dict, added: dict) -> dict:
+    taken = sorted(set(shipped) & set(added))
     if taken:
         raise SubmodelsError(f"{key}: '{taken[0]}' is already in the registry; choose another name")
-    return shipped | own
+    return shipped | added
 
 
 def read_grid(path: Path | str) -> GridConfig:
@@ -311,7 +311,7 @@ def read_grid(path: Path | str) -> GridConfig:
 
 
 def check_grid(value, where: str) -> GridConfig:
-    """Validate a grid and every name it uses; all faults of a kind come together, one line each."""
+    """Validate a grid and every name it uses; all faults of a kind are reported together, one line each."""
     if not isinstance(value, dict):
         raise SubmodelsError(f"{where}: a grid is a mapping of keys to values")
     grid = parse(GridConfig, value, where)
@@ -347,7 +347,7 @@ def _unknown_names(grid: GridConfig, registries: Registries):
             yield f"base_models: '{name}' is in no block of submodels; add it to one, or leave it out"
     for name, entry in grid.calibration_sets.items():
         if name == NO_CALIBRATION:
-            yield f"calibration_sets.{name}: the name stands for no calibration; choose another"
+            yield f"calibration_sets.{name}: the name is reserved for methods without calibration; choose another"
         if entry.source.tiny_world is not None and entry.source.tiny_world not in POOLS:
             yield f"calibration_sets.{name}.source: {unknown('pool of the tiny world', entry.source.tiny_world, POOLS)}"
         for fault in mix_faults(entry, registries.calibration_sets):

@@ -8,4 +8,4 @@ TIMEOUT = 10.0  # seconds for one program
 MEMORY_MB = 1024  # of one program
 RESAMPLES = 1000  # of a bootstrap
 LEVEL = 0.95  # of intervals
-PROMPT = "base"  # how instructions are put to a model
+PROMPT = "base"  # prompt format of instructions

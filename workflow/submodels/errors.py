@@ -1,16 +1,16 @@
-"""The one error a user is meant to read."""
+"""The error that is meant for users."""
 
 
 class SubmodelsError(Exception):
     """Bad input or a machine that lacks something.
 
-    The message names the file, key or value and says how to mend it; the command line prints it alone, without a
-    traceback, and exits with status 1.
+    The message names the file, key or value and says how to fix it; the command line prints only the message,
+    without a traceback, and exits with status 1.
     """
 
 
 def fetch_first(what: str, command: str) -> str:
-    """What to do where something is missing that only a machine with a network can bring."""
+    """Advice for a missing file that must be downloaded on a machine with a network."""
     return (
         f"fetch {what} first, on a machine with a network (on a cluster: the login node): "
         f"`snakemake --cores 1 fetch --configfile <grid>`, or by hand `submodels {command}`"

@@ -1,6 +1,6 @@
-"""Fetching what is not in the repository: Hub models and data sets at a pinned commit, and WordNet for METEOR.
+"""Downloads: Hub models and data sets at a pinned commit, and WordNet for METEOR.
 
-Run on a machine with a network (on a cluster: the login node); every other stage works offline on what this left.
+Run on a machine with a network (on a cluster: the login node); every other stage works offline with the downloads.
 Only weights in safetensors, JSON and tokenizer files are taken from a model repository: never pickles, never code.
 """
 
@@ -23,7 +23,7 @@ from submodels.provenance import Manifest
 from submodels.validation import parse_json
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*")
-_SUBFOLDERS = "*/*"  # other formats of the same weights live there
+_SUBFOLDERS = "*/*"  # they hold other formats of the same weights
 
 _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
@@ -34,7 +34,7 @@ WORDNET_FILES = (
     *(f"{pos}.exc" for pos in ("adj", "adv", "noun", "verb")),
     "cntlist.rev",
 )
-# WordNet's lexicographer files in their order, which is their number; see its manual page lexnames(5).
+# WordNet's lexicographer files in the order of their numbers; see its manual page lexnames(5).
 _LEXNAMES = """
     adj.all adj.pert adv.all
     noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication noun.event
@@ -72,7 +72,7 @@ def fetch_model(hub: str, revision: str, out: Path) -> None:
 
 
 def fetch_config(hub: str, revision: str, directory: Path) -> str:
-    """Download a model's config.json alone into `directory`; returns the whole commit that `revision` stands for."""
+    """Download only a model's config.json into `directory`; returns the whole commit of `revision`."""
     _check_network()
     commit = _commit(hub, revision, "model")
     with _hub_errors(hub, revision, "model"):
@@ -121,15 +121,15 @@ def _json_rows(hub: str, commit: str, split: str, file: str):
 
 def fetch_calibration_set(source: str, out: Path) -> None:
     """`fetch_dataset` for a calibration set: its name in the registry, or its source as JSON."""
-    found = parse_json(RowSource, source, "source") if source.startswith("{") else find_calibration_set(source).source
-    _fetch_source(found, f"calibration set {source}", out)
+    rows = parse_json(RowSource, source, "source") if source.startswith("{") else find_calibration_set(source).source
+    _fetch_source(rows, f"calibration set {source}", out)
 
 
 def fetch_benchmark(source: str, out: Path) -> None:
     """`fetch_dataset` for a benchmark: its name, or its source as JSON."""
     given = source.startswith("{")
-    found = parse_json(benchmarks.ItemSource, source, "source") if given else benchmarks.load_benchmark(source).source
-    _fetch_source(found, f"benchmark {source}", out)
+    items = parse_json(benchmarks.ItemSource, source, "source") if given else benchmarks.load_benchmark(source).source
+    _fetch_source(items, f"benchmark {source}", out)
 
 
 def _fetch_source(source: HubSource, what: str, out: Path) -> None:
@@ -141,7 +141,7 @@ def _fetch_source(source: HubSource, what: str, out: Path) -> None:
 def fetch_wordnet(out: Path, debian: Path = DEBIAN_WORDNET) -> None:
     """Make `out`/corpora/wordnet, a directory nltk reads once `out` is on `nltk.data.path`.
 
-    From Debian's package wordnet-base if it is installed, for it needs no network; else from nltk's server.
+    From Debian's package wordnet-base if it is installed, which needs no network; else from nltk's server.
     """
     out = Path(out)
     if all((debian / name).is_file() for name in WORDNET_FILES):
@@ -162,7 +162,7 @@ def _copy_wordnet(debian: Path, directory: Path) -> None:
         shutil.copyfile(debian / name, directory / name)
     names = _LEXNAMES.split()
     lines = (f"{number:02}\t{name}\t{_PART_OF_SPEECH[name.split('.')[0]]}\n" for number, name in enumerate(names))
-    # Debian leaves out two files that nltk opens. Only its multilingual functions use what index.sense says.
+    # Debian leaves out two files that nltk opens. Only nltk's multilingual functions use the contents of index.sense.
     files.write_text(directory / "lexnames", "".join(lines))
     files.write_text(directory / "index.sense", "")
 
@@ -173,7 +173,7 @@ def _download_wordnet(directory: Path) -> None:
     store = directory / "download"
     if not nltk.download("wordnet", download_dir=str(store), quiet=True):
         raise SubmodelsError(
-            "WordNet: nltk's server cannot be reached and /usr/share/wordnet is not there; install Debian's package "
+            "WordNet: nltk's server cannot be reached and /usr/share/wordnet does not exist; install Debian's package "
             "wordnet-base, or fetch on a machine with a network (on a cluster: the login node)"
         )
     with zipfile.ZipFile(store / "corpora" / "wordnet.zip") as archive:
@@ -184,7 +184,7 @@ def _download_wordnet(directory: Path) -> None:
 
 
 def _check_start(out: Path, network: bool = True) -> None:
-    """Before anything is downloaded: is downloading allowed, and may `out` be replaced?"""
+    """Before a download: check that downloading is allowed and that `out` may be replaced."""
     if network:
         _check_network()
     if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
@@ -193,11 +193,11 @@ def _check_start(out: Path, network: bool = True) -> None:
 
 def _check_network() -> None:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise SubmodelsError("HF_HUB_OFFLINE is set, so nothing is fetched; unset it, on a machine with a network")
+        raise SubmodelsError("HF_HUB_OFFLINE is set, so nothing is downloaded; unset it, on a machine with a network")
 
 
 def _commit(hub: str, revision: str, repo_type: str) -> str:
-    """The whole commit that `revision`, a branch, a tag or an abbreviated commit, stands for."""
+    """The whole commit of `revision`, which is a branch, a tag or an abbreviated commit."""
     if _WHOLE_COMMIT.fullmatch(revision):
         return revision
     with _hub_errors(hub, revision, repo_type):
@@ -207,13 +207,13 @@ def _commit(hub: str, revision: str, repo_type: str) -> str:
         if not _SHORT_COMMIT.fullmatch(revision):
             return api.repo_info(hub, revision=revision, repo_type=repo_type).sha
         commits = [commit.commit_id for commit in api.list_repo_commits(hub, repo_type=repo_type)]
-    found = [commit for commit in commits if commit.startswith(revision)]
-    if len(found) != 1:
+    matches = [commit for commit in commits if commit.startswith(revision)]
+    if len(matches) != 1:
         raise SubmodelsError(
-            f"{repo_type} {hub}: {len(found)} commits begin with '{revision}'; give a whole commit of "
+            f"{repo_type} {hub}: {len(matches)} commits begin with '{revision}'; give a whole commit of "
             f"{_page(hub, repo_type)}/commits/main"
         )
-    return found[0]
+    return matches[0]
 
 
 def _page(hub: str, repo_type: str) -> str:
@@ -266,13 +266,13 @@ def _temporary_directory(out: Path) -> Iterator[Path]:
 
 
 def _hashes(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file below a directory by its name there."""
-    found = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {path.relative_to(directory).as_posix(): files.sha256_file(path) for path in found}
+    """Name -> SHA-256 of every file below a directory."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): files.sha256_file(path) for path in paths}
 
 
 def _finish(temporary: Path, out: Path, manifest: Manifest, hashes: dict[str, str], **results) -> None:
-    """Write the manifest with every file's hash, then put the whole directory in the place of `out`."""
+    """Write the manifest with every file's hash, then replace `out` by the whole directory."""
     manifest.write(temporary / "manifest.json", files=hashes, **results)
     if out.exists():
         shutil.rmtree(out)

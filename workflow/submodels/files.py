@@ -31,7 +31,7 @@ _MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _MISREAD_NUMBER = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # octal, and to the base of 60
 _GZIP = b"\x1f\x8b"
-AS_UTF8 = "convert it, such as with `iconv -f LATIN1 -t UTF-8`, naming the encoding that it was saved in"
+AS_UTF8 = "convert it, for example with `iconv -f LATIN1 -t UTF-8`, which names the file's encoding first"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -50,10 +50,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def temporary_path(path: Path | str) -> Path:
-    """Where to write what will be renamed to `path`: a name that no other process uses, on this host or another.
+    """A path for a file that will be renamed to `path`: no other process, on this host or another, uses its name.
 
-    It keeps the suffix of `path`, because writers choose a format by it. What killed processes left under such names
-    is deleted: of this host at once, of others when nothing was written there for a while.
+    It keeps the suffix of `path`, because writers choose a format by it. Files that killed processes left under such
+    names are deleted: files of this host at once, files of other hosts when nothing was written to them for a while.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,11 +75,11 @@ def _abandoned(path: Path, host: str, process: int) -> bool:
 
 @contextmanager
 def room_for(path: Path | str) -> Iterator[None]:
-    """Writing `path` in this context ends in a SubmodelsError where the disk is full."""
+    """In this context a full disk raises a SubmodelsError that names `path`."""
     try:
         yield
     except Exception as error:
-        # safetensors has errors of its own that quote the system's.
+        # safetensors raises its own errors, which quote the system's error.
         numbers = {getattr(error, "errno", None)} | {int(number) for number in _QUOTED.findall(str(error))}
         if not numbers & _NO_ROOM:
             raise
@@ -92,7 +92,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def _encoded(text: str) -> bytes:
-    """UTF-8. A lone surrogate, which UTF-8 lacks, is written as `\\ud83d`: the very escape that JSON has for it."""
+    """UTF-8. A lone surrogate, which UTF-8 lacks, is written as `\\ud83d`, its escape in JSON."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -102,7 +102,7 @@ def write_json(path: Path | str, value) -> None:
 
 @contextmanager
 def open_text(path: Path | str) -> Iterator[io.TextIOWrapper]:
-    """A text to read, whoever wrote it; every fault of the file, in this context, is a SubmodelsError that names it.
+    """A text file opened for reading; in this context every fault of the file is a SubmodelsError that names it.
 
     Its first bytes say whether it is compressed, and whether it is UTF-8 or UTF-16. Lines end at \\n, \\r\\n or \\r.
     """
@@ -141,7 +141,7 @@ def _undecodable_line(path: Path | str) -> int:
 
 
 def _parse(text: str, path: Path | str, decoder: json.JSONDecoder, line: int = 1):
-    """One JSON value that begins at that line of the file."""
+    """One JSON value, which begins at line `line` of the file."""
     try:
         return decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -168,7 +168,7 @@ _UNIQUE = json.JSONDecoder(object_pairs_hook=_members)
 
 
 def read_json(path: Path | str, *, unique: bool = False):
-    """`unique`: a key that an object has twice is an error; other tools take the last."""
+    """`unique`: a key that an object has twice is an error; without it the last value counts, as in other tools."""
     with open_text(path) as file:
         return _parse(file.read(), path, _UNIQUE if unique else _JSON)
 
@@ -183,13 +183,12 @@ def write_json_lines(path: Path | str, value: dict, key: str) -> None:
 def read_yaml(path: Path | str):
     """Read plain YAML: a tag such as `!function` would name code, and no file of this project may run any.
 
-    What YAML would take in silence for something else is an error: a key that is there twice or is no text, a number
-    such as 2:4 or 010.
+    Values that YAML silently misreads are errors: a key that occurs twice or is no text, a number such as 2:4 or 010.
     """
     with open_text(path) as file:
         text = file.read()
     try:
-        return _UNIQUE.decode(text)  # all of JSON: YAML knows neither its tabs nor all of its escapes
+        return _UNIQUE.decode(text)  # JSON is read as JSON: YAML knows neither its tabs nor all of its escapes
     except ValueError:
         pass
     try:
@@ -207,7 +206,7 @@ def read_yaml(path: Path | str):
 
 
 def _misread(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
-    """What YAML reads otherwise than it looks, each with its line. `seen`: ids of nodes, for aliases repeat them."""
+    """Values that YAML misreads, each with its line. `seen`: ids of visited nodes, because aliases repeat nodes."""
     if node is None or id(node) in seen:
         return
     seen.add(id(node))
@@ -229,11 +228,11 @@ def _misread_keys(keys: list[yaml.Node]) -> Iterator[str]:
     for key in keys:
         if key.tag != _TEXT:
             shown = key.value if isinstance(key.value, str) else "a list or mapping"
-            yield f"{_line(key)}: YAML reads the key {shown} as no text; write it in quotes"
+            yield f"{_line(key)}: YAML does not read the key {shown} as a text; write it in quotes"
         elif key.value in lines:
             yield (
-                f"{_line(key)}: the key '{key.value}' is there twice, first in {lines[key.value]}, and only one would "
-                "count; leave one out"
+                f"{_line(key)}: the key '{key.value}' is there twice, first in {lines[key.value]}, and only one of "
+                "them would count; remove one of them"
             )
         else:
             lines[key.value] = _line(key)
@@ -273,10 +272,10 @@ class StoredTensor(NamedTuple):
 
 def read_safetensors_header(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, StoredTensor]]:
     """Metadata and tensors by name; an error that ends in `remedy` for a file that is not whole."""
-    from safetensors import SafetensorError, safe_open  # a slow import, and most stages read no tensors
+    from safetensors import SafetensorError, safe_open  # a slow import; most stages read no tensors
 
     try:
-        with safe_open(path, framework="np") as file:  # checks the header, and the file's length against it
+        with safe_open(path, framework="np") as file:  # checks the header and the file's length
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise SubmodelsError(f"{path}: not a complete safetensors file ({error}); {remedy}") from error
@@ -294,9 +293,9 @@ _FICLONE = 0x40049409  # share a file's blocks, see ioctl_ficlone(2)
 
 
 def copy_file(source: Path, target: Path, sha256: str, *, link: bool = False) -> bool:
-    """Copy a file of that hash; False, and nothing written, where there is no such file.
+    """Copy the file `source` if it has the hash `sha256`; else return False and write nothing.
 
-    Copies share their blocks where the file system can. link: a hard link instead, where it has them.
+    Copies share their blocks if the file system supports it. link: make a hard link instead, if it supports links.
     """
     try:
         with atomic_path(target) as temporary:
@@ -318,7 +317,7 @@ def _linked(source: Path, target: Path) -> bool:
         os.link(source, target)
     except FileNotFoundError:
         raise
-    except OSError:  # another file system, or one without links
+    except OSError:  # another file system, or a file system without links
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""The grid expanded: every sub-model of the product of the axes, its id, and the files that each of them needs."""
+"""The grid expanded: every sub-model of the product of the axes, with its id and the files that it needs."""
 
 import fnmatch
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from submodels.terms import DENSE, NO_CALIBRATION
 
 @dataclass(frozen=True)
 class Submodel:
-    """One cell of the grid. `rows`: those its block names; None for the grid's `calibration.rows` or token budget."""
+    """One cell of the grid. `rows`: those of its block; None for the grid's `calibration.rows` or token budget."""
 
     method: str
     calibration: str
@@ -34,7 +34,7 @@ class Submodel:
 
     @property
     def sized_calibration(self) -> str:
-        """The calibration set with the rows its block names, as in `python-n32`."""
+        """The calibration set, with the number of rows if its block names it, as in `python-n32`."""
         return self.calibration if self.rows is None else f"{self.calibration}-n{self.rows}"
 
     @property
@@ -43,7 +43,7 @@ class Submodel:
 
     @property
     def draw(self) -> str | None:
-        """Name of its calibration windows; None for methods that need no data."""
+        """Name of the sub-model's calibration windows; None for methods that need no data."""
         return None if self.calibration == NO_CALIBRATION else f"{self.sized_calibration}-s{self.seed}"
 
 
@@ -86,7 +86,7 @@ class Grid:
         self._model_files = {model: self._find_files(model) for model in grid.base_models}
 
     def _check_draw(self, submodel: Submodel, place: str) -> None:
-        """One name stands for one draw: a set may be called what another set with its number of rows is called."""
+        """Refuse two draws of one name: the name of a set may equal another set's name with its number of rows."""
         if submodel.draw is None:
             return
         other = self._draws.setdefault(submodel.draw, submodel)
@@ -109,13 +109,13 @@ class Grid:
         return self._evaluated[model]
 
     def size(self, submodel: Submodel) -> DrawSize | None:
-        """How much of its calibration set is drawn; None for methods that need no data."""
+        """How much of the sub-model's calibration set is drawn; None for methods that need no data."""
         if submodel.draw is None:
             return None
         return self.config.calibration.size if submodel.rows is None else DrawSize(rows=submodel.rows)
 
     def draws(self) -> dict[str, Submodel]:
-        """Every calibration draw `<set>[-n<rows>]-s<seed>` that some sub-model needs, and one that needs it."""
+        """Every calibration draw `<set>[-n<rows>]-s<seed>` that the grid needs -> one sub-model that needs it."""
         return dict(sorted(self._draws.items()))
 
     def spec(self, model: str) -> BaseModelSpec:
@@ -130,17 +130,17 @@ class Grid:
         return self.tree.trained_model.format(model=model)
 
     def model_files(self, model: str) -> list[str]:
-        """The files that stand for a base model: the manifest of one made here, all that a local directory holds."""
+        """The files that represent a base model: its manifest if it is made here, else all files of its directory."""
         return self._model_files[model]
 
     def _find_files(self, model: str) -> list[str]:
         if path := self.spec(model).path:
-            found = {file for file in path.glob("*") if file.suffix in layout.MODEL_SUFFIXES}
-            return [str(file) for file in sorted(found.union(template_files(path)))]
+            files = {file for file in path.glob("*") if file.suffix in layout.MODEL_SUFFIXES}
+            return [str(file) for file in sorted(files.union(template_files(path)))]
         return [f"{self.model_dir(model)}/manifest.json"]
 
     def weights(self, model: str, submodel: str) -> list[str]:
-        """The files that stand for the weights of a sub-model: its mask, or the dense base model."""
+        """The files that represent the weights of a sub-model: its mask, or the dense base model."""
         return self.model_files(model) if submodel == DENSE else [self.tree.mask.format(model=model, submodel=submodel)]
 
     def items(self, benchmark: str) -> str:
@@ -148,7 +148,7 @@ class Grid:
         return self._items[benchmark]
 
     def rows(self, benchmark: str) -> str | None:
-        """The file of rows that the items are made of; None for a fixture, and for items that come from no rows."""
+        """The file of rows from which the items are made; None for a fixture, and for items without rows."""
         local = self.config.sources.get(benchmark)
         if local == "fixture" or self.benchmarks[benchmark].source.hub is None:
             return None
@@ -157,7 +157,7 @@ class Grid:
         return str(local.path if isinstance(local, LocalRows) else local)
 
     def adapter(self, benchmark: str) -> str | None:
-        """What makes the items of those rows."""
+        """The adapter that makes items of these rows."""
         local = self.config.sources.get(benchmark)
         return (isinstance(local, LocalRows) and local.adapter) or self.benchmarks[benchmark].adapter
 
@@ -167,7 +167,7 @@ class Grid:
         return {component: sets[component] for component in sets[name].source.mix or ()}
 
     def calibration_sources(self, name: str) -> dict[str, str]:
-        """The files that hold the rows of a calibration set, each by the set or component it belongs to."""
+        """Calibration set, or component of a mix -> the file with its rows."""
         files = {of: self._rows_file(of) for of in self.components(name) or (name,)}
         return {of: file for of, file in files.items() if file is not None}
 
@@ -180,13 +180,13 @@ class Grid:
         return layout.FETCHED_ROWS.format(fetched=_set_name(name, source)) if source.hub else None
 
     def _find_fetched(self) -> tuple[dict[str, BaseModelSpec], dict[str, HubSource], dict[str, HubSource]]:
-        """What comes from the Hub, by the name it is fetched under: base models, calibration sets, benchmarks."""
+        """Name of a download -> its source on the Hub, for base models, calibration sets and benchmarks."""
         sets = self.registries.calibration_sets
         models = {_model_name(name, self.spec(name)): self.spec(name) for name in self.models if self.spec(name).hub}
         used = {
             name for draw in self._draws.values() for name in self.components(draw.calibration) or [draw.calibration]
         }
-        found = {
+        of_sets = {
             _set_name(name, sets[name].source): sets[name].source for name in sorted(used) if sets[name].source.hub
         }
         of_benchmarks = {
@@ -194,10 +194,10 @@ class Grid:
             for name, task in self.benchmarks.items()
             if task.source.hub and name not in self.config.sources
         }
-        return models, found, of_benchmarks
+        return models, of_sets, of_benchmarks
 
     def fetched(self) -> list[str]:
-        """The manifests of all that the grid needs from elsewhere."""
+        """The manifests of all downloads that the grid needs."""
         places = {
             layout.FETCHED_MODEL: self.fetched_models,
             layout.FETCHED_SET: self.fetched_sets,
@@ -214,12 +214,12 @@ class Grid:
         return self.benchmarks[benchmark].takes_synonyms and self.config.evaluation.synonyms == "wordnet"
 
     def questions(self, model: str) -> str:
-        """Identity of how a base model is asked: by its prompt format, and by what of task files decides samples."""
+        """Identity of a base model's questions: its prompt format, and the parts of task files that decide samples."""
         prompt = self.spec(model).prompt
         return self._identity(lambda task: [prompt_settings(prompt, task), task.task])
 
     def programs(self) -> str:
-        """Identity of what decides verdicts beside samples, items and settings: task files, and missing tools."""
+        """Identity of task files and missing tools, which decide verdicts beside samples, items and settings."""
         missing = missing_toolchains()
         return self._identity(lambda task: [task.quiet, missing.get(task.language)])
 
@@ -227,9 +227,9 @@ class Grid:
         """Identity of how benchmarks are scored."""
         return self._identity(lambda task: [task.task, task.scorer, task.primary])
 
-    def _identity(self, says: Callable[[Benchmark], list]) -> str:
-        """Of what is said of each benchmark, in a few digits."""
-        return fingerprint({name: says(task) for name, task in self.benchmarks.items()})[:16]
+    def _identity(self, values: Callable[[Benchmark], list]) -> str:
+        """A few digits of the hash of `values` of each benchmark."""
+        return fingerprint({name: values(task) for name, task in self.benchmarks.items()})[:16]
 
     @property
     def code(self) -> list[str]:
@@ -279,7 +279,7 @@ class Grid:
 
 
 def find_items(benchmark: Benchmark, grid: str | None = None) -> Path:
-    """Where a benchmark's items are when nobody says: inside their package, or in the tree of the grid of that name."""
+    """The default file of a benchmark's items: inside their package, or in the tree of the grid of that name."""
     if benchmark.source.package is not None and benchmark.adapter is None:
         return PACKAGES[benchmark.source.package]()
     if grid is None and benchmark.source.file is None:
@@ -294,7 +294,7 @@ def find_items(benchmark: Benchmark, grid: str | None = None) -> Path:
 
 
 def _items_file(benchmark: Benchmark, tree: Tree) -> Path:
-    """The items of the tiny world, of a file of one's own, or as the stage `items` writes them."""
+    """The file of the tiny world's items, the task file's local file, or the file of the stage `items`."""
     if benchmark.source.package is not None or benchmark.source.hub is not None:
         return Path(tree.items.format(benchmark=benchmark.name))
     if benchmark.source.file is not None:
@@ -326,5 +326,5 @@ def _of(submodel: Submodel) -> str:
 
 
 def _as(other: Submodel, submodel: Submodel) -> str:
-    """How an equal sub-model is called there, if differently."""
+    """The name of an equal sub-model in the earlier block, if it differs."""
     return "" if other.id == submodel.id else f" as {other.id}, with as many rows"

@@ -1,4 +1,4 @@
-"""Which rows of the Hugging Face Hub are meant: for calibration sets and benchmarks alike. Light to import."""
+"""Sources of rows on the Hugging Face Hub, for calibration sets and benchmarks. Light to import."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ class HubSource(Strict):
     )
 
     def check_hub_keys(self, kind: str) -> None:
-        """ValueError unless the keys fit the kind of source that is given: `hub`, or any other."""
+        """ValueError unless the keys fit the kind of source: `hub`, or another kind."""
         keys = [key for key in ("config", "revision", "split", "files") if getattr(self, key) is not None]
         if self.hub is None and keys:
             raise ValueError(f"{keys[0]} belongs to a hub source, not to {kind}")

@@ -1,4 +1,4 @@
-"""Every path of the workflow: what a grid makes is in a tree of its own, what is fetched is shared by all grids.
+"""Every path of the workflow: each grid has a separate tree of products, and all grids share the downloads.
 
 Patterns hold the workflow's wildcards ({model}, {submodel}, {benchmark}, {calibration}); fill them with `str.format`.
 """
@@ -11,8 +11,8 @@ from submodels.files import fingerprint
 
 RESULTS = "results"
 DRAWN_WINDOWS = "windows.safetensors"  # of a calibration draw
-DRAWN_ROWS = "rows.jsonl.gz"  # that they are made of
-# The report's tables and figures in their order: each is the module of its name in analysis/tables or analysis/figures.
+DRAWN_ROWS = "rows.jsonl.gz"  # the rows that the windows are made of
+# The report's tables and figures in their order: the names of modules in analysis/tables and analysis/figures.
 TABLE_NAMES = (
     "scores",
     "relative",
@@ -27,10 +27,10 @@ TABLE_NAMES = (
     "methods",
 )
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
-PAGE = "page.json"  # beside the tables: what else the report says
-# Of files that decide a base model's numbers and prompts.
+PAGE = "page.json"  # beside the tables: the report's other texts
+# Suffixes of the files that decide a base model's numbers and prompts.
 MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".tiktoken")
-# Downloads lie outside results/, so that deleting results/ does not cost them. {fetched}: see `fetched_name`.
+# Downloads are outside results/, so that they survive when results/ is deleted. {fetched}: see `fetched_name`.
 FETCHED_MODEL = "resources/fetched/models/{fetched}"
 FETCHED_SET = "resources/fetched/calibration_sets/{fetched}"
 FETCHED_ROWS = f"{FETCHED_SET}/rows.parquet"
@@ -73,15 +73,15 @@ class Tree:
         self.figures = f"{root}/figures"
         self.report = f"{root}/report/index.html"
         self.plan = f"{root}/plan"
-        self.links = f"{root}/links"  # to files of the user's whose paths Snakemake would take for patterns
+        self.links = f"{root}/links"  # to the user's files whose paths Snakemake would take for patterns
         self.logs = f"{root}/logs"
 
     def log(self, rule: str, *wildcards: str) -> str:
-        """Where a rule's jobs log."""
+        """The log files of a rule's jobs."""
         return "/".join([self.logs, rule, *_braced(wildcards)]) + ".log"
 
     def timing(self, rule: str, *wildcards: str) -> str:
-        """Where Snakemake writes down what a rule's jobs took."""
+        """The files in which Snakemake records time and memory of a rule's jobs."""
         return "/".join([self.root, "timings", rule, *_braced(wildcards)]) + ".tsv"
 
 
@@ -90,9 +90,9 @@ def _braced(wildcards: tuple[str, ...]) -> list[str]:
 
 
 def fetched_name(name: str, revision: str, source: dict) -> str:
-    """Name of what is fetched: a model's or data set's own, its revision, and a few digits of all that names it.
+    """Name of a download: the name of the model or data set, its revision, and a few digits of its source's hash.
 
-    Two grids may mean different things by one name.
+    The digits are needed because two grids may use one name for different sources.
     """
     return f"{name}@{re.sub('[^A-Za-z0-9.-]', '_', revision)[:12]}-{fingerprint(source)[:6]}"
 
@@ -109,7 +109,7 @@ def beside(path: Path | str, suffix: str) -> Path:
 
 
 def siblings(path: Path | str) -> Iterator[Path]:
-    """The places of the same product in the trees of other grids, for a path in the tree of one."""
+    """The paths of the same product in the trees of other grids, for a path in the tree of a grid."""
     parts = Path(path).parts
     if len(parts) > 2 and parts[0] == RESULTS:
         for tree in sorted(Path(RESULTS).glob("*/")):

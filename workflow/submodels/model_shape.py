@@ -1,6 +1,6 @@
-"""The shape of a base model: sizes of jobs and files follow from it, before the model is fetched or loaded.
+"""The shape of a base model: it gives the sizes of jobs and files before the model is fetched or loaded.
 
-The registry states the shape of a model of the Hub. `read_shape` reads that of a local directory from headers,
+The registry states the shape of a model of the Hub. `read_shape` reads the shape of a local directory from headers,
 `count_shape` counts it on the architecture that a configuration makes. Light to import.
 """
 
@@ -20,14 +20,14 @@ from submodels.validation import Strict
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-WIDTHS = ("hidden_size", "n_embd", "d_model")  # what config.json calls the width of the hidden states
+WIDTHS = ("hidden_size", "n_embd", "d_model")  # names of the width of the hidden states in config.json
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _IN_BLOCK = re.compile(r"(?:(.+?)\.)?(\d+)\..*weight$")  # the list that the block is in, and its number
 
 
 class ModelShape(Strict):
-    """The sizes of a Hub model, known before anything is fetched: they decide what its jobs ask for."""
+    """The sizes of a Hub model, known before anything is fetched: they decide the requests of its jobs."""
 
     parameters: int = Field(ge=1, description="number of weights of the whole model; a tied output head counts once")
     prunable: int = Field(ge=1, description="number of weights in the linear layers inside the decoder blocks")
@@ -48,7 +48,7 @@ class ModelShape(Strict):
 
 
 def key_width(config: dict) -> int | None:
-    """Width of a block's keys, all heads together, as config.json has it; None where it says nothing."""
+    """Width of a block's keys, all heads together, by config.json; None if it does not say."""
     heads = next((config[key] for key in _HEADS if config.get(key)), None)
     hidden = next((config[key] for key in WIDTHS if config.get(key)), None)
     if not heads or not hidden:
@@ -59,10 +59,10 @@ def key_width(config: dict) -> int | None:
 def read_shape(directory: Path) -> ModelShape:
     """The shape of a Hugging Face directory, from its config.json and the headers of its safetensors files.
 
-    Prunable are the matrices in the list of blocks that holds most numbers, which is the language model's where there
-    are others; `intermediate` is the widest side of any of them.
+    Prunable are the matrices in the list of blocks that holds the most numbers: the language model's, if there are
+    several lists; `intermediate` is the widest side of these matrices.
     """
-    from submodels.checkpoints.base import weight_files  # slow to import, and most grids have no local model
+    from submodels.checkpoints.base import weight_files  # slow to import; most grids have no local model
 
     config = files.read_json(Path(directory) / "config.json")
     config = config.get("text_config", config)
@@ -105,7 +105,7 @@ def count_shape(config: "PreTrainedConfig", where: str) -> ModelShape:
     ]
     embeddings, text = model.get_input_embeddings().weight, model.config.get_text_config()
     return ModelShape(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),  # a tied head comes once
+        parameters=sum(parameter.numel() for parameter in model.parameters()),  # a tied head counts once
         prunable=sum(linear.weight.numel() for linear in linears),
         blocks=len(blocks),
         hidden=embeddings.shape[1],

@@ -1,4 +1,4 @@
-"""What was made before: whether a product is up to date, and products of other grids that need not be made again."""
+"""Finished products: whether a product is up to date, and taking over the products of other grids."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from submodels.provenance import Manifest
 
 
 def read_manifest(path: Path) -> dict | None:
-    """What a finished stage wrote there; None where there is nothing that has all of it."""
+    """The manifest of a finished stage; None if there is no file, or if it lacks a part of a manifest."""
     if not path.is_file():
         return None
     content = files.read_json(path)
@@ -17,7 +17,7 @@ def read_manifest(path: Path) -> dict | None:
 
 
 def is_whole(path: Path, content: dict) -> bool:
-    """Whether the products beside a manifest are those that it is of."""
+    """Whether all products of a manifest are beside it, with the hashes that it names."""
     return all(
         (path.parent / name).is_file() and files.sha256_file(path.parent / name) == sha256
         for name, sha256 in content["products"].items()
@@ -25,16 +25,16 @@ def is_whole(path: Path, content: dict) -> bool:
 
 
 def up_to_date(manifest: Manifest, path: Path) -> dict | None:
-    """The manifest at `path` if its product is whole and equals what `manifest` would be of; else None."""
+    """The manifest at `path` if its products are whole and have the fingerprint of `manifest`; else None."""
     content = read_manifest(path)
-    stands = content is not None and content["fingerprint"] == manifest.fingerprint and is_whole(path, content)
-    return content if stands else None
+    current = content is not None and content["fingerprint"] == manifest.fingerprint and is_whole(path, content)
+    return content if current else None
 
 
 def like(manifest: Manifest, path: Path, *, but: str, of: str = "parameters") -> Iterator[tuple[Path, dict]]:
-    """Manifests, there and in the trees of other grids, whose whole products differ in that parameter or input at most.
+    """Manifests, at `path` and in the trees of other grids, that differ at most in the parameter or input `but`.
 
-    of: `parameters` or `inputs`.
+    Their products are whole. of: `parameters` or `inputs`.
     """
     wanted = _without(manifest.content, of, but)
     for place in (path, *layout.siblings(path)):
@@ -56,14 +56,14 @@ def take_over(
     *,
     link: bool = False,
     accept: Callable[[dict], bool] = lambda results: True,
-    **anew,
+    **results,
 ) -> dict | None:
-    """Take what another grid made under the same names from equal inputs; returns its manifest, written to `path`.
+    """Take over products that another grid made under the same names from equal inputs; returns the manifest written.
 
-    None if there is nothing to take. link: as hard links where the file system has them, for files that nobody touches
-    (Snakemake touches what a rule declares); else copies, which share their blocks where it can. accept: what else
-    must be true of the stage's results. anew: results that this grid says otherwise, such as a domain.
-    Versions, git and times stay those of the making; `taken_from` says where it was.
+    None if there are no such products. link: make hard links where the file system has them, only for files that are
+    never touched (Snakemake touches the outputs of a rule); else copies, which share their blocks if possible. accept:
+    a condition on the stage's results. results: results that differ in this grid, such as a domain. Versions, git and
+    times stay those of the other grid; `taken_from` names its manifest.
     """
     for place in layout.siblings(path):
         content = read_manifest(place)
@@ -74,7 +74,7 @@ def take_over(
             for name, sha256 in content["products"].items()
         )
         if all(copied):
-            inputs = {"inputs": manifest.content["inputs"], "results": content["results"] | anew}
+            inputs = {"inputs": manifest.content["inputs"], "results": content["results"] | results}
             content |= inputs | {"taken_from": os.fspath(place)}
             files.write_json(path, content)
             return content

@@ -23,7 +23,7 @@ _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "lm_eval", "
 
 
 class Manifest:
-    """Collects what a stage did; create it when the stage starts, `write` it when the product stands."""
+    """Collects what a stage did; create it when the stage starts, `write` it when the product is complete."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Manifest:
         return files.fingerprint([self.content["stage"], self.content["parameters"], inputs])
 
     def write(self, path: Path | str, products: Iterable[Path] = (), **results) -> None:
-        """products: the files that this manifest is of, in its directory or below."""
+        """products: the files that this manifest describes, in its directory or below."""
         started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
         directory = Path(path).parent
         files.write_json(

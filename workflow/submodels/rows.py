@@ -1,10 +1,10 @@
-"""Rows of a data set as people's editors and exporters write them: one reader for calibration sets and benchmarks.
+"""Rows of a data set, as editors and exporters write them: one reader for calibration sets and benchmarks.
 
-What a file holds decides how it is read, its name only which family it belongs to: JSON is a row a line or one list of
-rows, gzip is told by its first bytes, and a byte order mark says UTF-8 or UTF-16. A row is a dict of texts, numbers,
+The ending of a file's name gives its family, its contents the rest: JSON is one row in a line or one list of rows,
+gzip is recognised by its first bytes, and a byte order mark says UTF-8 or UTF-16. A row is a dict of texts, numbers,
 booleans, None, lists and dicts; dates and decimals come as text, bytes as the text they encode. A missing value is
-None, however it was written (null, NaN, NaT). What is no text at all - bytes that are not UTF-8, half a surrogate pair,
-an infinite number - stays in the row, for most fields are never used; `fault` says what is wrong with it.
+None, in whatever form it was written (null, NaN, NaT). Values that cannot be text - bytes that are not UTF-8, half a
+surrogate pair, an infinite number - stay in the row, because most fields are never used; `fault` names the fault.
 
 Light to import.
 """
@@ -25,7 +25,7 @@ _AS_TEXT = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, u
 
 
 def clean(value):
-    """A value of a row, however nested, with one form for what is missing and for what is text."""
+    """A value of a row, however nested, with missing values and texts in one form."""
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, dict):
@@ -43,7 +43,7 @@ def clean(value):
 
 
 def fault(value) -> str | None:
-    """Why a cleaned value cannot stand in a text; None if it can. Of lists and dicts nothing is said."""
+    """Why a cleaned value cannot be part of a text; None if it can. Does not look into lists and dicts."""
     if value is None or value != value:
         return "is null or NaN"
     if isinstance(value, bytes):
@@ -59,7 +59,7 @@ def fault(value) -> str | None:
 
 
 def faults(value, name: str = "") -> Iterator[tuple[str, str]]:
-    """(field, fault) of everything inside a cleaned value that no text can hold; what is missing counts as none."""
+    """(field, fault) of every part of a cleaned value that no text can hold; missing values are no faults."""
     if isinstance(value, dict):
         for key, member in value.items():
             field = f"{name}[{key}]" if name else key
@@ -69,12 +69,12 @@ def faults(value, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, member in enumerate(value):
             yield from faults(member, f"{name}[{number}]")
-    elif value is not None and (found := fault(value)):
-        yield name, found
+    elif value is not None and (text := fault(value)):
+        yield name, text
 
 
 def read_json(path: Path, fields: list[str] | None = None) -> list[dict]:
-    """An object a line, or all in a list, whatever the file is called."""
+    """One object in each line, or all objects in one list, whatever the file's name."""
     with files.open_text(path) as file:
         first = next((line.strip() for line in file if line.strip()), "")
     if first[:1] == "[":
@@ -86,14 +86,14 @@ def read_json(path: Path, fields: list[str] | None = None) -> list[dict]:
             raise SubmodelsError(f"{path}, row {number}: holds {json.dumps(row)[:40]}, not an object of fields")
     if len(rows) == 1 and first[:1] == "{" and ".jsonl" not in path.name:
         raise SubmodelsError(
-            f"{path}: holds one object (its fields: {', '.join(rows[0])}), not rows; write an object for each row, a "
-            "line each or all in a list; if this one is a row, name the file .jsonl"
+            f"{path}: holds one object (its fields: {', '.join(rows[0])}), not rows; write an object for each row, one "
+            "in each line or all in a list; if this object is a row, name the file .jsonl"
         )
     return _whole_numbers([clean(row) for row in rows], fields)
 
 
 def _whole_numbers(rows: list[dict], fields: list[str] | None) -> list[dict]:
-    """1 where pandas wrote 1.0: it makes a column of whole numbers with a gap one of floats."""
+    """1 where pandas wrote 1.0: it turns a column of whole numbers with gaps into floats."""
     for name in fields or {name: None for row in rows for name in row}:
         values = [row[name] for row in rows if name in row]
         gaps = sum(value is None for value in values)
@@ -114,7 +114,7 @@ def _read_lines(path: Path, fields: list[str] | None) -> list[dict]:
     for number, row in enumerate(rows, start=1):
         if "\0" in row["text"]:
             raise SubmodelsError(
-                f"{path}, line {number}: holds a NUL character, so it is no text in UTF-8; {files.AS_UTF8}"
+                f"{path}, line {number}: holds a NUL character, so it is not a text in UTF-8; {files.AS_UTF8}"
             )
     return rows
 
@@ -135,11 +135,11 @@ class _ParquetRows(Sequence):
                 raise SubmodelsError(f"{path}: no field '{lacking[0]}'; fields that exist: {', '.join(columns)}")
             twice = [name for name in fields or columns if columns.count(name) > 1]
             if twice:
-                raise SubmodelsError(f"{path}: the column '{twice[0]}' is there twice; rename or drop one")
+                raise SubmodelsError(f"{path}: the column '{twice[0]}' is there twice; rename or drop one of them")
             table = parquet.read(columns=fields)
         except (pyarrow.ArrowException, OSError) as error:
             raise SubmodelsError(f"{path}: not a whole Parquet file ({error})") from error
-        self._columns = {name: _mended(table[name]) for name in table.column_names}
+        self._columns = {name: _repaired(table[name]) for name in table.column_names}
         self._length = table.num_rows
 
     def __len__(self) -> int:
@@ -155,8 +155,8 @@ class _ParquetRows(Sequence):
         return row
 
 
-def _mended(column):
-    """Texts as bytes, for no writer of Parquet checks that they are UTF-8; and whole numbers, see `_whole_numbers`."""
+def _repaired(column):
+    """Texts as bytes, because writers of Parquet do not check that they are UTF-8; whole numbers: `_whole_numbers`."""
     import pyarrow
     import pyarrow.compute
 
@@ -167,7 +167,7 @@ def _mended(column):
     if pyarrow.types.is_floating(column.type):
         column = pyarrow.compute.if_else(pyarrow.compute.is_nan(column), None, column)
         if 0 < column.null_count < len(column):
-            with suppress(pyarrow.ArrowInvalid):  # some are not whole
+            with suppress(pyarrow.ArrowInvalid):  # some numbers are not whole
                 return column.cast(pyarrow.int64())
     return column
 

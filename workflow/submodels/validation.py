@@ -46,7 +46,7 @@ def _message(fault: dict, model: type[BaseModel]) -> str:
     shown = fault["input"]
     if isinstance(shown, dict | list):
         return message
-    quotes = "; write it in quotes, for YAML takes it for something else" if fault["type"] == "string_type" else ""
+    quotes = "; write it in quotes, because YAML does not read it as a text" if fault["type"] == "string_type" else ""
     return f"{message} (got {shown!r}){quotes if shown is not None else ''}"
 
 

@@ -1,4 +1,4 @@
-"""How the run of one program ended. Files hold a verdict as a text, `status` or `status: detail`."""
+"""Verdicts: how the run of a program ended. Files hold a verdict as a text, `status` or `status: detail`."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Warm starts: a server imports once what stages take seconds to import, and forks a process for each job.
+"""Warm starts: a server imports slow modules of the stages once, and forks a process for each job.
 
     python -m submodels.warm <socket> <process to end with> <module>...
 
@@ -26,7 +26,7 @@ from importlib import import_module
 SERVER = "SUBMODELS_WARM_START"  # names the server's socket in the environment
 _CODE = [sys.prefix, sys.version, os.path.realpath(os.path.dirname(__file__))]  # must be the same on both sides
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_LOOK_SECONDS = 2.0  # how often the server looks whether its parent is there
+_LOOK_SECONDS = 2.0  # seconds between checks that the server's parent still exists
 
 
 def run(arguments: list[str]) -> int | None:
@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int | None:
     for number in _FORWARDED:
         signal.signal(number, lambda received, frame: _forward(process, received))
     status = answers.readline()
-    answers.read()  # up to the end of the process
+    answers.read()  # until the process ends
     if not status:
         print(f"error: process {process} of the warm start was killed", file=sys.stderr)
     return int(status or 1)
@@ -86,7 +86,7 @@ def serve(path: str, parent: int, modules: list[str]) -> None:
 
 
 def _work(connection: socket.socket) -> None:
-    """Be the process that one request asks for, up to its exit."""
+    """Run the process of one request, up to its exit."""
     connection.settimeout(None)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -112,7 +112,7 @@ def _work(connection: socket.socket) -> None:
 
 
 def _call() -> int:
-    """Exit status of the command line in `sys.argv`, everything that it said written."""
+    """Exit status of the command line in `sys.argv`; its output is written out."""
     from submodels.cli import main
 
     try:
@@ -120,7 +120,7 @@ def _call() -> int:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # of any type: the status is the caller's
+    except BaseException:  # of any type: the caller needs the status
         traceback.print_exc()
         status = 1
     sys.stdout.flush()
