@@ -32,7 +32,7 @@ rule overlap:
 
 
 rule describe:
-    """Write the expanded grid as data, for what follows."""
+    """Write the expanded grid as data, for the later stages."""
     output:
         TREE.grid,
     log:
@@ -107,7 +107,7 @@ rule figures:
 
 
 rule report:
-    """One page with everything, and a copy of the pictures on it."""
+    """One page with all results, and a copy of its pictures."""
     input:
         grid=TREE.grid,
         tables=rules.tabulate.output,

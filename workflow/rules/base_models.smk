@@ -63,7 +63,7 @@ rule train_base_model:
 
 
 rule fetch_base_model:
-    """Bring a base model from the Hub at its pinned revision; the only kind of rule that uses the network."""
+    """Download a base model from the Hub at its pinned revision; only the `fetch_*` rules use the network."""
     output:
         directory=directory(paths.FETCHED_MODEL),
         manifest=f"{paths.FETCHED_MODEL}/manifest.json",

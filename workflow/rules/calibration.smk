@@ -12,7 +12,7 @@ localrules:
 
 
 rule fetch_calibration_set:
-    """Bring a calibration set from the Hub at its pinned revision."""
+    """Download a calibration set from the Hub at its pinned revision."""
     output:
         rows=paths.FETCHED_ROWS,
         manifest=f"{paths.FETCHED_SET}/manifest.json",

@@ -31,14 +31,14 @@ os.environ.update(
     PYTHONPATH=PACKAGE,
     HF_HUB_OFFLINE="1",
     NLTK_DATA=str(Path(paths.FETCHED_WORDNET).resolve()),
-    TQDM_MININTERVAL="10",  # a log file wants a line now and then
+    TQDM_MININTERVAL="10",  # a log file needs few lines of progress
 )
 
-# A plan gives Snakemake a copy of the grid, and says here what it is a copy of.
+# A plan gives Snakemake a copy of the grid, and the original files in this variable.
 GRID_FILES = json.loads(os.environ.get("SUBMODELS_GRID_FILES", "[]")) or list(map(str, workflow.configfiles))
 try:
     for file in workflow.configfiles:
-        read_yaml(file)  # Snakemake has read it already, and passed over what this refuses
+        read_yaml(file)  # Snakemake has read the file, but silently accepts faults that read_yaml refuses
     GRID = Grid(grid_config.check_grid(config, " + ".join(GRID_FILES)), " + ".join(GRID_FILES))
     check_origin(GRID.tree, GRID_FILES)
 except SubmodelsError as error:
@@ -46,7 +46,7 @@ except SubmodelsError as error:
 
 TREE = GRID.tree
 DRAWS = GRID.draws()
-PRUNED = [  # what the pruning of every evaluated sub-model took
+PRUNED = [  # manifests with time and memory of the pruning of every evaluated sub-model
     f"{TREE.submodel}/manifest.json".format(model=model, submodel=id)
     for model in GRID.models
     for id in GRID.evaluated(model)
@@ -60,7 +60,7 @@ MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() 
 
 
 def any_of(names):
-    """A wildcard constraint: one of these names, or nothing at all when there are none."""
+    """A wildcard constraint: one of these names; it matches nothing if there are no names."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
@@ -79,14 +79,14 @@ wildcard_constraints:
 
 
 def environment(name):
-    """A file of envs/, its braces doubled, for Snakemake formats this path."""
+    """A file of envs/, with doubled braces, because Snakemake formats this path."""
     return f"{workflow.basedir}/envs/{name}.yaml".replace("{", "{{").replace("}", "}}")
 
 
 def stand_in(file):
-    """What stands for a file of the user's in the graph: itself, or a link where its path has braces or brackets.
+    """The path that represents a user's file in the graph: the file, or a link if its path has braces or brackets.
 
-    Snakemake would take them for a pattern, in whatever an input function returns too, and knows no way to quote them.
+    Snakemake would take such a path for a pattern, even from an input function, and has no way to quote it.
     """
     if not re.search("[{}<>]", file):
         return file
@@ -96,18 +96,18 @@ def stand_in(file):
     if not link.is_symlink() or os.readlink(link) != os.path.abspath(file):
         temporary = temporary_path(link)
         temporary.symlink_to(os.path.abspath(file))
-        os.utime(temporary, (0, 0), follow_symlinks=False)  # the file's time counts
+        os.utime(temporary, (0, 0), follow_symlinks=False)  # so that the file's time counts, not the link's
         temporary.replace(link)
     return str(link)
 
 
 def options(**values):
-    """`--name value` for the shell, quoted; a list gives as many, and what is None or empty is left out."""
+    """`--name value` for the shell, quoted; a list repeats the option, and None and empty values are left out."""
     pairs = []
     for name, value in values.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one not in (None, ""):
-                pairs.append(f"--{name.replace('_', '-')} {shlex.quote(str(one))}")
+        for entry in value if isinstance(value, list) else [value]:
+            if entry not in (None, ""):
+                pairs.append(f"--{name.replace('_', '-')} {shlex.quote(str(entry))}")
     return " ".join(pairs)
 
 
@@ -125,7 +125,7 @@ def get_grid_files(wildcards):
 
 
 def get_description(wildcards):
-    """Identity of what the registries say of the grid."""
+    """Identity of the expanded grid, which changes with the registries too."""
     return fingerprint(GRID.describe())[:16]
 
 
@@ -140,7 +140,7 @@ def get_prompt(model):
 
 
 def get_model(wildcards):
-    """The files that stand for a base model in the graph."""
+    """The files that represent a base model in the graph."""
     return list(map(stand_in, GRID.model_files(wildcards.model)))
 
 
@@ -149,7 +149,7 @@ def get_submodel(wildcards):
 
 
 def get_draw_dir(wildcards):
-    """Where the calibration draw of a sub-model lies; None for the dense model and for methods that need no data."""
+    """Directory of a sub-model's calibration draw; None for the dense model and for methods that need no data."""
     draw = None if wildcards.submodel == DENSE else get_submodel(wildcards).draw
     return draw and TREE.calibration.format(model=wildcards.model, calibration=draw)
 
@@ -165,9 +165,9 @@ def get_drawn_rows(wildcards):
 
 
 def get_method_options(wildcards):
-    """One parameter for several: there is a job for each sub-model, and each parameter takes time in each.
+    """Several options in one parameter: every parameter takes time in the job of every sub-model.
 
-    Not by way of the job's input, for Snakemake does not look whether what is made of that has changed.
+    They are not made from the job's input, because Snakemake does not notice changes of parameters made from input.
     """
     cell, windows = get_submodel(wildcards), get_windows(wildcards)
     drawn = {"windows": windows, "calibration": cell.calibration} if windows else {}
@@ -191,12 +191,12 @@ def get_draw_options(wildcards):
 
 
 def get_calibration_source(wildcards):
-    """The file of rows, or those of a mix's components."""
+    """The file of rows, or the files of a mix's components."""
     return list(map(stand_in, GRID.calibration_sources(DRAWS[wildcards.calibration].calibration).values()))
 
 
 def get_source_options(wildcards):
-    """That file, or `<component>=<file>` and the entries of the components."""
+    """Options for the file of rows, or `<component>=<file>` and the entries of the components."""
     name = DRAWS[wildcards.calibration].calibration
     sources, components = GRID.calibration_sources(name), GRID.components(name)
     if not components:
@@ -206,33 +206,33 @@ def get_source_options(wildcards):
 
 
 def get_mem_mb(wildcards, attempt, threads, rulename):
-    """What a job asks for, by the sizes of its model and of its work; more on each attempt."""
+    """Memory request of a job in MB, from the sizes of its model and its work; more on each attempt."""
     return work_by(threads).memory_mb(rulename, attempt, **dict(wildcards))
 
 
 def get_runtime(wildcards, attempt, threads, rulename):
-    """The minutes it asks for."""
+    """Time request of a job in minutes."""
     return work_by(threads).minutes(rulename, attempt, **dict(wildcards))
 
 
 def get_weights(wildcards):
-    """The files that stand for the weights of a sub-model: its mask, or the dense base model."""
+    """The files that represent the weights of a sub-model: its mask, or the dense base model."""
     return list(map(stand_in, GRID.weights(wildcards.model, wildcards.submodel)))
 
 
 def of_submodels(pattern, submodels):
-    """A function of wildcards: a file of each of a base model's sub-models, those that `submodels` gives for it."""
+    """A function of wildcards: the files of a base model's sub-models, which `submodels` lists."""
     return lambda wildcards: expand(pattern, model=wildcards.model, submodel=submodels(wildcards.model))
 
 
 def get_rows(wildcards):
-    """The file of rows that a benchmark's items are made of, if they are made of one."""
+    """The file of rows from which a benchmark's items are made, if there is one."""
     file = GRID.rows(wildcards.benchmark)
     return stand_in(file) if file else []
 
 
 def get_rows_options(wildcards):
-    """That file, or a fixture, and what makes items of it."""
+    """Options for the file of rows, or for a fixture, and for the adapter."""
     benchmark, adapter = GRID.benchmarks[wildcards.benchmark], GRID.adapter(wildcards.benchmark)
     rows = GRID.rows(benchmark.name)
     fixture = "" if rows or not benchmark.source.hub else "--fixture "
@@ -259,7 +259,7 @@ def get_generation_options(wildcards):
     )  # fmt: skip
 
 
-# How samples are drawn, where the grid says otherwise than the task files.
+# The grid's `samples`, if it differs from the task files.
 SAMPLES = next(iter({task.sampling for task in GRID.benchmarks.values()} - {None}), None)
 SCORING = options(
     synonyms=GRID.config.evaluation.synonyms, limit=GRID.config.evaluation.limit, samples=SAMPLES,
@@ -282,6 +282,7 @@ def directory_of(name):
     return lambda wildcards, input: str(Path(input[name][0]).parent)
 
 
-# Snakemake asks several times a job what parameters these take; found once, a tenth of planning a large grid is saved.
+# Snakemake inspects these functions' signatures several times for each job; storing them saves a tenth of the time to
+# plan a large grid.
 for function in [value for value in globals().values() if inspect.isfunction(value)]:
     function.__signature__ = inspect.signature(function)

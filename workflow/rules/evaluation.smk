@@ -3,9 +3,9 @@
 Inputs: base model, mask, benchmark items. Outputs: samples of each sub-model and benchmark, verdicts of executed code,
 and a score file for each base model and benchmark.
 
-What each of the three stages makes lies beside its marker and is not declared: Snakemake deletes declared outputs before
-a job, and what is finished must survive a killed job and an added benchmark. So a job runs whenever something that it
-reads was renewed, and the stage renews what is stale, which its manifests tell, and keeps the rest.
+The products of each of the three stages are beside its marker and are not declared as outputs: Snakemake deletes
+declared outputs before a job, but finished products must survive a killed job and an added benchmark. So a job runs
+whenever one of its inputs was renewed, and the stage renews only products that are stale by their manifests.
 """
 
 
@@ -15,7 +15,7 @@ localrules:
 
 
 rule fetch_benchmark:
-    """Bring the rows of a benchmark from the Hub at their pinned revision."""
+    """Download the rows of a benchmark from the Hub at their pinned revision."""
     output:
         rows=paths.FETCHED_BENCHMARK_ROWS,
         manifest=f"{paths.FETCHED_BENCHMARK}/manifest.json",
@@ -36,7 +36,7 @@ rule fetch_benchmark:
 
 
 rule benchmark_items:
-    """Write the items of a benchmark: those of a package, or what its adapter makes of the rows of a data set."""
+    """Write the items of a benchmark: those of a package, or those that its adapter makes of the rows of a data set."""
     input:
         rows=get_rows,
     output:
@@ -59,7 +59,7 @@ rule benchmark_items:
 
 
 rule fetch_wordnet:
-    """Bring WordNet, for METEOR's synonyms."""
+    """Download WordNet, for METEOR's synonyms."""
     output:
         directory=directory(paths.FETCHED_WORDNET),
         manifest=paths.FETCHED_WORDNET_MANIFEST,
@@ -75,7 +75,7 @@ rule fetch_wordnet:
 
 
 rule generate:
-    """Run every missing benchmark of a sub-model in one process, if its calibration rows hold none of the items."""
+    """Run every missing benchmark of a sub-model in one process, if its calibration rows hold no items."""
     input:
         model=get_model,
         weights=get_weights,
@@ -111,7 +111,7 @@ rule generate:
 
 
 rule execute:
-    """Run the programs of a sub-model against their tests, in a sandbox; one job for all benchmarks, most take seconds."""
+    """Run the programs of a sub-model against their tests, in a sandbox; one job for all benchmarks."""
     input:
         marker=TREE.generated,
     output:

@@ -1,6 +1,6 @@
 """Planning.
 
-Inputs: none; what is there already counts as done. Outputs: what the grid costs, printed, and as CSV and a page.
+Inputs: none; products that exist count as done. Outputs: the grid's estimated cost, printed, and as CSV and a page.
 """
 
 
@@ -9,7 +9,7 @@ localrules:
 
 
 rule plan:
-    """Say what the grid takes: jobs, hours, memory, disk. It has no declared output, so it always runs."""
+    """Estimate the grid's cost: jobs, hours, memory, disk. It has no declared output, so it always runs."""
     log:
         TREE.log("plan"),
     conda:

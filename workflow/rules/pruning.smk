@@ -21,7 +21,7 @@ rule prune:
         environment("submodels")
     threads: 1
     resources:
-        # Where it runs and how much at once is no parameter: by itself, changing it reruns nothing.
+        # Device, batch size and offload are resources, not parameters, so that changing them reruns nothing.
         device=GRID.config.pruning.device,
         batch_size=GRID.config.pruning.batch_size,
         offload="offload" if GRID.config.pruning.offload else "no-offload",

@@ -1,10 +1,10 @@
-# Before a run: whose tree this is, what an earlier run left in a cluster's queue, and imports that jobs share.
+# Before a run: record the tree's grid, look for jobs of an earlier run in a cluster's queue, and share slow imports.
 import subprocess
 import tempfile
 
 from submodels import warm
 
-# Rule -> what its jobs would spend seconds on importing.
+# Rule -> modules that take its jobs seconds to import.
 SLOW_IMPORTS = {
     "train_base_model": ["submodels.world.train"],
     "prune": ["submodels.pruning.prune", "transformers.models.llama.modeling_llama"],
@@ -15,17 +15,17 @@ SLOW_IMPORTS = {
 def say_what_is_missing():
     for language, hint in MISSING_TOOLCHAINS.items():
         logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
-    if found := old_layout():
+    if parts := old_layout():
         logger.warning(
-            f"results/ holds {found}, of the layout before every grid had a directory: nothing reads them; "
-            "delete them"
+            f"results/ holds {parts} from an older layout, in which grids had no separate directories; these files "
+            "are no longer read: delete them"
         )
 
 
 def refuse_orphans(logs):
-    """Stop where jobs of a killed Snakemake are still in Slurm's queue: they would write this run's files.
+    """Stop if jobs of a killed Snakemake are still in Slurm's queue: they would write this run's files.
 
-    Snakemake's marks know those that wait, Slurm's logs of this grid, in `logs`, those that run.
+    Snakemake's records name the waiting jobs; the names of Slurm's logs of this grid, in `logs`, the running jobs.
     """
     try:
         command = ["squeue", "--me", "--noheader", "--format=%i"]
@@ -42,23 +42,23 @@ def refuse_orphans(logs):
 
 
 def separate_slurm_logs():
-    """Give each grid Slurm's logs to itself, so that the jobs of another are no orphans of this one."""
+    """Give each grid a separate directory of Slurm's logs, so that jobs of another grid do not count as orphans."""
     executor = workflow.scheduler._executor
-    if hasattr(executor, "slurm_logdir"):  # Slurm's; the profile cannot name the grid
+    if hasattr(executor, "slurm_logdir"):  # only the executor of Slurm has it; the profile cannot name the grid
         chosen = workflow.executor_settings.logdir
         executor.slurm_logdir = Path(chosen, GRID.config.name) if chosen else Path(TREE.logs, "slurm").resolve()
         return executor.slurm_logdir
 
 
 def start_warm():
-    """Import once what several jobs on this machine's CPU would each import. See submodels/warm.py."""
+    """Import slow modules once for all jobs on this machine's CPU. See submodels/warm.py."""
     if not workflow.local_exec or any(map(WORK.gpus, SLOW_IMPORTS)):
         return
     jobs = [job.rule.name for job in workflow.dag.needrun_jobs() if job.rule.name in SLOW_IMPORTS]
     if len(jobs) > 1:
         modules = sorted({module for rule in jobs for module in SLOW_IMPORTS[rule]})
         socket = str(Path(tempfile.mkdtemp(prefix="submodels-"), "socket"))
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # each job says itself how many
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # each job sets its number of threads itself
         command = [sys.executable, "-m", "submodels.warm", socket, str(os.getpid()), *modules]
         subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         os.environ[warm.SERVER] = socket
