@@ -149,7 +149,7 @@ def test_rows_of_another_schema_have_another_adapter(tmp_path):
             {"rows": "bad.jsonl", "fixture": True},
             "gsm8k: a fixture takes no rows; leave out the rows or the fixture",
         ),
-        ("tiny_math", {"fixture": True}, "tiny_math: no fixture; benchmarks with an adapter have one"),
+        ("tiny_math", {"fixture": True}, "tiny_math: it has no fixture; only benchmarks with an adapter"),
     ],
 )
 def test_faults_of_sources_are_named(tmp_path, monkeypatch, benchmark, options, message):

@@ -75,7 +75,7 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
 
 
 def _count(value: str | None) -> int | str | None:
-    """A number if it is written as one; other words are left to the stage."""
+    """A number if the value is written as a number; other words are checked by the stage."""
     return int(value) if value is not None and value.isdecimal() else value
 
 
@@ -206,7 +206,7 @@ def prune(
 @app.command()
 def unpack(
     submodel: Annotated[Path, typer.Argument(help="Directory of a sub-model.")],
-    out: Annotated[Path, typer.Option(help="Safetensors file to write: one bool tensor a parameter, True = kept.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write: bool tensors, True = kept.")],
 ):
     """Write a sub-model's masks as bool tensors."""
     from submodels.checkpoints.masks import unpack

@@ -344,7 +344,7 @@ def _unknown_names(grid: GridConfig, registries: Registries):
             yield f"sources.{name}: its items do not come from the Hub; only rows of Hub benchmarks have local sources"
     for name in grid.base_models:
         if not any(axes.base_models is None or name in axes.base_models for axes in grid.submodels):
-            yield f"base_models: '{name}' is in no block of submodels; add it to one, or leave it out"
+            yield f"base_models: '{name}' is in no block of submodels; add it to a block, or leave it out"
     for name, entry in grid.calibration_sets.items():
         if name == NO_CALIBRATION:
             yield f"calibration_sets.{name}: the name is reserved for methods without calibration; choose another"

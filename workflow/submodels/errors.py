@@ -18,5 +18,5 @@ def fetch_first(what: str, command: str) -> str:
 
 
 def unknown(kind: str, name: str, known) -> SubmodelsError:
-    """An error for a name that is not registered, listing those that are."""
+    """An error for a name that is not registered; it lists the registered names."""
     return SubmodelsError(f"unknown {kind} '{name}'; known: {', '.join(sorted(known))}")

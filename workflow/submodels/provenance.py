@@ -1,4 +1,4 @@
-"""Manifests: what made a file. Every stage writes one beside its product.
+"""Manifests: the record of how a file was made. Every stage writes a manifest beside its product.
 
 A manifest holds the stage's parameters, the fingerprints of its inputs, the versions of what computed it, the git
 commit of the workflow, wall time and peak memory, the hashes of its products, and the stage's own `results`.

@@ -60,7 +60,7 @@ def _forward(process: int, received: int) -> None:
 
 
 def serve(path: str, parent: int, modules: list[str]) -> None:
-    """Import the modules and answer at the socket `path`, alone in its directory, until the parent process is gone."""
+    """Import the modules and answer at the socket `path`, in a directory for it only, until the parent process ends."""
     server = os.getpid()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -129,7 +129,7 @@ def _call() -> int:
 
 
 def _end_with(connection: socket.socket) -> None:
-    """End this process at once when the process that asked for it is gone."""
+    """End this process at once when the process that requested it has ended."""
     while connection.recv(1):
         pass
     os.kill(os.getpid(), signal.SIGKILL)

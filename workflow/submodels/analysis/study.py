@@ -298,7 +298,7 @@ class Study:
         return same, [calibration for calibration in sets if calibration not in same]
 
     def set_items(self, model: str, setting: Setting, sets: list[CalibrationSet], benchmark: str) -> np.ndarray:
-        """Per item, the mean over calibration sets; every set weighs the same, whatever its number of seeds."""
+        """Per item, the mean over calibration sets; every set weighs the same, for any number of seeds."""
         groups = self.by_calibration(model, setting)
         values = [self.items(model, groups[calibration], benchmark) for calibration in sets]
         values = [items for items in values if len(items)]

@@ -46,7 +46,7 @@ def _fixture(task: Benchmark, path: Path | None) -> tuple[list[dict], str]:
     if path is not None:
         raise SubmodelsError(f"{task.name}: a fixture takes no rows; leave out the rows or the fixture")
     if task.adapter not in FIXTURES:
-        raise SubmodelsError(f"{task.name}: no fixture; benchmarks with an adapter have one")
+        raise SubmodelsError(f"{task.name}: it has no fixture; only benchmarks with an adapter have a fixture")
     return FIXTURES[task.adapter](), "fixture"
 
 

@@ -157,7 +157,7 @@ class Questions:
 
     @staticmethod
     def _literal(found: Any, otherwise: Any = None) -> Any:
-        """The list that a template wrote as one."""
+        """The list that a template wrote as a text."""
         if not isinstance(found, str):
             return found
         try:

@@ -61,7 +61,7 @@ def calibrate(
 ) -> None:
     """Write `out`/windows.safetensors, `out`/rows.jsonl.gz (the rows drawn) and `out`/manifest.json.
 
-    `spec`: a calibration set, the name of one in the registry, or an entry as JSON. `model`: directory with the base
+    `spec`: a calibration set, a name in the registry, or an entry as JSON. `model`: directory with the base
     model's tokenizer. `windows`: `rows` (one row a window, cut and padded to `seqlen`) or `packed` (as many rows as
     needed, each with its beginning and end token, joined and cut into windows).
     `rows`: number of windows, 128 if `tokens_per_set` is not given either. `tokens_per_set`: instead of it, exactly

@@ -225,7 +225,7 @@ def fingerprint_base(model_dir: Path) -> str:
 
 
 def load_config(model_dir: Path):
-    """The model's transformers configuration; an error for one this package does not prune."""
+    """The model's transformers configuration; an error for a model that this package does not prune."""
     from transformers import AutoConfig
 
     weight_files(model_dir)

@@ -194,7 +194,7 @@ class Masks:
 
 
 def unpack(submodel_dir: Path, out: Path) -> None:
-    """Write the masks as plain bool tensors (True = kept), one per pruned parameter under its name, to `out`."""
+    """Write the masks as plain bool tensors (True = kept), under the names of the pruned parameters, to `out`."""
     masks = Masks(submodel_dir)
     with files.atomic_path(out) as temporary:
         save_file({name: masks.mask(name) for name in masks}, temporary)

@@ -100,7 +100,7 @@ def check_end(subject: Subject) -> Iterator[Finding]:
     others = [ids for source, ids in declared.items() if source != "the tokenizer"]
     if of_tokenizer and others and of_tokenizer[0] not in others[0]:
         yield warning(
-            f"end tokens differ ({declarations}); all of them end an answer: make sure that none occurs inside one"
+            f"end tokens differ ({declarations}); all of them end an answer: make sure that none is part of an answer"
         )
     elif not too_high:
         yield ok(f"answers end at {declarations}")

@@ -76,7 +76,7 @@ class Engine(ABC):
         """One batch of texts after prompts of token ids; settings: the fields of `Generation`."""
 
     def end_tokens(self, settings: GenerationConfig) -> set[int]:
-        """Tokens that end an answer: those a model's settings declare, the tokenizer's, and BOS.
+        """Tokens that end an answer: the end tokens of a model's settings and of its tokenizer, and BOS.
 
         BOS begins another text, which decoding would silently append to the answer.
         """
@@ -92,7 +92,7 @@ class Engine(ABC):
         return self.tok_encode(text, add_special_tokens=False)
 
     def loglikelihood_rolling(self, requests: list, disable_tqdm: bool = False) -> list[float]:
-        """Log-likelihood, in nats, of all tokens of each text after BOS (without one: after the end token).
+        """Log-likelihood, in nats, of all tokens of each text after BOS (without BOS: after the end token).
 
         A text longer than the context is cut into lm-eval's windows: each predicts tokens that no other window
         predicts, the first after BOS and the others after the token before, the last after as many tokens as fit.

@@ -145,7 +145,7 @@ def _check(
 def _work(
     job: _Job, known: dict[Pair, Verdict], workers: int | None, record_not_run: bool
 ) -> tuple[dict[Pair, Verdict], str | None, dict]:
-    """Run the programs that have no verdict yet: (verdicts, why nothing could run, what made them)."""
+    """Run the programs that have no verdict yet: (verdicts, why nothing could run, sandbox and tools)."""
     runner, tools = job.judge.runner, job.judge.tools
     programs = [(job.items[task], extraction.extract(completion, job.items[task])) for task, completion in job.pairs]
     compiler = java.java_of(tools[runner.JAVA]) if runner.JAVA else None

@@ -87,7 +87,7 @@ def _read(decoder: Decoder, ids: torch.Tensor, most: int) -> torch.Tensor:
 
 
 def _share_masks(calls: list[Call], known: list[torch.Tensor]) -> list[Call]:
-    """The calls of a piece with attention masks that are parts of `known` ones, to which new ones are added.
+    """The calls of a piece with attention masks that are parts of `known` masks, to which new masks are added.
 
     A mask says which of the tokens so far each token of the piece sees, [..., piece, so far]. Causal masks, with or
     without a sliding window, depend only on the distance, so an earlier piece's mask is the end of a later mask, and

@@ -1,4 +1,4 @@
-"""Stage score: every sub-model's score on each benchmark, from files of samples alone.
+"""Stage score: every sub-model's score on each benchmark, from files of samples only.
 
 A score that is up to date is kept: an added benchmark or sub-model scores no other again.
 """

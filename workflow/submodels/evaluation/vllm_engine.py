@@ -28,7 +28,7 @@ class VllmLM(Engine, VLLM):
 
     @property
     def window(self) -> int:
-        return self.max_length - 2  # vLLM wants room for a token before and for one that it generates
+        return self.max_length - 2  # vLLM needs room for a token before and for a token that it generates
 
     def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
         ends = self.end_tokens(self._settings)

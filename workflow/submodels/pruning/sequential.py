@@ -92,7 +92,7 @@ def layer_seed(seed: int, parameter: str) -> int:
 def collect(
     stream: BlockStream, index: int, block: nn.Module, batches: list[Batch], rule: Rule
 ) -> dict[str, torch.Tensor]:
-    """The rule's statistic of every linear layer of a dense block; empty for a rule without one."""
+    """The rule's statistic of every linear layer of a dense block; empty for a rule without a statistic."""
     if rule.statistic is None:
         return {}
     linears = stream.linears(index)

@@ -32,7 +32,7 @@ CAPTION = (
 
 
 def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
-    """Calibration set x benchmark: change against dense, one panel a method and sparsity, controls below the sets.
+    """Calibration set x benchmark: change against dense, one panel for each method and sparsity, controls below.
 
     Only accuracies: a perplexity has no percentage points.
     """

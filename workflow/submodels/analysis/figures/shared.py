@@ -66,7 +66,7 @@ def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def by_setting(frame: pd.DataFrame, reason: str) -> dict[str, pd.DataFrame]:
-    """Title of each panel -> its rows: one panel a method, sparsity and size of calibration sets."""
+    """Title of each panel -> its rows: a panel for each method, sparsity and size of calibration sets."""
     if frame.empty:
         raise NoData(reason)
     sizes = frame["calibration_size"].nunique()

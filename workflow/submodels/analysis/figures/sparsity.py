@@ -37,7 +37,7 @@ OTHER_SERIES = [(UNCALIBRATED, line, marker) for line, marker in (("-.", "D"), (
 
 
 def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy against the pruned fraction, one panel a domain (columns) and calibrating method (rows)."""
+    """Accuracy against the pruned fraction, panels by domain (columns) and calibrating method (rows)."""
     frame = of_model(tables["sparsity_curves"], model)
     frame = frame[frame["status"] == "ok"]
     calibrated = frame[(frame["series"] != DENSE) & (frame["series"] != frame["method"])]

@@ -74,7 +74,7 @@ def _perplexities_in(frame: pd.DataFrame) -> list[str]:
 def _groups(study: Study, model: str):
     """(sparsity, size, calibration set, method -> ids of its scored sub-models), where two methods calibrated on it.
 
-    Methods in the order of the table: dense, `REFERENCE`, the others that calibrate, those that need no data.
+    Methods in the order of the table: dense, `REFERENCE`, other methods that calibrate, methods that need no data.
     """
     groups: dict[tuple[Setting, CalibrationSet], dict[str, list[str]]] = {}
     for setting in study.settings(model):

@@ -42,7 +42,7 @@ def compute(study: Study) -> pd.DataFrame:
 
 
 def _targets(study: Study, model: str):
-    """(domain, benchmark, benchmarks): the domains with several benchmarks, then every benchmark alone."""
+    """(domain, benchmark, benchmarks): the domains with several benchmarks, then every single benchmark."""
     for domain in study.domains():
         names = study.scored(model, domain)
         if len(names) > 1:

@@ -1,4 +1,4 @@
-"""Adapters: the rows of a data set, as its publishers wrote them -> the items of a benchmark; `adapter` names one.
+"""Adapters: the rows of a data set, as its publishers wrote them -> the items of a benchmark (`adapter`).
 
 An adapter is a pure function of rows (dicts, in order) that returns items with the fields of the benchmark's scorer. It
 may leave out `task_id`, which then is `<benchmark>/<number>`. Its module has a `fixture`, a few made-up rows of the

@@ -1,4 +1,4 @@
-"""Registry of metric families: the `scorer` of a task file names one."""
+"""Registry of metric families, by the name that task files give as `scorer`."""
 
 from submodels.benchmarks.metrics import accuracy, exact_match, pass_at_k, perplexity, translation
 from submodels.benchmarks.metrics.base import Samples, Scorer, Scores

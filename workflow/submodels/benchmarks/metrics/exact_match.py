@@ -1,6 +1,6 @@
 """Exact match of the final number of a worked answer, three ways; the answer of an item ends in `#### 42`.
 
-`exact_match` asks for that mark: a sample without `####` and a number after it is wrong, whatever numbers it contains.
+`exact_match` needs that mark: a sample without `####` and a number after it is wrong, even if it contains the number.
 Numbers are compared after normalisation: commas between digits, a full stop at the end, zeros at the end of a decimal
 part and a plus sign are ignored, so `1,000`, `1000.` and `1000.00` are the same.
 

@@ -41,6 +41,6 @@ def missing_toolchain(language: str) -> str | None:
 
 
 def missing_toolchains() -> dict[str, str]:
-    """The languages that cannot run here, each with what to install."""
+    """The languages that cannot run here, each with its missing tools and how to install them."""
     hints = {language: missing_toolchain(language) for language in LANGUAGES}
     return {language: hint for language, hint in hints.items() if hint}
