@@ -1,7 +1,7 @@
 """What was made before: whether a product is up to date, and products of other grids that need not be made again."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from submodels import files, layout
@@ -31,13 +31,16 @@ def up_to_date(manifest: Manifest, path: Path) -> dict | None:
     return content if stands else None
 
 
-def like(manifest: Manifest, path: Path, *, but: str, of: str = "parameters") -> Iterator[tuple[Path, dict]]:
-    """Manifests, there and in the trees of other grids, whose whole products differ in that parameter or input at most.
+def like(
+    manifest: Manifest, path: Path, *, but: str, of: str = "parameters", others: Iterable[Path] = ()
+) -> Iterator[tuple[Path, dict]]:
+    """Manifests, there, in the trees of other grids and at `others`, whose whole products differ in that parameter or
+    input at most.
 
     of: `parameters` or `inputs`.
     """
     wanted = _without(manifest.content, of, but)
-    for place in (path, *layout.siblings(path)):
+    for place in (path, *layout.siblings(path), *others):
         content = read_manifest(place)
         if content is not None and _without(content, of, but) == wanted and is_whole(place, content):
             yield place, content
