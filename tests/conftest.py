@@ -21,3 +21,11 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data: {path} does not exist; set SUBMODELS_SHARED")
     return path
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """The tests of a file share its fixtures, so one worker runs them; files of long, independent cases say SPREAD."""
+    for item in items:
+        if not getattr(item.module, "SPREAD", False):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

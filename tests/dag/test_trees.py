@@ -71,7 +71,7 @@ def test_a_run_says_whose_tree_it_is_and_what_lies_there_of_old(tmp_path):
     assert json.loads((tmp_path / "results/one/origin.json").read_text(encoding="utf-8")) == {
         "grid_files": ["one.yaml"]
     }
-    assert said.count("results/ holds submodels, of the layout before") == 1
+    assert said.count("results/ holds submodels from an older layout") == 1
 
 
 def test_fetched_things_go_by_name_and_revision(tmp_path):

@@ -7,7 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import yaml
 
 from submodels import files
 
@@ -18,6 +21,7 @@ TREE = "results/reduced"  # of that grid
 GPUS = "set-resources: {prune: {gpu: 1}, generate: {gpu: 1}}\n"
 # When and how long; nothing of what a job did.
 TIMES = {"started", "wall_seconds", "peak_memory_mb", "generate_seconds", "execute_seconds"}
+TIMES |= {"shared"}  # verdicts of other sub-models: which job came first
 HASHES = {"sha256", "fingerprint"}
 
 
@@ -33,6 +37,19 @@ def checkout(directory: Path) -> Path:
     with open(directory / "profiles/slurm/config.yaml", "a", encoding="utf-8") as profile:
         profile.write(GPUS)
     return directory
+
+
+def write_grid(directory: Path, name: str, change: Callable[[dict], None]) -> str:
+    """The reduced demo with a change, as a grid of its own."""
+    grid = yaml.safe_load(GRID.read_text(encoding="utf-8")) | {"name": name}
+    change(grid)
+    path = directory / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(grid), encoding="utf-8")
+    return path.name
+
+
+def shorter(grid: dict) -> None:
+    grid["calibration"]["seqlen"] = 64
 
 
 def begun(directory: Path, finished: Path) -> Path:

@@ -1,27 +1,13 @@
-"""Two grids in one checkout: neither touches the other's files, nothing is made twice, and both may run at once."""
+"""Two grids in one checkout: neither touches the other's files, and nothing is made twice. At once: test_slurm_demo."""
 
 import shutil
 
 import pytest
 import runs
-import yaml
-from cluster import wait_until
 
 from submodels import files
 
 pytestmark = pytest.mark.slurm
-
-
-def write(directory, name, change):
-    grid = yaml.safe_load(runs.GRID.read_text(encoding="utf-8")) | {"name": name}
-    change(grid)
-    path = directory / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(grid), encoding="utf-8")
-    return path.name
-
-
-def shorter(grid):
-    grid["calibration"]["seqlen"] = 64
 
 
 def larger(grid):
@@ -50,7 +36,9 @@ def copied(local, tmp_path):
 
 def test_another_window_length_leaves_the_first_tree_as_it_is(copied):
     first = state(copied / "results/reduced")
-    status, said = runs.snakemake(copied, "--cores", "2", "--configfile", write(copied, "shorter", shorter))
+    status, said = runs.snakemake(
+        copied, "--cores", "2", "--configfile", runs.write_grid(copied, "shorter", runs.shorter)
+    )
     assert status == 0, said[-5000:]
     assert state(copied / "results/reduced") == first
     assert "Nothing to be done" in runs.snakemake(copied, "--cores", "2", "--dry-run")[1]
@@ -61,7 +49,7 @@ def test_another_window_length_leaves_the_first_tree_as_it_is(copied):
 
 
 def test_only_what_is_new_of_a_larger_grid_is_done(copied):
-    status, said = runs.snakemake(copied, "--cores", "2", "--configfile", write(copied, "larger", larger))
+    status, said = runs.snakemake(copied, "--cores", "2", "--configfile", runs.write_grid(copied, "larger", larger))
     assert status == 0, said[-5000:]
     tree, new, old = copied / "results/larger", "wanda-math-0.50-s0", ["dense", "magnitude-none-0.50-s0"]
     old += [f"wanda-{name}-0.50-s0" for name in ("python", "translation")]
@@ -76,18 +64,3 @@ def test_only_what_is_new_of_a_larger_grid_is_done(copied):
     shared = [f"generations/short-llama/{submodel}/tiny_python.jsonl.gz" for submodel in old]
     for name in shared:
         assert (tree / name).read_bytes() == (copied / "results/reduced" / name).read_bytes()
-
-
-def test_two_grids_at_once_on_slurm(cluster, local, tmp_path):
-    directory = runs.checkout(tmp_path / "both")
-    log = tmp_path / "first.log"
-    first = runs.start(directory, "--profile", "slurm", log=log)
-    wait_until(lambda: cluster.jobs(directory, states="PENDING,RUNNING"), "the first grid has jobs in the queue", 300)
-    status, said = runs.snakemake(directory, "--profile", "slurm", "--configfile", write(directory, "shorter", shorter))
-    assert status == 0, said[-5000:]
-    assert first.wait(1800) == 0, log.read_text(encoding="utf-8")[-5000:]
-    assert {job.state for job in cluster.jobs(directory)} == {"COMPLETED"}
-    assert runs.differences(local, directory, "tables", "overlap", "scores") == []
-    for name in ("config.yaml", "shorter.yaml"):
-        assert "Nothing to be done" in runs.snakemake(directory, "--cores", "2", "--dry-run", "--configfile", name)[1]
-    assert f"{directory}/results/shorter/logs/slurm/rule_score/" in said  # no other grid's jobs are looked for there

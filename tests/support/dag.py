@@ -4,9 +4,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import snakemakes
 
 ROOT = Path(__file__).resolve().parents[2]
 _FINISHED = 1_700_000_000  # when everything in a finished tree was made
@@ -33,11 +34,8 @@ def snakemake(
     environment: Mapping[str, str] = os.environ,
 ) -> subprocess.CompletedProcess:
     """Run Snakemake of this environment on the checkout, in a working directory of its own."""
-    snakefile = str(workflow / "Snakefile")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--directory", str(directory)]
-    result = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, env={**environment, "LC_ALL": "C.UTF-8"}
-    )
+    place = ["--snakefile", str(workflow / "Snakefile"), "--directory", str(directory)]
+    result = snakemakes.run([*place, *arguments], Path.cwd(), {**environment, "LC_ALL": "C.UTF-8"})
     if check and result.returncode:
         raise AssertionError(f"snakemake {' '.join(arguments)} failed:\n{result.stdout}\n{result.stderr}")
     return result

@@ -43,7 +43,7 @@ def test_every_field_is_kept_in_order_and_counts_are_recorded(items, tmp_path):
     failed = {"passed": False, "result": "failed: AssertionError"}
     assert files.read_jsonl(out) == [rows[0] | failed, rows[1] | {"passed": True, "result": "passed"}, rows[2] | failed]
     manifest = json.loads((tmp_path / "b.manifest.json").read_text())
-    results = {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "taken": 0, "counts": counts}
+    results = {"sandbox": "unshare", "tools": {}, "samples": 3, "run": 2, "taken": 0, "shared": 0, "counts": counts}
     assert manifest["results"] == results | {"decided_by": [platform.python_version()]}
     assert manifest["products"] == {"b.jsonl.gz": files.sha256_file(out)}
     assert manifest["parameters"] == {

@@ -265,6 +265,39 @@ def test_verdicts(items, monkeypatch):
     assert len(programs) == 8
 
 
+def test_submodels_of_a_base_model_share_verdicts_but_no_time_outs(items, monkeypatch):
+    need_sandbox("unshare")
+    run, programs = execute._Judge.run, []
+
+    def counted(judged, worker, item, completion):
+        if "task_id" in item:  # not what asks for libraries
+            programs.append(completion)
+        return run(judged, worker, item, completion)
+
+    monkeypatch.setattr(execute._Judge, "run", counted)
+    item = ITEMS["tiny_python"][0]
+    endless = "    while True:\n        pass\n"
+
+    def verdicts(model, submodel, *completions):
+        directory = Path("results/grid")
+        lines = [{"task_id": item["task_id"], "completion": completion} for completion in completions]
+        files.write_jsonl(directory / f"generations/{model}/{submodel}/tiny_python.jsonl.gz", lines)
+        generations, out = (directory / f"{stage}/{model}/{submodel}" for stage in ("generations", "executions"))
+        items_file = {"tiny_python": items["tiny_python"]}
+        execute.execute_all(items_file, generations, out, sandbox="unshare", timeout=1.0)
+        programs.clear()
+        found = files.read_jsonl(out / "tiny_python.jsonl.gz")
+        return [line["result"] for line in found], files.read_json(out / "tiny_python.manifest.json")["results"]
+
+    right = item["canonical_solution"]
+    assert verdicts("m", "dense", right, endless)[0] == ["passed", "timed out"]
+    results, about = verdicts("m", "one", endless, right)
+    assert results == ["timed out", "passed"]
+    assert (about["run"], about["shared"], about["taken"]) == (2, 1, 0)
+    assert about["sandbox"] == "unshare"
+    assert verdicts("other", "dense", right)[1]["shared"] == 0
+
+
 def test_links_where_nobody_touches_and_copies_elsewhere(model_dir, items):
     answers(model_dir, items, "one")
     answers(model_dir, items, "two")

@@ -2,7 +2,7 @@
 
 ROWS = 128  # windows of a calibration set
 SEQLEN = 2048  # tokens in a window
-STEPS = 720  # of training a tiny base model
+STEPS = 1000  # of training a tiny base model
 PRUNED_AT_ONCE = 8  # windows in one forward pass
 TIMEOUT = 10.0  # seconds for one program
 MEMORY_MB = 1024  # of one program

@@ -1,7 +1,7 @@
 """Finished products: whether a product is up to date, and taking over the products of other grids."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from submodels import files, layout
@@ -31,13 +31,16 @@ def up_to_date(manifest: Manifest, path: Path) -> dict | None:
     return content if current else None
 
 
-def like(manifest: Manifest, path: Path, *, but: str, of: str = "parameters") -> Iterator[tuple[Path, dict]]:
-    """Manifests, at `path` and in the trees of other grids, that differ at most in the parameter or input `but`.
+def like(
+    manifest: Manifest, path: Path, *, but: str, of: str = "parameters", others: Iterable[Path] = ()
+) -> Iterator[tuple[Path, dict]]:
+    """Manifests, at `path`, in the trees of other grids and at `others`, that differ at most in the parameter or input
+    `but`.
 
     Their products are whole. of: `parameters` or `inputs`.
     """
     wanted = _without(manifest.content, of, but)
-    for place in (path, *layout.siblings(path)):
+    for place in (path, *layout.siblings(path), *others):
         content = read_manifest(place)
         if content is not None and _without(content, of, but) == wanted and is_whole(place, content):
             yield place, content

@@ -19,7 +19,8 @@ import submodels
 from submodels import files
 
 FORMAT = 1
-_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "lm_eval", "numpy")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+_OF_STAGE = {"generate": ("lm_eval",)}  # further ones; a process that starts warm has imported those of other stages
 
 
 class Manifest:
@@ -61,7 +62,7 @@ class Manifest:
                 "fingerprint": self.fingerprint,
                 "products": {str(file.relative_to(directory)): files.sha256_file(file) for file in products},
                 "results": results,
-                "versions": versions(),
+                "versions": versions(self.content["stage"]),
                 "git": git_state(),
                 "started": started.isoformat(timespec="seconds"),
                 "wall_seconds": round(time.time() - self._started, 3),
@@ -76,10 +77,10 @@ def _identity(source: Path | str) -> dict:
     return {"sha256": source}
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of the libraries already imported that compute numbers."""
+def versions(stage: str) -> dict[str, str]:
+    """Versions of Python, of this package and of the libraries already imported that compute the stage's numbers."""
     found = {"python": platform.python_version(), "submodels": submodels.__version__}
-    for library in _LIBRARIES:
+    for library in (*_LIBRARIES, *_OF_STAGE.get(stage, ())):
         if library in sys.modules:
             found[library] = _version(library)
     return found

@@ -37,7 +37,7 @@ from submodels.provenance import Manifest
 from submodels.rows import fault as unwritable
 from submodels.rows import faults, read_json
 from submodels.terms import NOT_RUN
-from submodels.verdict import COMPILE_ERROR, FAILED, Verdict
+from submodels.verdict import COMPILE_ERROR, FAILED, TIMED_OUT, Verdict
 
 _LOAD_SECONDS = 30  # for a program that only loads libraries
 
@@ -86,21 +86,21 @@ def execute(
     leave `out` as it is if it is up to date, and take over verdicts known elsewhere.
     """
     job = _check(Path(benchmark_items), Path(samples), Path(out), language, quiet, sandbox, timeout, memory_mb)
-    known: dict[Pair, Verdict] = {}
-    made_by = {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
+    known, shared, made_by = {}, 0, {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
     if keep:
         trusted = _trusts(None if job.missing else job.decided_by)
         if counts := _counts(job.manifest, manifest_of(job.out), trusted):
             unfinished_of(job.out).unlink(missing_ok=True)
             return counts
-        known, made_by = _known(job.manifest, manifest_of(job.out), trusted, job.pairs, made_by)
+        known, shared, made_by = _known(job.manifest, manifest_of(job.out), trusted, job.pairs, made_by)
     if len(known) == len(job.pairs):
         verdicts, missing = known, job.missing
     elif job.missing:
         verdicts, missing = {}, job.missing
     else:
         verdicts, missing, made_by = _work(job, known, workers, record_not_run)
-    return _record(job, verdicts, missing, made_by, taken=len(known) if verdicts else 0)
+    counts = {"taken": len(known) - shared, "shared": shared} if verdicts else {"taken": 0, "shared": 0}
+    return _record(job, verdicts, missing, made_by | counts)
 
 
 Pair = tuple[str, str]  # task_id and completion
@@ -169,7 +169,7 @@ def _work(
     return verdicts, missing, {"sandbox": first.sandbox, "tools": versions, "decided_by": job.decided_by}
 
 
-def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, made_by: dict, taken: int) -> dict[str, int]:
+def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, how: dict) -> dict[str, int]:
     """Write the samples with their verdicts, and the manifest; returns how many had each verdict."""
     results = [verdicts.get((row["task_id"], row["completion"]), Verdict(NOT_RUN, missing)) for row in job.rows]
     lines = [
@@ -177,9 +177,7 @@ def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, made_
     ]
     files.write_jsonl(job.out, lines)
     counts = dict(sorted(Counter(result.status for result in results).items()))
-    job.manifest.write(
-        manifest_of(job.out), [job.out], **made_by, samples=len(lines), run=len(verdicts), taken=taken, counts=counts
-    )
+    job.manifest.write(manifest_of(job.out), [job.out], **how, samples=len(lines), run=len(verdicts), counts=counts)
     if not missing:  # else the verdicts of an earlier job stay in the journal
         unfinished_of(job.out).unlink(missing_ok=True)
     return counts
@@ -207,18 +205,27 @@ def _known(
     trusted: Callable[[dict], bool],
     pairs: Iterable[tuple[str, str]],
     made_by: dict,
-) -> tuple[dict[tuple[str, str], Verdict], dict]:
-    """Verdicts, at `place` and in other grids, on programs that other samples hold too; and the tools that made them.
+) -> tuple[dict[Pair, Verdict], int, dict]:
+    """Verdicts on programs that other samples hold too: at `place`, in other grids, and of other sub-models of the base
+    model, which often write the same program. Also the number of verdicts of those sub-models, and the tools used.
 
-    made_by: the tools to return if there are no such verdicts.
+    made_by: the tools to return if there are no verdicts. A program that timed out is not shared, so it runs again.
     """
-    verdicts = {}
-    for other, content in like(manifest, place, but="samples", of="inputs"):
+    verdicts, shared, wanted = {}, set(), set(pairs)
+    submodels = sorted(path for path in place.parent.parent.glob(f"*/{place.name}") if path != place)
+    for other, content in like(manifest, place, but="samples", of="inputs", others=submodels):
         if trusted(content["results"]):
             made_by = {name: content["results"][name] for name in made_by}
             for row in files.read_jsonl(other.parent / next(iter(content["products"]))):
-                verdicts[row["task_id"], row["completion"]] = Verdict.parse(row["result"])
-    return {pair: verdicts[pair] for pair in pairs if pair in verdicts}, made_by
+                verdict, pair = Verdict.parse(row["result"]), (row["task_id"], row["completion"])
+                if pair not in wanted or pair in verdicts or (other in submodels and verdict.status == TIMED_OUT):
+                    continue
+                verdicts[pair] = verdict
+                if other in submodels:
+                    shared.add(pair)
+        if len(verdicts) == len(wanted):
+            break
+    return {pair: verdicts[pair] for pair in pairs if pair in verdicts}, len(shared), made_by
 
 
 def _ask_versions(tools: dict[str, Path]) -> dict[str, subprocess.Popen]:

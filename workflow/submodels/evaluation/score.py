@@ -137,7 +137,7 @@ def score(
     about["submodels"] = {id: standing[id] for id in samples}
     about["truncated"] = _most(entry["truncated"] for entry in about["submodels"].values())
     if not about.items() <= known.items():
-        made_by = {"versions": provenance.versions(), "git": provenance.git_state()}
+        made_by = {"versions": provenance.versions("score"), "git": provenance.git_state()}
         files.write_json_lines(out, made_by | about, key="submodels")
     return kept
 

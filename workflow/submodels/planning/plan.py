@@ -87,19 +87,21 @@ def learn(work: Work, jobs: list[Job]) -> tuple[dict[str, Fit], dict[str, float]
     for job in jobs:
         path = Path(work.grid.tree.timing(job.rule, *job.wildcards).format(**job.wildcards))
         timing = read_timing(path)
-        if timing and _did_all(work, job, path.stat().st_mtime - timing.seconds):
+        manifests = [read_json(place) for place in _manifests(work, job) if place.is_file()]
+        if timing and _did_all(manifests, path.stat().st_mtime - timing.seconds):
             measured.append((kind(work, job), work.cost(job.rule, **job.wildcards), timing.seconds))
-            if timing.memory:
-                memory[job.rule] = max(memory.get(job.rule, 0), timing.memory)
+            # A job that starts warm is no child of the process that Snakemake looks at; its manifest knows its memory.
+            peaks = [1e6 * manifest["peak_memory_mb"] for manifest in manifests if "peak_memory_mb" in manifest]
+            if peak := max([*peaks, timing.memory or 0]):
+                memory[job.rule] = max(memory.get(job.rule, 0), peak)
     return fit_kinds(measured), memory
 
 
-def _did_all(work: Work, job: Job, begun: float) -> bool:
-    """Whether the timed run, which began at `begun` (seconds since the epoch), did all of the job.
+def _did_all(manifests: list[dict], begun: float) -> bool:
+    """Whether the timed run, which began at `begun` (seconds since the epoch), did all of a job with these manifests.
 
     False where an earlier run had finished a part of the job, or where another grid had made its product.
     """
-    manifests = [read_json(path) for path in _manifests(work, job) if path.is_file()]
     if any(each.get("taken_from") or each.get("kept") or each.get("results", {}).get("taken") for each in manifests):
         return False
     started = (datetime.fromisoformat(each["started"]).timestamp() for each in manifests if "started" in each)
