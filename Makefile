@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 CORES ?= all
 
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --dist loadgroup --durations=25 --durations-min=2
+PYTEST := $(BIN)/pytest --durations=25 --durations-min=2
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)

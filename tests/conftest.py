@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,9 +24,20 @@ def shared() -> Path:
     return path
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """The tests of a file share its fixtures, so one worker runs them; files of long, independent cases say SPREAD."""
-    for item in items:
-        if not getattr(item.module, "SPREAD", False):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class ByFile(LoadScopeScheduling):
+    """The tests of a file go to one worker, for they share its fixtures; tests of the files in LONG go to any worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if Path(file).stem in LONG else file
+
+
+# Files of many long cases whose fixtures are cheap.
+LONG = {
+    *("test_hostile", "test_reruns", "test_plan_counts", "test_paths", "test_execute_plain", "test_golden"),
+    *("test_pruning_architectures", "test_pruning_robustness", "test_canonical"),
+}
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)

@@ -8,8 +8,6 @@ import yaml
 from dag import clone, finish, planned, snakemake
 from safetensors.numpy import save_file
 
-SPREAD = True
-
 SIGNS = ["{x}{y,\\d+}<results><x>{", "%s $HOME `id` 'a\" \\n é *[a]? ~"]
 
 

@@ -16,8 +16,6 @@ from submodels.grid import Grid
 from submodels.planning import jobs
 from submodels.planning.work import Work
 
-SPREAD = True
-
 SMALL = {
     "name": "small",
     "base_models": ["tiny-llama", "tiny-gemma"],

@@ -11,8 +11,6 @@ import pytest
 import yaml
 from dag import clone, finish, planned
 
-SPREAD = True
-
 GRID = {
     "name": "reruns",
     "base_models": ["tiny-llama", "tiny-gemma"],

@@ -9,8 +9,6 @@ from submodels.benchmarks.adapters import ADAPTERS
 from submodels.benchmarks.registry import PACKAGES, load_benchmark
 from submodels.files import read_jsonl
 
-SPREAD = True
-
 HUMAN_EVAL_X = {language: f"humaneval-x/humaneval_{language}" for language in ("python", "java", "cpp")}
 HUMAN_EVAL_X |= {"javascript": "humaneval-x/humaneval_js"}
 # Benchmark -> (files of its rows, how many solutions must pass).

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from sandbox_support import USERS, need_language, need_sandbox, run
 
-SPREAD = True
-
 NODE_ASSERT = "const assert = require('node:assert');\n\nfunction test() {\n  let candidate = twice;\n  assert.deepEqual(candidate(2),4);\n}\n\ntest();"
 CONSOLE = "const testTwice = () => {\n  console.assert(twice(2) === 4)\n}\n\ntestTwice()\n"
 JAVA_MAIN = "public class Main {\n    public static void main(String[] args) {\n        Solution s = new Solution();\n        if (s.twice(2) != 4) {\n            throw new AssertionError();\n        }\n    }\n}\n"

@@ -15,8 +15,6 @@ from submodels.pruning.patterns import parse
 from submodels.pruning.prune import prune
 from submodels.pruning.rules import WANDA
 
-SPREAD = True
-
 pytestmark = pytest.mark.real_data
 
 MODELS = ("stories260K", "babyllama105")

@@ -19,8 +19,6 @@ from sandbox_support import USERS, call_as, need_language, need_sandbox
 
 from submodels import files
 
-SPREAD = True
-
 MARK = f"mark{uuid.uuid4().hex}"
 SANDBOXES = ("bubblewrap", "unshare")
 SLOW = ("cpp", "java", "javascript")

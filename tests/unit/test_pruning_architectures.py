@@ -14,8 +14,6 @@ from submodels.checkpoints.export import export
 from submodels.errors import SubmodelsError
 from submodels.pruning.methods import METHODS
 
-SPREAD = True
-
 # The families the project is held to; of the other decoders one sparsity is checked.
 HELD = ("llama", "llama3", "codellama", "mistral", "gemma", "qwen3", "gpt_neox")
 PLAIN = ("wanda", "magnitude")  # methods whose rule this file writes down

@@ -22,8 +22,6 @@ from submodels import cli
 from submodels.checkpoints.masks import Masks
 from submodels.pruning.prune import prune
 
-SPREAD = True
-
 MASK, MANIFEST = "submodel.safetensors", "manifest.json"
 FIRST, LAST = "model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"
 EMBEDDING = "model.embed_tokens.weight"
