@@ -25,7 +25,7 @@ def shared() -> Path:
 
 
 class ByFile(LoadScopeScheduling):
-    """The tests of a file go to one worker, for they share its fixtures; tests of the files in LONG go to any worker."""
+    """The tests of a file go to one worker, for they share its fixtures; those of files in LONG go to any worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
