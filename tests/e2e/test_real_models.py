@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 BENCHMARKS = {name: load_benchmark(name) for name in benchmark_names() if not name.startswith("tiny_")}
 MODEL, SUBMODELS = "stories", ["dense", "wanda-web-0.50-s0"]
-LIMIT = 4
+LIMIT = 2
 CASES = [(name, submodel) for name in BENCHMARKS for submodel in SUBMODELS]
 
 
