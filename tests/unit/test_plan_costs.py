@@ -11,7 +11,7 @@ from tiny_models import save_model
 from submodels.model_shape import ModelShape, read_shape
 from submodels.planning import costs
 from submodels.planning.costs import Asked
-from submodels.planning.hardware import Hardware, read_hardware
+from submodels.planning.hardware import Hardware, rate_of, read_hardware
 from submodels.pruning import memory
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.methods import METHODS
@@ -244,3 +244,19 @@ def test_answers_grow_with_items_samples_and_tokens(items, samples, written, mor
         other = answer(further)
         assert other.work > less.work
         assert other.product >= less.product
+
+
+def test_a_language_or_scorer_without_a_figure_is_as_slow_as_the_slowest():
+    rates = {"python": 12.0, "cpp": 0.8}
+    assert [rate_of(rates, name) for name in ("python", "cpp", "rust")] == [12.0, 0.8, 0.8]
+
+
+def test_a_new_scorer_and_a_new_language_are_priced():
+    asked = Asked(items=10, samples=1, read=1, written=1, longest=1)
+    slowest = min(HARDWARE.evaluation.programs, key=HARDWARE.evaluation.programs.get)
+    known, new = (
+        costs.execute([(asked, name)], timeout=1, memory=0, threads=1, hardware=HARDWARE) for name in (slowest, "rust")
+    )
+    assert new == known
+    for scorer in (next(iter(HARDWARE.evaluation.scored)), "a new scorer"):
+        assert costs.score([(asked, scorer, 1)], submodels=1, resamples=1, threads=1, hardware=HARDWARE).work > 0
