@@ -135,8 +135,8 @@ def test_rows_of_another_schema_have_another_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("benchmark", "options", "message"),
     [
-        ("tiny_math", {}, "tiny_math: no rows given, and no package has its rows (source: tiny_world)"),
-        ("gsm8k", {}, "gsm8k: no rows given, and no package has its rows (source: hub)"),
+        ("tiny_math", {}, "tiny_math: no rows given, and no package has its rows; `submodels world` writes its items"),
+        ("gsm8k", {}, "gsm8k: no rows given, and no package has its rows; "),
         (
             "gsm8k",
             {"rows": "none.parquet"},

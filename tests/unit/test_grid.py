@@ -163,3 +163,29 @@ def test_a_benchmark_of_ones_own_is_a_task_file_and_a_file_of_items(tmp_path, mo
     (resources / "tasks/my_math.yaml").write_text(task, encoding="utf-8")
     grid = expand(benchmarks=["my_math"])
     assert grid.items("my_math") == str(resources / "tasks/my_math.jsonl")
+
+
+def test_files_that_are_not_there_are_named_with_their_keys(tmp_path):
+    grid = {
+        "name": "g",
+        "base_models": ["mine"],
+        "models": {"mine": {"path": str(tmp_path / "none")}},
+        "calibration_sets": {
+            "own": {"domain": "code", "source": {"file": str(tmp_path / "own.jsonl")}, "template": "{text}"}
+        },
+        "submodels": [{"calibration_sets": ["own"], "sparsities": [0.5]}],
+        "benchmarks": ["gsm8k", "humaneval"],
+        "sources": {"gsm8k": str(tmp_path / "test.jsonl")},
+    }
+    expanded = Grid(check_grid(grid, "mine.yaml"), "mine.yaml")
+    with pytest.raises(SubmodelsError) as error:
+        expanded.check_files()
+    assert str(error.value).splitlines() == [
+        f"mine.yaml: models.mine.path: {tmp_path}/none: no such file or directory",
+        f"mine.yaml: calibration_sets.own.source.file: {tmp_path}/own.jsonl: no such file or directory",
+        f"mine.yaml: sources.gsm8k: {tmp_path}/test.jsonl: no such file or directory",
+    ]
+    (tmp_path / "none").mkdir()
+    for name in ("own", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("")
+    expanded.check_files()

@@ -40,6 +40,7 @@ try:
     for file in workflow.configfiles:
         read_yaml(file)  # Snakemake has read the file, but silently accepts faults that read_yaml refuses
     GRID = Grid(grid_config.check_grid(config, " + ".join(GRID_FILES)), " + ".join(GRID_FILES))
+    GRID.check_files()
     check_origin(GRID.tree, GRID_FILES)
 except SubmodelsError as error:
     raise WorkflowError(str(error)) from None

@@ -67,7 +67,10 @@ def _pairs(values: list[str], what: str) -> dict[str, Path]:
     for value in values:
         name, separator, path = value.partition("=")
         if not (name and separator and path):
-            raise SubmodelsError(f"'{value}': expected {what}=FILE")
+            hint = (
+                f"; `submodels items --benchmark {value} --out {value}.jsonl` writes the file" if what == "NAME" else ""
+            )
+            raise SubmodelsError(f"'{value}': expected {what}=FILE{hint}")
         if name in pairs:
             raise SubmodelsError(f"'{value}': {name} is given twice")
         pairs[name] = Path(path)
@@ -369,6 +372,8 @@ def overlap(
     """Jaccard distance of every pair of masks; for pairs of one method and sparsity also by layer and module."""
     from submodels.analysis.overlap import LEVELS, overlap
 
+    if len(submodels) < 2:
+        print(f"{len(submodels)} sub-model: there is no pair to compare", file=sys.stderr)
     overlap(submodels, out, level or LEVELS)
 
 
@@ -420,19 +425,31 @@ def report(
 
 @app.command()
 def check(config: Annotated[Path, typer.Option(help="A grid file.")] = Path("config.yaml")):
-    """Validate a grid, and list which sandboxes work and which toolchains are missing on this machine."""
+    """Validate a grid and the files that it names, and list what this machine lacks to run it.
+
+    Models, rows and items are not read: `doctor` and the stages themselves look into them.
+    """
+    from submodels.checkpoints.base import missing_gpu
     from submodels.config import read_grid
     from submodels.evaluation.runners import missing_toolchains
     from submodels.evaluation.sandbox import sandbox_status
     from submodels.grid import Grid
 
     grid = Grid(read_grid(config), str(config))
+    grid.check_files()
     for model in grid.models:
         print(f"{model}: {len(grid.submodels(model))} sub-models, {len(grid.evaluated(model)) - 1} of them evaluated")
     for sandbox, fault in sandbox_status().items():
         print(f"sandbox {sandbox}: {fault or 'works'}")
     for language, hint in missing_toolchains().items():
         print(f"{language}: {hint}")
+    if missing := [manifest for manifest in grid.fetched() if not Path(manifest).exists()]:
+        print(
+            f"to fetch: {len(missing)} models, data sets or dictionaries; run `snakemake --cores 2 fetch` with the grid"
+        )
+    devices = {grid.config.pruning.device, grid.config.evaluation.device}
+    if devices != {"cpu"} and (fault := missing_gpu()):
+        print(f"device {', '.join(sorted(devices - {'cpu'}))}: {fault}")
 
 
 @app.command()

@@ -51,7 +51,7 @@ class Grid:
     """A validated grid with its registries, expanded to sub-models and paths; faults name the grid's file, `where`."""
 
     def __init__(self, grid: GridConfig, where: str):
-        self.config, self.tree = grid, Tree(grid.name)
+        self.config, self.where, self.tree = grid, where, Tree(grid.name)
         self.registries = Registries(grid)
         self.benchmarks: dict[str, Benchmark] = {
             name: load_benchmark(name).with_sampling(grid.evaluation.samples) for name in grid.benchmarks
@@ -138,6 +138,25 @@ class Grid:
             files = {file for file in path.glob("*") if file.suffix in layout.MODEL_SUFFIXES}
             return [str(file) for file in sorted(files.union(template_files(path)))]
         return [f"{self.model_dir(model)}/manifest.json"]
+
+    def check_files(self) -> None:
+        """SubmodelsError, a line for each key, where files that the grid names are not there."""
+        named = {f"models.{name}.path": self.spec(name).path for name in self.models}
+        for draw in self._draws.values():
+            for name in self.components(draw.calibration) or (draw.calibration,):
+                named[f"calibration_sets.{name}.source.file"] = self.registries.calibration_sets[name].source.file
+        for name, task in self.benchmarks.items():
+            if task.source.file is not None:
+                named[f"benchmarks: {name}: source.file"] = self.items(name)
+            elif name in self.config.sources:
+                named[f"sources.{name}"] = self.rows(name)
+        lacking = [
+            f"{self.where}: {key}: {path}: no such file or directory"
+            for key, path in named.items()
+            if path is not None and not Path(path).exists()
+        ]
+        if lacking:
+            raise SubmodelsError("\n".join(lacking))
 
     def weights(self, model: str, submodel: str) -> list[str]:
         """The files that represent the weights of a sub-model: its mask, or the dense base model."""

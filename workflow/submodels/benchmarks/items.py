@@ -54,7 +54,12 @@ def _rows_file(task: Benchmark, path: Path | None) -> Path:
     if path is None and task.source.package is not None:
         path = PACKAGES[task.source.package]()
     if path is None:
-        raise SubmodelsError(f"{task.name}: no rows given, and no package has its rows (source: {task.source.kind})")
+        remedy = {
+            "hub": fetch_first(f"data set {task.source.hub}", "fetch-benchmark"),
+            "tiny_world": "`submodels world` writes its items",
+            "file": f"its items are in {task.source.file}, beside its task file",
+        }[task.source.kind]
+        raise SubmodelsError(f"{task.name}: no rows given, and no package has its rows; {remedy}")
     if not Path(path).is_file():
         hint = f"; {fetch_first(f'data set {task.source.hub}', 'fetch-benchmark')}" if task.source.hub else ""
         raise SubmodelsError(f"{path}: no such file{hint}")

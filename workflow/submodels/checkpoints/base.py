@@ -257,5 +257,15 @@ def usable_device(name: str) -> "torch.device":
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise SubmodelsError(f"device '{name}' is not usable here ({reason}); try cpu or cuda") from error
+        remedy = missing_gpu() or "choose another device"
+        raise SubmodelsError(f"device '{name}' is not usable here ({reason}); {remedy}") from error
     return device
+
+
+def missing_gpu() -> str | None:
+    """What to do where PyTorch can use no GPU of this machine; None where it can."""
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    return "no GPU can be used: take device cpu, or install a CUDA build of torch on a machine with a GPU"
