@@ -1,5 +1,6 @@
 """The recipes of docs/extending.md, followed to the letter in a new clone: commands and files are those of its text."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 import yaml
 from dag import ROOT, clone, planned
 from fake_hub import COMMIT, serving
+
+from submodels.evaluation.sandbox import sandbox_status
 
 GRID = {
     "name": "recipes",
@@ -63,13 +66,15 @@ def test_a_base_model(project, tmp_path):
 
 
 def test_a_calibration_set(project):
-    rows, entry, commands = recipe("A calibration set")
+    rows, entry, by_hand, registered = recipe("A calibration set")
     (project / "my-qa.jsonl").write_text(rows, encoding="utf-8")
+    _make_model(project / "my-model")
+    follow(project, by_hand)
     with open(project / "resources/calibration_sets.yaml", "a", encoding="utf-8") as registry:
         registry.write(f"\n{entry}")
-    _make_model(project / "my-model")
-    follow(project, commands)
-    assert (project / "trial/my-qa-s0/windows.safetensors").is_file()
+    follow(project, registered)
+    windows = [project / name / "my-qa-s0/windows.safetensors" for name in ("trial", "trial/registered")]
+    assert windows[0].read_bytes() == windows[1].read_bytes()
     assert plan(project)["calibrate"] == 1
     submodels = [{"calibration_sets": ["csr", "my-qa"], "sparsities": [0.5]}]
     assert plan(project, submodels=submodels)["calibrate"] == 2
@@ -79,10 +84,23 @@ def test_a_benchmark(project):
     (commands,) = recipe("A benchmark")
     said = follow(project, commands)
     jobs = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", said)}
-    assert jobs["score"] == 2
+    assert (jobs["train_base_model"], jobs["prune"], jobs["generate"], jobs["score"]) == (1, 1, 2, 1)
     assert "execute" not in jobs
     assert "resources/tasks/my_math.jsonl" in said
     assert plan(project, benchmarks=["tiny_csr", "my_math"])["generate"] == 2
+
+
+def test_a_benchmark_of_code(project):
+    items, task, commands = recipe("A benchmark of code")
+    (project / "resources/tasks/my_code.jsonl").write_text(items, encoding="utf-8")
+    follow(project, task)
+    jobs = plan(project, benchmarks=["tiny_csr", "my_code"])
+    assert (jobs["generate"], jobs["execute"]) == (2, 2)
+    if all(sandbox_status().values()):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no sandbox works here")
+    follow(project, commands)
+    executed = (project / "executed.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["passed"] for line in executed] == [True, True]
 
 
 def _make_model(directory):

@@ -15,6 +15,7 @@ from submodels.calibration.registry import load_calibration_sets
 from submodels.config import load_models
 from submodels.prompts import FORMATS
 from submodels.pruning.methods import METHODS
+from submodels.terms import CONTROL, DOMAINS, GENERIC
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -22,6 +23,7 @@ PAGES = [
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results/README.md"])
 ]
 LARGEST_README = 9000  # bytes
+LONGEST_LINE = 120  # characters, as in the code
 LANGUAGES = ("python", "java", "cpp", "javascript")
 
 
@@ -137,6 +139,14 @@ def test_no_table_cell_is_longer_than_a_sentence(page):
             assert not re.search(r"[.!?] +[A-Z]", cell), f"{page}: a table cell of more than a sentence: {cell.strip()}"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_line_is_too_long(page):
+    """Tables and fenced blocks, which may hold rows of data, are not wrapped."""
+    text = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", read(page))
+    for line in text.splitlines():
+        assert line.startswith("|") or len(line) <= LONGEST_LINE, f"{page}: a line of {len(line)} characters: {line}"
+
+
 def test_benchmarks():
     table = section("docs/grid.md", "## Benchmarks").split("### Samples")[0]
     names = names_in(table.replace("`<language>` is", "")) - set(LANGUAGES)
@@ -158,6 +168,11 @@ def test_prompt_formats():
 def test_calibration_sets():
     listed = section("docs/grid.md", "## Calibration sets").split("\n- ", 1)[1].split("\n###")[0]
     assert set(re.findall(r"`([\w-]+)`", listed)) == set(load_calibration_sets())
+
+
+def test_domains_of_calibration_sets():
+    named = re.search(r"(?m)^#   domain +(.+)$", read("resources/calibration_sets.yaml"))[1]
+    assert re.split(r", | or ", named) == [*DOMAINS, GENERIC, CONTROL]
 
 
 def test_grids_that_ship():
