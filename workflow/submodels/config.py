@@ -117,7 +117,7 @@ class Axes(Strict):
         None, description="numbers of calibration windows, such as `[32, 128]`; left out: the size under `calibration`"
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Unique] = Field(
-        [0], description="seeds of the draw of calibration rows; `random` takes its masks from them too"
+        [0], description="seeds of the draw of calibration rows; `random` also uses these seeds for its masks"
     )
     evaluate: bool = Field(True, description="false: prune and compare masks, without scores")
 
