@@ -67,6 +67,8 @@ def test_solutions_pass_and_nothing_else_does(shared, name):
 
 @pytest.mark.real_data
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRANSLATIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith("_cpp")) for name in TRANSLATIONS]
+)
 def test_solutions_pass_after_a_declaration(shared, name):
     check(name, shared)

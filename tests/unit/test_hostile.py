@@ -33,7 +33,7 @@ def cases():
         yield pytest.param(language, user, sandbox, marks=marks)
 
 
-@pytest.mark.parametrize(("language", "user", "sandbox"), cases())
+@pytest.mark.parametrize(("language", "user", "sandbox"), list(cases()))
 def test_every_attack_is_contained_and_judged_rightly(language, user, sandbox, monkeypatch):
     need_language(language)
     need_sandbox(sandbox)
