@@ -124,8 +124,7 @@ class Work:
         return sizes.get(name.partition("@")[0], sizes[kind])
 
     def kept(self, submodel: Submodel) -> float:
-        pattern = patterns.parse(submodel.sparsity)
-        return 1 - (pattern.ratio if isinstance(pattern, patterns.Unstructured) else pattern.n / pattern.m)
+        return 1 - patterns.parse(submodel.sparsity).fraction
 
 
 def _world(work: Work) -> Cost:
