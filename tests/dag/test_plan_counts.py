@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from dag import ROOT, clone, finish, planned, snakemake
+from dag import ROOT, clone, finish, newer, planned, snakemake
 
 from submodels.config import read_grid
 from submodels.errors import SubmodelsError
@@ -164,10 +164,7 @@ def test_what_another_grid_fetched_is_subtracted(tmp_path, monkeypatch):
 
 
 def test_what_another_version_of_the_workflow_made_is_not_subtracted(project, tmp_path, monkeypatch):
-    workflow = clone(tmp_path / "copy")
-    versions = workflow / "workflow/submodels/versions.py"
-    text = versions.read_text(encoding="utf-8")
-    versions.write_text(text.replace("\nSCORE = ", "\nSCORE = 1000 + "), encoding="utf-8")
+    workflow = newer(tmp_path / "copy", "versions.py", "SCORE += 1000")
     monkeypatch.setattr(jobs, "SNAKEFILE", workflow / "Snakefile")
     found = left(find_jobs(project / "grid.yaml", monkeypatch))
     assert found == planned_jobs(project / "grid.yaml", workflow)

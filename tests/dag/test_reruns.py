@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import yaml
-from dag import clone, finish, planned
+from dag import clone, finish, newer, planned
 
 GRID = {
     "name": "reruns",
@@ -159,31 +159,32 @@ def test_adding_a_sparsity_reruns_no_other(project):
     }  # fmt: skip
 
 
-def plan_of_another_version(project, copy, file, old, new):
-    """What the project's grid would run by a workflow in which a version is another."""
-    path = clone(copy) / "workflow/submodels" / file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    return planned(project, "--configfile", str(project / "grid.yaml"), workflow=copy)
+def plan_by(workflow, project):
+    """What another workflow would run of the project's grid."""
+    return planned(project, "--configfile", str(project / "grid.yaml"), workflow=workflow)
+
+
+def with_task(copy, name, **changes):
+    """A clone in which a task file is written again, with changes."""
+    path = clone(copy) / f"resources/tasks/{name}.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    return copy
 
 
 def test_raising_a_version_renews_what_it_made(project, tmp_path):
     """Another GENERATE: every sample is made, run and scored again, and no mask."""
-    plan = plan_of_another_version(project, tmp_path / "copy", "versions.py", "\nGENERATE = ", "\nGENERATE = 1000 + ")
-    assert plan == NEW_SAMPLES
+    assert plan_by(newer(tmp_path / "copy", "versions.py", "GENERATE += 1000"), project) == NEW_SAMPLES
 
 
 def test_another_way_to_draw_a_figure_draws_figures_and_the_report(project, tmp_path):
-    plan = plan_of_another_version(project, tmp_path / "copy", "versions.py", "\nFIGURES = ", "\nFIGURES = 1000 + ")
-    assert plan == {"all": 1, "figures": 1, "report": 1}
+    raised = newer(tmp_path / "copy", "versions.py", "FIGURES += 1000")
+    assert plan_by(raised, project) == {"all": 1, "figures": 1, "report": 1}
 
 
 def test_another_version_of_a_method_renews_its_sub_models(project, tmp_path):
     """Magnitude's: one sub-model of each base model; those of Wanda stay."""
-    plan = plan_of_another_version(
-        project, tmp_path / "copy", "pruning/methods.py", '"magnitude": Method(1,', '"magnitude": Method(1001,'
-    )
+    line = 'METHODS["magnitude"] = Method(1001, False, METHODS["magnitude"].target, "a newer one")'
+    plan = plan_by(newer(tmp_path / "copy", "pruning/methods.py", line), project)
     assert plan == ALWAYS | {"prune": 2, "generate": 2, "execute": 2, "score": 2, "overlap": 2}
 
 
@@ -231,14 +232,10 @@ def test_as_many_samples_as_the_task_file_says_change_nothing(project):
 
 
 def test_another_task_file_makes_its_samples_again(project, tmp_path):
-    plan = plan_of_another_version(
-        project, tmp_path / "copy", "../../resources/tasks/tiny_csr.yaml", "\noutput_type:", "\n# again\noutput_type:"
-    )
-    assert plan == {}
-    plan = plan_of_another_version(
-        project, tmp_path / "other", "../../resources/tasks/tiny_python.yaml", "max_gen_toks: ", "max_gen_toks: 1"
-    )
-    assert plan == NEW_SAMPLES
+    assert plan_by(with_task(tmp_path / "copy", "tiny_csr"), project) == {}  # without comments, in another order
+    task = yaml.safe_load((clone(tmp_path / "read") / "resources/tasks/tiny_python.yaml").read_text(encoding="utf-8"))
+    longer = {"generation_kwargs": task["generation_kwargs"] | {"max_gen_toks": 1000}}
+    assert plan_by(with_task(tmp_path / "other", "tiny_python", **longer), project) == NEW_SAMPLES
 
 
 def test_another_seed_trains_the_tiny_models_anew(project):

@@ -26,6 +26,13 @@ def clone(to: Path) -> Path:
     return to
 
 
+def newer(to: Path, module: str, line: str) -> Path:
+    """A clone of a newer release: one of its modules ends with a further line, such as `GENERATE += 1`."""
+    with open(clone(to) / "workflow/submodels" / module, "a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    return to
+
+
 def snakemake(
     directory: Path,
     *arguments: str,
