@@ -11,10 +11,9 @@ ROWS_FILE = "rows.parquet"  # the file of a fetched Hub data set, beside its man
 
 def _given(source: RowSource, path: Path | None) -> Path:
     if path is None:
-        first = f"{fetch_first(f'data set {source.hub}', 'fetch-calibration-set')}, then " if source.hub else ""
+        remedy = f"; {fetch_first(f'data set {source.hub}', 'fetch-calibration-set')}" if source.hub else ""
         raise SubmodelsError(
-            f"the calibration set is from {source.hub or 'the tiny world'}: {first}give the file or directory with its "
-            "rows as `--source`"
+            f"a {source.kind} calibration set needs `source`, the file or directory with its rows{remedy}"
         )
     return path
 
