@@ -121,7 +121,7 @@ def test_the_page_shows_every_score_with_its_marks(ran):
     listed = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
     remarks = {entry["name"]: entry["remarks"] for entry in listed["benchmarks"]}
     shown = {}
-    for run, benchmark, _, _, value, _, items, *_ in listed["rows"]:
+    for run, benchmark, _, _, value, _, _, items, *_ in listed["rows"]:
         case = listed["benchmarks"][benchmark]["name"], listed["runs"][run]["submodel"]
         shown.setdefault(case, []).append((value, items))
     assert shown.keys() == set(CASES)
