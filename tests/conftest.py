@@ -35,7 +35,7 @@ class ByFile(LoadScopeScheduling):
 # Files of many long cases whose fixtures are cheap.
 LONG = {
     *("test_hostile", "test_reruns", "test_plan_counts", "test_paths", "test_execute_plain", "test_golden"),
-    *("test_pruning_architectures", "test_pruning_robustness", "test_canonical"),
+    *("test_pruning_architectures", "test_canonical"),
 }
 
 
