@@ -32,7 +32,7 @@ def server(tmp_path):
 
 
 def submodels(*arguments, env, python=sys.executable, **options):
-    command = [python, "-m", "submodels", *arguments]
+    command = [python, "-m", "submodels", "prune", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, **options)
 
 
@@ -67,8 +67,8 @@ def probed(probe, monkeypatch, request):
 
 def test_a_job_of_the_server_has_its_callers_place_files_and_status(probed, tmp_path):
     for environment, forked in ((probed, True), (probed | {warm.SERVER: ""}, False)):
-        done = submodels("stage", "--option", "two words", env=environment, cwd=tmp_path, input="typed")
-        said = f"{forked} job {tmp_path} ['stage', '--option', 'two words'] typed\n"
+        done = submodels("--option", "two words", env=environment, cwd=tmp_path, input="typed")
+        said = f"{forked} job {tmp_path} ['prune', '--option', 'two words'] typed\n"
         assert (done.returncode, done.stdout, done.stderr) == (3, said, "an error\n")
 
 
@@ -90,6 +90,12 @@ def test_the_server_works_for_the_same_code_alone(server, probe):
     assert (done.returncode, done.stdout[:5]) == (3, "False")
 
 
+def test_a_stage_that_imports_little_starts_by_itself(probed):
+    command = [sys.executable, "-m", "submodels", "calibrate"]
+    done = subprocess.run(command, env=probed, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout[:5]) == (3, "False")
+
+
 def test_an_uncaught_error_is_shown_and_is_status_1(probe, probed):
     (probe / "cli.py").write_text("def main():\n    raise KeyError('lost')\n")
     done = submodels(env=probed)
@@ -101,15 +107,15 @@ WAITING = """
 import os, signal, sys, time
 from pathlib import Path
 def main():
-    if sys.argv[1] == "gently":
+    if sys.argv[2] == "gently":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
-    Path(sys.argv[2]).write_text(str(os.getpid()))
+    Path(sys.argv[3]).write_text(str(os.getpid()))
     time.sleep(60)
 """
 
 
 def ask_to_wait(how, environment, place):
-    command = [sys.executable, "-m", "submodels", how, str(place)]
+    command = [sys.executable, "-m", "submodels", "prune", how, str(place)]
     caller = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while not place.exists() or not place.read_text():
         time.sleep(0.02)

@@ -4,12 +4,8 @@ import tempfile
 
 from submodels import warm
 
-# Rule -> modules that take its jobs seconds to import.
-SLOW_IMPORTS = {
-    "train_base_model": ["submodels.world.train"],
-    "prune": ["submodels.pruning.prune", "transformers.models.llama.modeling_llama"],
-    "generate": ["submodels.evaluation.hf_engine", "transformers.models.llama.modeling_llama"],
-}
+# Rules whose stages are slow to import.
+SLOW_RULES = {"train_base_model": "train", "prune": "prune", "generate": "generate"}
 
 
 def say_what_is_missing():
@@ -52,11 +48,11 @@ def separate_slurm_logs():
 
 def start_warm():
     """Import slow modules once for all jobs on this machine's CPU. See submodels/warm.py."""
-    if not workflow.local_exec or any(map(WORK.gpus, SLOW_IMPORTS)):
+    if not workflow.local_exec or any(map(WORK.gpus, SLOW_RULES)):
         return
-    jobs = [job.rule.name for job in workflow.dag.needrun_jobs() if job.rule.name in SLOW_IMPORTS]
+    jobs = [job.rule.name for job in workflow.dag.needrun_jobs() if job.rule.name in SLOW_RULES]
     if len(jobs) > 1:
-        modules = sorted({module for rule in jobs for module in SLOW_IMPORTS[rule]})
+        modules = sorted({module for rule in jobs for module in warm.SLOW_IMPORTS[SLOW_RULES[rule]]})
         socket = str(Path(tempfile.mkdtemp(prefix="submodels-"), "socket"))
         environment = os.environ | {"OMP_NUM_THREADS": "1"}  # each job sets its number of threads itself
         command = [sys.executable, "-m", "submodels.warm", socket, str(os.getpid()), *modules]

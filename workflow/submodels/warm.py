@@ -23,6 +23,12 @@ import traceback
 from contextlib import suppress
 from importlib import import_module
 
+# Stage -> modules that take it seconds to import. Other stages import little, and start by themselves.
+SLOW_IMPORTS = {
+    "train": ["submodels.world.train"],
+    "prune": ["submodels.pruning.prune", "transformers.models.llama.modeling_llama"],
+    "generate": ["submodels.evaluation.hf_engine", "transformers.models.llama.modeling_llama"],
+}
 SERVER = "SUBMODELS_WARM_START"  # names the server's socket in the environment
 _CODE = [sys.prefix, sys.version, os.path.realpath(os.path.dirname(__file__))]  # must be the same on both sides
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -31,7 +37,8 @@ _LOOK_SECONDS = 2.0  # seconds between checks that the server's parent still exi
 
 def run(arguments: list[str]) -> int | None:
     """The exit status of a command line that the server ran for this process; None if it did not begin it."""
-    if not (path := os.environ.get(SERVER)):
+    path = os.environ.get(SERVER)
+    if not path or arguments[:1] not in ([stage] for stage in SLOW_IMPORTS):
         return None
     request = {"code": _CODE, "arguments": arguments, "directory": os.getcwd(), "environment": dict(os.environ)}
     try:
