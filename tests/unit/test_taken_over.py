@@ -222,7 +222,9 @@ def test_other_settings_take_nothing(model_dir, items, asked):
     assert asked() == 2 * before
 
 
-def test_verdicts(items, monkeypatch):
+@pytest.fixture
+def programs(monkeypatch):
+    """The programs that run in a sandbox, as a list that grows."""
     need_sandbox("unshare")
     run, programs = execute._Judge.run, []
 
@@ -232,7 +234,10 @@ def test_verdicts(items, monkeypatch):
         return run(judged, worker, item, completion)
 
     monkeypatch.setattr(execute._Judge, "run", counted)
+    return programs
 
+
+def test_verdicts(items, programs):
     def verdicts(grid, count, **settings):
         lines = [
             {
@@ -265,16 +270,7 @@ def test_verdicts(items, monkeypatch):
     assert len(programs) == 8
 
 
-def test_submodels_of_a_base_model_share_verdicts_but_no_time_outs(items, monkeypatch):
-    need_sandbox("unshare")
-    run, programs = execute._Judge.run, []
-
-    def counted(judged, worker, item, completion):
-        if "task_id" in item:  # not what asks for libraries
-            programs.append(completion)
-        return run(judged, worker, item, completion)
-
-    monkeypatch.setattr(execute._Judge, "run", counted)
+def test_submodels_of_a_base_model_share_verdicts_but_no_time_outs(items, programs):
     item = ITEMS["tiny_python"][0]
     endless = "    while True:\n        pass\n"
 
@@ -285,7 +281,6 @@ def test_submodels_of_a_base_model_share_verdicts_but_no_time_outs(items, monkey
         generations, out = (directory / f"{stage}/{model}/{submodel}" for stage in ("generations", "executions"))
         items_file = {"tiny_python": items["tiny_python"]}
         execute.execute_all(items_file, generations, out, sandbox="unshare", timeout=1.0)
-        programs.clear()
         found = files.read_jsonl(out / "tiny_python.jsonl.gz")
         return [line["result"] for line in found], files.read_json(out / "tiny_python.manifest.json")["results"]
 
@@ -293,6 +288,7 @@ def test_submodels_of_a_base_model_share_verdicts_but_no_time_outs(items, monkey
     assert verdicts("m", "dense", right, endless)[0] == ["passed", "timed out"]
     results, about = verdicts("m", "one", endless, right)
     assert results == ["timed out", "passed"]
+    assert programs == [right, endless, endless]
     assert (about["run"], about["shared"], about["taken"]) == (2, 1, 0)
     assert about["sandbox"] == "unshare"
     assert verdicts("other", "dense", right)[1]["shared"] == 0

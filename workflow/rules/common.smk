@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
-from submodels import config as grid_config, defaults, layout as paths, versions
+from submodels import config as grid_config, defaults, layout as paths, trees, versions
 from submodels.errors import SubmodelsError
 from submodels.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
@@ -22,7 +22,6 @@ from submodels.grid import Grid
 from submodels.planning.work import Work
 from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
-from submodels.trees import check_origin, old_layout, record_origin
 from submodels.world import corpus
 
 # Jobs find this interpreter without an activated environment, import the package from the checkout, and stay offline.
@@ -35,13 +34,13 @@ os.environ.update(
 )
 
 # A plan gives Snakemake a copy of the grid, and the original files in this variable.
-GRID_FILES = json.loads(os.environ.get("SUBMODELS_GRID_FILES", "[]")) or list(map(str, workflow.configfiles))
+GRID_FILES = json.loads(os.environ.get(trees.GRID_FILES, "[]")) or list(map(str, workflow.configfiles))
 try:
     for file in workflow.configfiles:
         read_yaml(file)  # Snakemake has read the file, but silently accepts faults that read_yaml refuses
     GRID = Grid(grid_config.check_grid(config, " + ".join(GRID_FILES)), " + ".join(GRID_FILES))
     GRID.check_files()
-    check_origin(GRID.tree, GRID_FILES)
+    trees.check_origin(GRID.tree, GRID_FILES)
 except SubmodelsError as error:
     raise WorkflowError(str(error)) from None
 
@@ -91,8 +90,6 @@ def stand_in(file):
     """
     if not re.search("[{}<>]", file):
         return file
-    if not os.path.exists(file):
-        raise WorkflowError(f"{file}: no such file")
     link = Path(TREE.links, fingerprint(file)[:16], re.sub("[{}<>]", "_", Path(file).name))
     if not link.is_symlink() or os.readlink(link) != os.path.abspath(file):
         temporary = temporary_path(link)
@@ -137,7 +134,7 @@ def get_model_dir(wildcards):
 def get_prompt(model):
     """A base model's prompt format; None for the default."""
     prompt = GRID.spec(model).prompt
-    return None if prompt == "base" else prompt
+    return None if prompt == defaults.PROMPT else prompt
 
 
 def get_model(wildcards):

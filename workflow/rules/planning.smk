@@ -16,8 +16,9 @@ rule plan:
         environment("submodels")
     params:
         grid=get_grid,
+        variable=trees.GRID_FILES,
         files=get_grid_files,
         directory=TREE.plan,
     shell:
-        "SUBMODELS_GRID_FILES={params.files:q} python -m submodels plan --config {params.grid:q} --out {params.directory} "
-        "2>&1 | tee {log}"
+        "{params.variable}={params.files:q} python -m submodels plan --config {params.grid:q} "
+        "--out {params.directory} 2>&1 | tee {log}"

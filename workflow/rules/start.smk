@@ -11,7 +11,7 @@ SLOW_RULES = {"train_base_model": "train", "prune": "prune", "generate": "genera
 def say_what_is_missing():
     for language, hint in MISSING_TOOLCHAINS.items():
         logger.warning(f"{language} programs will not run and are listed as not run: {hint}")
-    if parts := old_layout():
+    if parts := trees.old_layout():
         logger.warning(
             f"results/ holds {parts} from an older layout, in which grids had no separate directories; these files "
             "are no longer read: delete them"
@@ -61,7 +61,7 @@ def start_warm():
 
 
 onstart:
-    record_origin(TREE, GRID_FILES)
+    trees.record_origin(TREE, GRID_FILES)
     if logs := separate_slurm_logs():
         refuse_orphans(logs)
     say_what_is_missing()

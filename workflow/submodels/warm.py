@@ -38,7 +38,7 @@ _LOOK_SECONDS = 2.0  # seconds between checks that the server's parent still exi
 def run(arguments: list[str]) -> int | None:
     """The exit status of a command line that the server ran for this process; None if it did not begin it."""
     path = os.environ.get(SERVER)
-    if not path or arguments[:1] not in ([stage] for stage in SLOW_IMPORTS):
+    if not path or not arguments or arguments[0] not in SLOW_IMPORTS:
         return None
     request = {"code": _CODE, "arguments": arguments, "directory": os.getcwd(), "environment": dict(os.environ)}
     try:

@@ -86,7 +86,7 @@ def execute(
     leave `out` as it is if it is up to date, and take over verdicts known elsewhere.
     """
     job = _check(Path(benchmark_items), Path(samples), Path(out), language, quiet, sandbox, timeout, memory_mb)
-    known, shared, made_by = {}, 0, {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
+    known, shared, made_by = {}, 0, job.made_by()
     if keep:
         trusted = _trusts(None if job.missing else job.decided_by)
         if counts := _counts(job.manifest, manifest_of(job.out), trusted):
@@ -123,6 +123,10 @@ class _Job:
     missing: str | None
     decided_by: list
 
+    def made_by(self, sandbox: str | None = None, tools: dict[str, str] | None = None) -> dict:
+        """The record of what made the verdicts: by default nothing, for programs that were not run."""
+        return {"sandbox": sandbox, "tools": tools or {}, "decided_by": self.decided_by}
+
 
 def _check(
     items: Path, samples: Path, out: Path, language: str, quiet: bool, sandbox: str, timeout: float, memory_mb: int
@@ -154,7 +158,7 @@ def _work(
     except SubmodelsError as error:
         if not record_not_run:
             raise
-        return {}, str(error), {"sandbox": None, "tools": {}, "decided_by": job.decided_by}
+        return {}, str(error), job.made_by()
     queries = _ask_versions(tools)  # they answer while the samples run
     header = {"fingerprint": job.manifest.fingerprint, "sandbox": first.sandbox, "by": job.decided_by}
     verdicts: dict[Pair, Verdict] = {}
@@ -165,8 +169,8 @@ def _work(
             with Journal(unfinished_of(job.out), header) as journal:
                 results = _run_all(programs, job.judge, first, workers, journal, numbered)
             verdicts = dict(zip(job.pairs, results, strict=True))
-    versions = {name: _first_line(process) for name, process in queries.items()}
-    return verdicts, missing, {"sandbox": first.sandbox, "tools": versions, "decided_by": job.decided_by}
+    answers = {name: _first_line(process) for name, process in queries.items()}
+    return verdicts, missing, job.made_by(first.sandbox, answers)
 
 
 def _record(job: _Job, verdicts: dict[Pair, Verdict], missing: str | None, how: dict) -> dict[str, int]:
@@ -214,15 +218,19 @@ def _known(
     verdicts, shared, wanted = {}, set(), set(pairs)
     submodels = sorted(path for path in place.parent.parent.glob(f"*/{place.name}") if path != place)
     for other, content in like(manifest, place, but="samples", of="inputs", others=submodels):
-        if trusted(content["results"]):
-            made_by = {name: content["results"][name] for name in made_by}
-            for row in files.read_jsonl(other.parent / next(iter(content["products"]))):
-                verdict, pair = Verdict.parse(row["result"]), (row["task_id"], row["completion"])
-                if pair not in wanted or pair in verdicts or (other in submodels and verdict.status == TIMED_OUT):
-                    continue
-                verdicts[pair] = verdict
-                if other in submodels:
-                    shared.add(pair)
+        if not trusted(content["results"]):
+            continue
+        made_by, is_shared = {name: content["results"][name] for name in made_by}, other in submodels
+        for row in files.read_jsonl(other.parent / next(iter(content["products"]))):
+            pair = row["task_id"], row["completion"]
+            if pair not in wanted or pair in verdicts:
+                continue
+            verdict = Verdict.parse(row["result"])
+            if is_shared and verdict.status == TIMED_OUT:
+                continue
+            verdicts[pair] = verdict
+            if is_shared:
+                shared.add(pair)
         if len(verdicts) == len(wanted):
             break
     return {pair: verdicts[pair] for pair in pairs if pair in verdicts}, len(shared), made_by
