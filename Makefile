@@ -5,7 +5,8 @@ TORCH ?= torch==2.13.0
 CORES ?= all
 
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --durations=25 --durations-min=2
+# A thread for each test process: two that compute with two threads each wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --durations=25 --durations-min=2
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)

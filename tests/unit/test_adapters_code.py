@@ -6,6 +6,8 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sandbox_support import USERS, need_language, need_sandbox, run
 
 from submodels import files
@@ -14,7 +16,7 @@ from submodels.benchmarks.registry import benchmark_names, check_items, load_ben
 from submodels.errors import SubmodelsError
 from submodels.evaluation import extraction
 from submodels.evaluation.execute import execute
-from submodels.evaluation.extraction import extract, program_start
+from submodels.evaluation.extraction import complete, extract, program_start
 from submodels.evaluation.runners import LANGUAGES
 from submodels.evaluation.score import score
 
@@ -101,6 +103,50 @@ def test_fenced(answer, program):
 )
 def test_closing_brace(start, completion, program):
     assert braces(start, completion) == program
+
+
+BRACES = {"prompt": "", "program_start": "int f() {\n", "extraction": "closing_brace"}
+STOPS = {"prompt": "", "extraction": "before_stop", "stop": ["\n}", "\n#"]}
+FENCED = {"prompt": "", "extraction": "fenced"}
+
+
+@pytest.mark.parametrize(
+    ("item", "completion", "rest"),
+    [
+        (BRACES, "  return 1;\n}", "\nint g() { }"),
+        (BRACES, "  return / b }", None),  # a regular expression may end in what follows
+        (BRACES, "  return / b }\n", "x"),
+        (BRACES, '  s = """\n  } ', None),  # so may a text block
+        (BRACES, "  // }\n  if (a) { b; }", None),
+        (STOPS, "  return 1;\n}", "x"),
+        (STOPS, "  return 1;\n", None),
+        (FENCED, "So:\n```python\nx\n```", "\n```python\ny\n```"),
+        (FENCED, "```python\nx\n", None),
+        (FENCED, "```\nx\n```", None),  # a block of Python would come before it
+        (FENCED, "[PYTHON]x[/PYTHON]", None),
+        ({"prompt": ""}, "x = 1\n", None),
+    ],
+)
+def test_a_text_is_complete_once_nothing_that_follows_matters(item, completion, rest):
+    assert complete(completion, item) == (rest is not None)
+    if rest is not None:
+        assert extract(completion + rest, item) == extract(completion, item)
+        assert not complete(completion[:-1], item)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    item=st.sampled_from([BRACES, STOPS, FENCED]),
+    pieces=st.lists(
+        st.sampled_from([*"{}/*\"'`[]\\=x \n", '"""', "```", "python", "[PY]", "//", "/*", "\n}"]), max_size=14
+    ),
+    cut=st.integers(0, 40),
+)
+def test_what_follows_a_complete_text_changes_nothing(item, pieces, cut):
+    text = "".join(pieces)
+    before = text[: min(cut, len(text))]
+    if complete(before, item):
+        assert extract(text, item) == extract(before, item)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from sandbox_support import USERS, need_language, need_sandbox, run
 
+from submodels.evaluation.runners import cpp, find_tools
+from submodels.evaluation.sandbox import Worker
+
 JAVA = {
     "task_id": "twice",
     "prompt": "import java.util.*;\n\nclass Solution {\n    public int f(int x) {\n",
@@ -112,3 +115,26 @@ def test_a_wrapper_is_called_by_its_own_name(sandbox, user, monkeypatch):
         Path(links, "g++").symlink_to(wrapper)
         monkeypatch.setenv("PATH", f"{links}:{os.environ['PATH']}")
         assert run([CPP], [("twice", "return 2 * x; }")], "cpp", sandbox, user) == ["passed"]
+
+
+def test_gold_links_cpp_where_it_is():
+    need_language("cpp")
+    need_sandbox("unshare")
+    if not shutil.which("ld.gold"):
+        pytest.skip("ld.gold is not installed")
+    job = cpp.job(CPP, "return 2 * x; }", "n", find_tools("cpp"), 10, 256)
+    job["steps"][-1] |= {"command": ["/bin/grep", "-q", "gold 1", "program"]}
+    with Worker("unshare", list(find_tools("cpp").values())) as worker:
+        assert [step["status"] for step in worker.run(job)["steps"]] == [0, 0, 0]
+
+
+def test_another_linker_changes_no_verdict(monkeypatch):
+    """Where gold is not there, and where it does not link."""
+    need_language("cpp")
+    need_sandbox("unshare")
+    pairs = [("twice", text) for text in ("return 2 * x; }", "return 3 * x; }", "int g(int); return g(x); }")]
+    found = run([CPP], pairs, "cpp", "unshare", USERS[0])
+    monkeypatch.setattr(cpp, "_LINK", cpp._LINK.replace("=gold", "=none"))
+    assert run([CPP], pairs, "cpp", "unshare", USERS[0]) == found
+    assert [result.partition(":")[0] for result in found] == ["passed", "failed", "compile error"]
+    assert re.fullmatch(r"compile error: .*program\.cpp:\(.*\): undefined reference to `g\(int\)'", found[2])

@@ -8,7 +8,7 @@ from sandbox_support import need_language, need_sandbox
 from submodels import files
 from submodels.evaluation.execute import execute
 from submodels.evaluation.prepared import prepared
-from submodels.evaluation.runners import cpp, find_tools, java
+from submodels.evaluation.runners import cpp, cpp_headers, find_tools, java
 from submodels.evaluation.sandbox import Worker
 
 BITS = "#include <bits/stdc++.h>\n"
@@ -98,8 +98,10 @@ def test_what_cannot_be_made_is_said_and_gone_without(cache, capsys):
     ],
 )
 def test_the_header_comes_first_only_where_that_changes_nothing(start, early):
-    job = cpp.job(CPP | {"prompt": start}, "", "n", {"g++": "/usr/bin/g++", "cpp-header": "/run/x"}, 1, 256)
-    assert (job["steps"][0]["command"][4:-3] == ["-I", "/run/x", "-include", "bits/stdc++.h"]) is early
+    blocks = [("bits/stdc++.h",), ("assert.h", "sys/types.h", "bits/stdc++.h")]
+    tools = {"g++": "/usr/bin/g++"} | {cpp_headers.name_of(block): "/run/x" for block in blocks}
+    job = cpp.job(CPP | {"prompt": start}, "", "n", tools, 1, 256)
+    assert (job["steps"][0]["command"][4:-2] == ["-include", "/run/x/headers.h"]) is early
     job = cpp.job(CPP | {"prompt": start}, "", "n", {"g++": "/usr/bin/g++"}, 1, 256)
     assert "-include" not in job["steps"][0]["command"]
 
@@ -119,11 +121,11 @@ def test_cpp(cache, tmp_path, monkeypatch):
     item = CPP | {"prompt": f"#include <cassert>\n{BITS}using namespace std;\n{CPP['prompt']}"}
     vector = "vector<int> v(x, 2); return accumulate(v.begin(), v.end(), 0); }"
     completions = [vector, "return y; }", "#include <bits/stdc++.h>\nreturn 3; }"]
-    monkeypatch.setattr(cpp, "_WORTH_IT", 9)
+    monkeypatch.setattr(cpp_headers, "WORTH_IT", 9)
     plain = run(tmp_path, item, completions, "cpp")
     assert not cache.exists()
     assert [result.partition(":")[0] for result in plain] == ["passed", "compile error", "failed"]
-    monkeypatch.setattr(cpp, "_WORTH_IT", 3)
+    monkeypatch.setattr(cpp_headers, "WORTH_IT", 3)
     assert run(tmp_path, item, completions, "cpp") == plain
     assert len(list(cache.iterdir())) == 1
     # It is there now, but a program that lacks a header still does.
@@ -136,8 +138,9 @@ def test_cpp(cache, tmp_path, monkeypatch):
             job = cpp.job(item, vector, "n", find_tools("cpp") | worker.places, 10, 256)
             job["steps"] = [job["steps"][0] | {"command": [*job["steps"][0]["command"], "-H"]}]
             said = worker.run(job)["stderr"].splitlines()
-            assert said[0] == "! /run/prepared/cpp-header/bits/stdc++.h.gch"  # GCC's mark for one that is used
-            writes = "open('/run/prepared/cpp-header/bits/stdc++.h', 'a')"
+            place = f"/run/prepared/{cpp_headers.name_of(('cassert', 'bits/stdc++.h'))}"
+            assert said[0] == f"! {place}/headers.h.gch"  # GCC's mark for one that is used
+            writes = f"open('{place}/headers.h', 'a')"
             step = {"python": {"solution": writes, "test": ""}, "timeout": 10, "memory_mb": 256}
             report = worker.run({"files": {}, "java": None, "steps": [step]})["steps"][0]["report"]
             assert report.startswith("failed: OSError: [Errno 30] Read-only") or "PermissionError" in report

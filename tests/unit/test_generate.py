@@ -11,6 +11,8 @@ import tiny_models
 import torch
 import yaml
 from generate_support import CODE, CSR, MATH, TEXT, items, lm, model_dir, with_generation  # noqa: F401 (fixtures)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForCausalLM,
@@ -183,17 +185,20 @@ def test_each_row_stops_at_its_own_stop_string(lm):
     (stopped,) = run(lm, with_generation("tiny_math", until=[stop, "never"]), MATH, seed=0)
     assert stopped["completion"] == text[: text.index(stop)]
 
+    def never(text):
+        return False
+
     ending = Ending(lm.tokenizer, {1}, ["\n", "d#"])
     for text in ("abcdefgh", "a\nbcdefg", "abcd#xyz"):
         ids = lm.tokenizer.encode(text, add_special_tokens=False)
         for length in range(1, len(ids) + 1):
             seen = lm.tokenizer.decode(ids[:length])
             if "\n" in seen or "d#" in seen:
-                assert ending.reached(ids[:length])
+                assert ending.reached(ids[:length], never)
                 break
-            assert not ending.reached(ids[:length])
+            assert not ending.reached(ids[:length], never)
         assert (length < len(ids)) == (text != "abcdefgh")
-    assert ending.reached([5, 1])
+    assert ending.reached([5, 1], never)
     assert ending.text([5], [6, 1]) == lm.tokenizer.decode([6])
 
 
@@ -246,7 +251,7 @@ def test_batches_of_every_architecture_say_what_single_forward_passes_say(name, 
 
 
 def test_draws_follow_the_probabilities():
-    from submodels.evaluation.hf_engine import draw, uniform_numbers
+    from submodels.evaluation.drawing import draw, uniform_numbers
 
     probabilities = torch.tensor([0.05, 0.5, 0.15, 0.3])
     logits = probabilities.log().expand(20000, 4)
@@ -270,14 +275,52 @@ def test_draws_follow_the_probabilities():
 
 
 def test_a_draw_takes_the_token_in_whose_share_the_number_falls():
-    from submodels.evaluation.hf_engine import draw
+    from submodels.evaluation.drawing import draw
 
     logits = torch.tensor([0.05, 0.5, 0.15, 0.3, 0.0]).log().expand(6, 5)
     numbers = torch.tensor([0.0, 0.49, 0.51, 0.81, 0.96, 1 - 2**-53], dtype=torch.float64)
-    assert draw(logits, numbers).tolist() == [1, 1, 3, 2, 0, 0], "the shares lie side by side, the largest first"
+    wanted = [0, 1, 1, 3, 3, 3]
+    assert draw(logits, numbers).tolist() == wanted, "the shares lie side by side, in the order of the vocabulary"
     assert draw(logits, numbers, top_p=0.7).tolist() == [1, 1, 1, 3, 3, 3]
+    assert draw(logits, numbers, top_k=3).tolist() == [1, 1, 1, 3, 3, 3], "0.5 of 0.95 is 0.526"
     order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
-    assert draw(logits, numbers[order]).tolist() == [[1, 1, 3, 2, 0, 0][i] for i in order]
+    assert draw(logits, numbers[order]).tolist() == [wanted[i] for i in order]
+
+
+def test_of_equally_likely_tokens_the_first_are_kept():
+    from submodels.evaluation.drawing import draw
+
+    number = torch.tensor([0.99], dtype=torch.float64)
+    assert draw(torch.zeros(1, 8), number, top_k=3).tolist() == [2]
+    assert draw(torch.zeros(1, 8), number, top_p=0.5).tolist() == [3]
+    assert draw(torch.zeros(1, 8), number).tolist() == [7]
+    assert draw(torch.tensor([[0.0, 0.0, -torch.inf]]), 1 - torch.tensor([2.0**-53]).double()).tolist() == [1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    vocabulary=st.integers(1, 700),
+    scale=st.sampled_from([0.0, 0.01, 1.0, 10.0]),
+    top_k=st.sampled_from([0, 1, 40, 300]),
+    top_p=st.sampled_from([0.3, 0.95, 1.0]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 1000),
+)
+def test_the_likeliest_tokens_alone_decide_as_all_of_them_do(vocabulary, scale, top_k, top_p, dtype, seed):
+    """Against the definition: a stable sort of the whole vocabulary."""
+    from submodels.evaluation.drawing import draw
+
+    torch.manual_seed(seed)
+    logits, numbers = (torch.randn(4, vocabulary) * scale).to(dtype), torch.rand(4, dtype=torch.float64)
+    for row, number, token in zip(
+        logits.float(), numbers, draw(logits, numbers, top_k=top_k, top_p=top_p), strict=True
+    ):
+        order = sorted(range(vocabulary), key=lambda n, row=row: (-row[n].item(), n))[: top_k or None]
+        shares = row.softmax(-1).double()
+        cumulative = shares[order].cumsum(0)
+        kept = sorted(order[: int((cumulative < top_p * cumulative[-1]).sum()) + 1])
+        passed = (shares[kept].cumsum(0) <= number * shares[kept].sum()).sum()
+        assert token == kept[min(passed, len(kept) - 1)]
 
 
 def test_the_first_space_of_an_answer_survives_a_sentencepiece_tokenizer(lm):
@@ -455,8 +498,8 @@ def test_a_sub_model_that_saw_no_rows_has_seen_no_items(model_dir, tmp_path):
     items = tmp_path / "csr.jsonl"
     files.write_jsonl(items, CSR)
     windows = tiny_models.save_windows(tmp_path / "windows.safetensors", tiny_models.draw_windows())
-    for method, given in (("magnitude", None), ("wanda", windows)):
-        prune(model_dir, given, method, "0.50", tmp_path / method)
+    for method, calibrated in (("magnitude", None), ("wanda", windows)):
+        prune(model_dir, calibrated, method, "0.50", tmp_path / method)
         generate(model_dir, tmp_path / method, {"tiny_csr": items}, tmp_path / "out" / method, threads=1)
     found = files.read_json(tmp_path / "out/magnitude/contamination.json")
     assert found["draw"] is None

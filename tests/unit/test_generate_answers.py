@@ -33,30 +33,28 @@ class Killed(BaseException):
 
 
 class Counting(EngineLM):
-    """An engine that notes how many requests each batch has, and stops at the batch it is told to stop at."""
+    """An engine that notes how many answers come together, and stops before those that it is told to stop at."""
 
     stop_at = None
 
     def __init__(self, lm, batch_size):
         super().__init__(lm.model, lm.tokenizer, batch_size)
-        self.asked = []
+        self.answered = []
 
-    def _count(self, requests):
-        if len(self.asked) == self.stop_at:
+    def _count(self, answers):
+        if len(self.answered) == self.stop_at:
             raise Killed
-        self.asked.append(len(requests))
+        self.answered.append(len(answers))
+        return answers
 
-    def generate(self, prompts, seeds, settings):
-        self._count(prompts)
-        return super().generate(prompts, seeds, settings)
+    def generate(self, prompts, settings):
+        yield from map(self._count, super().generate(prompts, settings))
 
     def loglikelihood(self, requests, disable_tqdm=False):
-        self._count(requests)
-        return super().loglikelihood(requests, disable_tqdm)
+        return super().loglikelihood(self._count(requests), disable_tqdm)
 
     def loglikelihood_rolling(self, requests, disable_tqdm=False):
-        self._count(requests)
-        return super().loglikelihood_rolling(requests, disable_tqdm)
+        return super().loglikelihood_rolling(self._count(requests), disable_tqdm)
 
 
 CASES = {
@@ -70,12 +68,12 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_interrupted_run_ends_as_an_undisturbed_one_and_asks_nothing_twice(case, lm, tmp_path, monkeypatch):
     benchmark, rows, batch_size = CASES[case]
-    if (kind := engine_module.KINDS[benchmark.output_type]).shard:
-        monkeypatch.setitem(engine_module.KINDS, benchmark.output_type, kind._replace(shard=2))
+    monkeypatch.setattr(engine_module, "CHOICES_AT_ONCE", 4)
+    monkeypatch.setattr(engine_module, "TEXTS_AT_ONCE", 2)
     whole = Counting(lm, batch_size)
     wanted = run(whole, benchmark, rows, seed=0)
-    assert len(whole.asked) >= 3
-    for stop_at in range(len(whole.asked)):
+    assert len(whole.answered) >= 3
+    for stop_at in range(len(whole.answered)):
         path = tmp_path / f"{stop_at}.jsonl"
         first, second = Counting(lm, batch_size), Counting(lm, batch_size)
         first.stop_at = stop_at
@@ -86,12 +84,13 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one_and_asks_nothing_twice(ca
         with Journal(path, {"of": "this"}) as journal:
             answers = Answers(journal)
             assert json.dumps(run(second, benchmark, rows, seed=0, answers=answers)) == json.dumps(wanted)
-        assert first.asked + second.asked == whole.asked
+        assert first.answered == whole.answered[:stop_at]
+        assert sum(first.answered + second.answered) == sum(whole.answered)
         assert answers.totals["prompt_tokens"] == whole.prompt_tokens
         assert answers.totals["generated_tokens"] == whole.generated_tokens
         with Journal(path, {"of": "this"}) as journal:
             assert run(third := Counting(lm, batch_size), benchmark, rows, 0, answers=Answers(journal)) == wanted
-        assert third.asked == []
+        assert third.answered == []
         with Journal(path, {"of": "that"}) as journal:
             assert journal.rows == []
 
@@ -122,14 +121,20 @@ def test_seeds_of_samples_are_fixed_numbers():
 
 
 class Small(Counting):
-    """An engine whose memory holds few sequences."""
+    """An engine whose memory holds few texts at once: with more, it runs out after the first answers."""
 
     holds = 5
 
-    def _count(self, requests):
-        super()._count(requests)
-        if len(requests) > self.holds:
-            raise torch.OutOfMemoryError("no room")
+    def __init__(self, lm, batch_size):
+        super().__init__(lm, batch_size)
+        self.began = []
+
+    def generate(self, prompts, settings):
+        self.began.append((self.batch_size, len(prompts)))
+        for texts in super().generate(prompts, settings):
+            yield texts
+            if self.batch_size > self.holds:
+                raise torch.OutOfMemoryError("no room")
 
 
 def test_automatic_batches_halve_when_memory_runs_out_and_lose_nothing(lm, tmp_path):
@@ -137,20 +142,22 @@ def test_automatic_batches_halve_when_memory_runs_out_and_lose_nothing(lm, tmp_p
     wanted = run(EngineLM(lm.model, lm.tokenizer, 4), benchmark, rows, seed=0)
     engine, answers = Small(lm, None), Answers()
     assert run(engine, benchmark, rows, seed=0, answers=answers) == wanted
-    assert engine.asked == [16, 8, 4, 4, 4, 4, 4, 4, 4, 2]
+    first, second = engine.answered[:2]
+    assert engine.began == [(16, 30), (8, 30 - first), (4, 30 - first - second)]
+    assert sum(engine.answered) == 30
     assert answers.batch_size == 4
     assert answers.totals["prompt_tokens"] == 10 * sum(len(lm.tok_encode(item["prompt"])) for item in rows)
     assert answers.totals["generated_tokens"] == sum(line["tokens"] for line in wanted)
 
     first, second = Small(lm, None), Small(lm, None)
-    first.stop_at = 5
+    first.stop_at = 3
     with pytest.raises(Killed), Journal(tmp_path / "p", {}) as journal:
         run(first, benchmark, rows, seed=0, answers=Answers(journal))
     with Journal(tmp_path / "p", {}) as journal:
         assert run(second, benchmark, rows, seed=0, answers=Answers(journal)) == wanted
-    assert second.asked == [4, 4, 4, 4, 2], "it begins with the size that fitted"
+    assert second.began == [(4, 30 - sum(first.answered))], "it begins with the size that fitted"
     assert run(engine, CASES["greedy"][0], GREEDY[2], seed=0), "another benchmark begins with the full size again"
-    assert engine.asked[10] == 9
+    assert engine.began[3] == (16, 9)
 
 
 @pytest.mark.parametrize(
@@ -220,29 +227,31 @@ def test_a_small_gpu_begins_with_smaller_batches(lm, monkeypatch):
 
 
 def test_the_stage_continues_discards_what_is_stale_and_cleans_up(model_dir, items, tmp_path, monkeypatch):
-    asked = []
+    answered = []
     real = EngineLM.generate
     stop_at = None
 
-    def counting(self, prompts, seeds, settings):
-        if len(asked) == stop_at:
-            raise Killed
-        asked.append(len(prompts))
-        return real(self, prompts, seeds, settings)
+    def counting(self, prompts, settings):
+        for texts in real(self, prompts, settings):
+            if len(answered) == stop_at:
+                raise Killed
+            answered.append(len(texts))
+            yield texts
 
     monkeypatch.setattr(EngineLM, "generate", counting)
 
     def go(out, stop=None, **options):
         nonlocal stop_at
         stop_at = stop
-        asked.clear()
+        answered.clear()
         generate(model_dir, None, {"tiny_python": items["tiny_python"]}, tmp_path / out, **{"batch_size": 8} | options)
-        return asked[:]
+        return sum(answered)
 
-    assert go("whole") == [8, 8, 8, 6]
+    assert go("whole") == 30
     partial = tmp_path / "cut/tiny_python.partial.jsonl"
     with pytest.raises(Killed):
         go("cut", stop=2)
+    stopped = sum(answered)
     assert [json.loads(line).keys() for line in partial.read_text().splitlines()][1:] == [
         {"answers", "batch_size", "prompt_tokens", "generated_tokens", "seconds"}
     ] * 2
@@ -252,7 +261,7 @@ def test_the_stage_continues_discards_what_is_stale_and_cleans_up(model_dir, ite
     leftover = files.temporary_path(tmp_path / "cut/tiny_python.jsonl.gz")
     leftover = leftover.with_name(leftover.name.replace(str(os.getpid()), str(ended.pid)))
     leftover.write_bytes(b"left by a killed job")
-    assert go("cut") == [8, 6]
+    assert go("cut") == 30 - stopped
     samples = [(tmp_path / out / "tiny_python.jsonl.gz").read_bytes() for out in ("whole", "cut")]
     assert samples[0] == samples[1]
     kept = {path.name for path in (tmp_path / "cut").iterdir()}
@@ -261,9 +270,9 @@ def test_the_stage_continues_discards_what_is_stale_and_cleans_up(model_dir, ite
     for stale in ({"seed": 1}, {"limit": 2}, {"dtype": "bfloat16"}):
         with pytest.raises(Killed):
             go("stale", stop=1)
-        assert sum(go("stale", **stale)) == (20 if "limit" in stale else 30)
+        assert go("stale", **stale) == (20 if "limit" in stale else 30)
     (tmp_path / "whole/tiny_python.partial.jsonl").write_text("left between the last two steps")
-    assert go("whole") == []
+    assert go("whole") == 0
     assert not (tmp_path / "whole/tiny_python.partial.jsonl").exists()
 
 

@@ -1,5 +1,6 @@
 """Log-likelihoods by pieces of a text and by parts of the vocabulary, against plain forward passes of transformers."""
 
+import itertools
 import random
 import subprocess
 import sys
@@ -13,11 +14,17 @@ from tiny_models import DECODERS, VOCABULARY, save_model
 
 from submodels.checkpoints.decoder import Decoder
 from submodels.evaluation import likelihoods
-from submodels.evaluation.likelihoods import batches, score_tokens
+from submodels.evaluation.likelihoods import batches, reads_branches, score_tokens
+
+WITHOUT_BRANCHES = {
+    *("bloom", "mpt"),  # their positions follow from the mask
+    *("mistral", "gemma2", "gemma3"),  # their windows, in these tests, are shorter than the text that is tried
+}
 
 
 def _requests() -> list[tuple[list[int], list[int]]]:
-    """Contexts and continuations of all lengths; the last four read the same tokens and expect others."""
+    """Contexts and continuations of all lengths; then three after the same context each; the last four read the same
+    tokens and expect others."""
     dice = random.Random(0)
 
     def ids(most: int) -> list[int]:
@@ -25,7 +32,9 @@ def _requests() -> list[tuple[list[int], list[int]]]:
 
     requests = [(ids(20), ids(8)) for _ in range(12)]
     context, continuation = requests[0]
-    return [*requests, *((context + continuation[:-1], [token]) for token in (5, 6, 7)), (context, continuation)]
+    choices = [(context, ids(8)) for context, _ in requests[:4] for _ in range(3)]
+    same = [*((context + continuation[:-1], [token]) for token in (5, 6, 7)), (context, continuation)]
+    return [*requests, *choices, *same]
 
 
 @torch.inference_mode()
@@ -46,8 +55,10 @@ def test_pieces_and_batches_of_any_size_give_what_a_forward_pass_gives(family, t
     model = transformers.AutoModelForCausalLM.from_pretrained(save_model(tmp_path, family, blocks=3)).eval()
     requests, decoder = _requests(), Decoder(model)
     wanted = _reference(model, requests)
-    for most in (1000, 40, 5, 3):
-        found = score_tokens(decoder, requests, most=most, head_bytes=4 * VOCABULARY * 3)
+    branching = reads_branches(decoder)
+    assert branching == (family not in WITHOUT_BRANCHES)
+    for most, branches in itertools.product((1000, 40, 5, 3), {False, branching}):
+        found = score_tokens(decoder, requests, most=most, head_bytes=4 * VOCABULARY * 3, branches=branches)
         assert [value for value, _ in found] == pytest.approx([value for value, _ in wanted], rel=1e-5, abs=1e-4)
         assert [greedy for _, greedy in found] == [greedy for _, greedy in wanted]
     context = requests[0][0]
@@ -69,6 +80,45 @@ def test_a_batch_is_counted_in_tokens(lengths, most):
 def test_batches_by_hand():
     rows = [(0,) * length for length in (9, 4, 3, 3, 1, 1)]
     assert [[*map(len, batch)] for batch in batches(rows, 8)] == [[9], [4, 3], [3, 1], [1]]
+
+
+def test_texts_that_begin_alike_are_branches_of_a_trunk():
+    rows = [(1, 2, 3, 4, 5), (1, 2, 3, 6), (1, 2, 3), (7, 8, 9), (7, 1, 1), (1, 2, 9, 9, 9, 9)]
+    found = [(tree.rows, tree.trunk) for tree in likelihoods._trees(rows, 100)]
+    assert found == [
+        (((1, 2, 3), (1, 2, 3, 4, 5), (1, 2, 3, 6)), 3),
+        (((1, 2, 9, 9, 9, 9),), 6),
+        (((7, 1, 1),), 3),
+        (((7, 8, 9),), 3),
+    ]
+    [tree, *_] = likelihoods._trees(rows, 100)
+    assert len(tree) == 6
+    assert tree.tokens() == ([1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 3], [0, 0, 0, 1 + 1, 1 + 1, 1 + 2])
+    assert [tree.places(row) for row in tree.rows] == [[0, 1, 2], [0, 1, 2, 3, 4], [0, 1, 2, 5]]
+    assert all(len(tree.rows) == 1 for tree in likelihoods._trees(rows, 4))
+    assert [*likelihoods._trees([], 4)] == []
+
+
+def test_a_beginning_is_read_once(tmp_path):
+    model = transformers.AutoModelForCausalLM.from_pretrained(save_model(tmp_path)).eval()
+    read = []
+    model.model.layers[0].mlp.register_forward_hook(lambda module, args, output: read.append(args[0].shape[:-1]))
+    requests = [([3] * 30, [token] * 3) for token in (4, 5, 6, 7)]
+    for branches, wanted in ((True, [(1, 30 + 4 * 2)]), (False, [(4, 32)])):
+        read.clear()
+        score_tokens(Decoder(model), requests, most=1000, head_bytes=1 << 20, branches=branches)
+        assert read == wanted
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma3"])
+def test_no_tree_is_longer_than_a_sliding_window(family, tmp_path):
+    """Its mask has no window of its own."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(save_model(tmp_path, family)).eval()
+    window = model.config.get_text_config().sliding_window
+    requests = [([3] * length, [token, 5]) for length in (window // 2, 3 * window) for token in (4, 6, 7)]
+    found = score_tokens(Decoder(model), requests, most=1000, head_bytes=1 << 20, branches=True)
+    for (value, _), (wanted, _) in zip(found, _reference(model, requests), strict=True):
+        assert value == pytest.approx(wanted, rel=1e-5, abs=1e-4)
 
 
 def test_only_scored_tokens_meet_the_head_a_few_at_a_time(tmp_path):

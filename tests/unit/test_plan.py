@@ -225,7 +225,7 @@ def test_shares_in_words():
 def test_a_small_model_with_a_long_context_asks_for_little(root, shipped_plan):
     """Whole contexts' logits would take tens of gigabytes: neither its vocabulary nor its context decides."""
     path = root / "tests/grids/smollm2.yaml"
-    assert max(row.memory for row in shipped_plan(path).rows) <= 3e9
+    assert max(row.memory for row in shipped_plan(path).rows) <= 3.3e9
     work = Work(Grid(read_grid(path), str(path)))
     by_kind = {name: work.answer("smollm2-135m-instruct", name) for name in ("wikitext2", "hellaswag", "gsm8k")}
     assert all(cost.device_memory < 0.6e9 for cost in by_kind.values())

@@ -114,7 +114,7 @@ class Decoder:
         """
         ids = torch.zeros(len(hidden), 1, dtype=torch.long, device=hidden.device)
         with self._blocks_replaced(lambda *args, **kwargs: self._returned(hidden[:, None])):
-            return self.model(input_ids=ids, use_cache=False).logits[:, 0]
+            return self.model(input_ids=ids, use_cache=True).logits[:, 0]
 
     def _returned(self, hidden: torch.Tensor):
         return (hidden,) if self._tuples else hidden

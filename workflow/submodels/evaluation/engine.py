@@ -10,10 +10,11 @@ BOS twice and counts the likelihood of the second BOS. Here BOS is only context,
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
+from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -29,8 +30,11 @@ from submodels.benchmarks.questions import Questions
 from submodels.benchmarks.registry import Benchmark, Generation
 from submodels.errors import SubmodelsError
 from submodels.evaluation.answers import Answers
+from submodels.evaluation.extraction import complete
 from submodels.evaluation.truncation import keep_end, prompt_room
 from submodels.prompts import format_of, wrap
+
+CHOICES_AT_ONCE, TEXTS_AT_ONCE = 256, 4  # requests that are answered, and kept, together at least
 
 
 def sample_seed(seed: int, benchmark: str, task_id: str, sample: int) -> int:
@@ -45,15 +49,25 @@ class Text(NamedTuple):
     tokens: int
 
 
+class Prompt(NamedTuple):
+    """Token ids to be continued, the seed of the draws, and whether a text so far is all that its item needs."""
+
+    ids: list[int]
+    seed: int
+    complete: Callable[[str], bool]
+
+
 class Engine(ABC):
     """The contract of a backend, which is also a model of lm-eval (a TemplateLM), and the code that backends share.
 
-    `prompt_tokens` and `generated_tokens` count from the start. lm-eval's class gives `tokenizer`, `tok_encode`,
-    `max_length` and `batch_size`, the number of texts that `generate` gets at once.
+    `prompt_tokens` and `generated_tokens` count from the start; `live` and `waiting`: texts that are being written now,
+    and prompts whose texts have not begun. lm-eval's class gives `tokenizer`, `tok_encode`, `max_length` and
+    `batch_size`, the number of texts that are written at once.
     """
 
-    prompt_tokens = 0
-    generated_tokens = 0
+    prompt_tokens = generated_tokens = 0
+    live = waiting = 0
+    packed = 0  # linear layers that were packed for products of few rows
 
     def begin(self, length: int, resumed: int | None) -> None:  # noqa: B027 - a backend may have nothing to prepare
         """Called before texts of up to `length` tokens are generated; resumed: the last batch size of a resumed run."""
@@ -72,8 +86,8 @@ class Engine(ABC):
         """The most tokens that one request may predict."""
 
     @abstractmethod
-    def generate(self, prompts: list[list[int]], seeds: list[int], settings: dict) -> list[Text]:
-        """One batch of texts after prompts of token ids; settings: the fields of `Generation`."""
+    def generate(self, prompts: list[Prompt], settings: dict) -> Iterator[dict[int, Text]]:
+        """The texts after the prompts, by the prompt's place, as they end; settings: the fields of `Generation`."""
 
     def end_tokens(self, settings: GenerationConfig) -> set[int]:
         """Tokens that end an answer: the end tokens of a model's settings and of its tokenizer, and BOS.
@@ -130,7 +144,7 @@ class Engine(ABC):
 
 
 class Ending:
-    """When an answer has ended: at an end token, or once its text holds a stop string.
+    """When an answer has ended: at an end token, once its text holds a stop string, or once its item needs no more.
 
     Every token except special ones adds at least one byte, so the last `bytes of the longest stop string` tokens and
     one more hold any stop string that a new token completes.
@@ -140,11 +154,14 @@ class Ending:
         self.tokenizer, self.end_tokens, self.stops = tokenizer, end_tokens, stops
         self.window = max((len(stop.encode()) for stop in stops), default=0) + 1
 
-    def reached(self, answer: list[int]) -> bool:
+    def reached(self, answer: list[int], complete: Callable[[str], bool]) -> bool:
+        """complete: whether the text so far is all that the item needs. Asked where a token ends a word."""
         if answer[-1] in self.end_tokens:
             return True
         tail = self._decode(answer[-self.window :]) if self.stops else ""
-        return any(stop in tail for stop in self.stops)
+        if any(stop in tail for stop in self.stops):
+            return True
+        return not self._decode(answer[-1:]).strip(" _").isalnum() and complete(self._decode(answer))
 
     def text(self, prompt: list[int], answer: list[int]) -> str:
         """The answer's text, read after its prompt, up to its end."""
@@ -196,8 +213,9 @@ def run(
     """The sample lines of one benchmark, in the order of the items. answers: earlier answers; new answers are added.
     known: the lines of items that need not be asked.
 
-    Draws depend on `seed`, the benchmark, the item and the number of the sample. A resumed run computes the batches
-    that an undisturbed run would compute, because longer requests come first and a batch is kept as a whole.
+    Draws depend on `seed`, the benchmark, the item and the number of the sample, on nothing else. A text shares its
+    forward passes with others, in a resumed run with others than in an undisturbed run: the sums of floating-point
+    numbers behind its logits may then round differently, and nothing else differs.
     """
     lm.add_bos_token = None if benchmark.bos else False  # lm-eval's switch; None leaves it to the tokenizer
     instances = ask(benchmark, items, seed, lm.tokenizer, prompt)
@@ -213,10 +231,8 @@ def run(
     todo = [i for i in sorted(numbers, key=lambda i: -lengths[i]) if i not in answers.by_request]
     with tqdm(total=len(requests), initial=len(requests) - len(todo), desc=benchmark.name) as bar:
         while todo:
-            batch = todo[: kind.shard or lm.batch_size]
-            if _answer(lm, kind, {i: requests[i] for i in batch}, answers):
-                todo = todo[len(batch) :]
-                bar.update(len(batch))
+            _answer(lm, kind, {i: requests[i] for i in todo}, answers, bar)
+            todo = [i for i in todo if i not in answers.by_request]
     grouped: dict[str, list] = {}
     for i in numbers:
         grouped.setdefault(requests[i].instance.doc["task_id"], []).append(
@@ -233,30 +249,41 @@ class Request(NamedTuple):
     seed: int
 
 
-def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Answers) -> bool:
-    """Answer some requests and keep the answers as one shard; False if memory ran out and a batch must be smaller."""
-    started, before = time.perf_counter(), (lm.prompt_tokens, lm.generated_tokens)
-    responses = None
+def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Answers, bar: tqdm) -> None:
+    """Answer requests and keep the answers as they come. After memory ran out, the engine works with smaller batches,
+    and the requests left over have no answer yet."""
+    counted, began = (lm.prompt_tokens, lm.generated_tokens), time.perf_counter()
+    done = False
     with suppress(torch.OutOfMemoryError):  # its traceback holds the batch's tensors: memory is freed only afterwards
-        responses = kind.ask(lm, list(requests.values()))
-    if responses is None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if not kind.halve(lm):
-            raise SubmodelsError(
-                f"out of memory with batches of {lm.batch_size}; choose a smaller batch size, or `batch_size: auto`"
-                if kind.shard is None and lm.batch_size > 1
-                else "out of memory with one sequence at a time; use a device with more memory"
+        for responses in kind.ask(lm, requests):
+            now, ended = (lm.prompt_tokens, lm.generated_tokens), time.perf_counter()
+            answers.add(
+                responses,
+                batch_size=lm.batch_size,
+                prompt_tokens=now[0] - counted[0],
+                generated_tokens=now[1] - counted[1],
+                seconds=round(ended - began, 4),
             )
-        return False
-    answers.add(
-        dict(zip(requests, responses, strict=True)),
-        batch_size=lm.batch_size,
-        prompt_tokens=lm.prompt_tokens - before[0],
-        generated_tokens=lm.generated_tokens - before[1],
-        seconds=round(time.perf_counter() - started, 4),
-    )
-    return True
+            counted, began = now, ended
+            bar.set_postfix_str(_activity(lm, answers.totals), refresh=False)
+            bar.update(len(responses))
+        done = True
+    if done:
+        return
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if not kind.halve(lm):
+        raise SubmodelsError(
+            f"out of memory with batches of {lm.batch_size}; choose a smaller batch size, or `batch_size: auto`"
+            if kind is KINDS["generate_until"] and lm.batch_size > 1
+            else "out of memory with one sequence at a time; use a device with more memory"
+        )
+
+
+def _activity(lm: Engine, totals: dict[str, float]) -> str:
+    """The speed so far, and how many texts are being written and wait."""
+    read, written = (totals[f"{kind}_tokens"] / max(totals["seconds"], 1e-3) for kind in ("prompt", "generated"))
+    return f"{written:.0f} tokens/s, {lm.live} live, {lm.waiting} waiting" if written else f"{read:.0f} tokens/s"
 
 
 def _prepare_prompts(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
@@ -292,37 +319,56 @@ def _prepare_choices(lm: Engine, requests: list[Request], resumed: int | None) -
     return _prepare_texts(lm, requests, resumed)
 
 
-def _generate(lm: Engine, requests: list[Request]) -> list[dict]:
+def _generate(lm: Engine, requests: dict[int, Request]) -> Iterator[dict[int, dict]]:
     """Completions and their tokens. `truncated`: number of tokens that the prompt lost; `cut_short`: the context ended
     the answer before `max_gen_toks`. Each only where it happened."""
-    encode, (room, max_new) = cache(lm.tok_encode), _rooms(lm, requests)
-    whole = [encode(request.instance.args[0]) for request in requests]
-    prompts = [lm.fit(ids, room) for ids in whole]
-    settings = Generation(**requests[0].instance.args[1]).model_dump()
-    texts = lm.generate(prompts, [request.seed for request in requests], settings)
-    lm.prompt_tokens += sum(map(len, prompts))
-    lm.generated_tokens += sum(text.tokens for text in texts)
-    answers = []
-    for text, ids, prompt in zip(texts, whole, prompts, strict=True):
-        lost, left = len(ids) - len(prompt), lm.max_length - len(prompt)
-        answers.append({"completion": text.text, "tokens": text.tokens} | _truncated(lost))
-        if left < max_new and text.tokens >= left:
-            answers[-1]["cut_short"] = True
-    return answers
+    numbers, asked = list(requests), [*requests.values()]
+    encode, (room, max_new) = cache(lm.tok_encode), _rooms(lm, asked)
+    whole = [encode(request.instance.args[0]) for request in asked]
+    prompts = [
+        Prompt(lm.fit(ids, room), request.seed, partial(complete, item=request.instance.doc))
+        for ids, request in zip(whole, asked, strict=True)
+    ]
+    settings = Generation(**asked[0].instance.args[1]).model_dump()
+    for texts in lm.generate(prompts, settings):
+        answers = {}
+        for place, text in texts.items():
+            ids = prompts[place].ids
+            lm.prompt_tokens += len(ids)
+            lm.generated_tokens += text.tokens
+            answer = {"completion": text.text, "tokens": text.tokens} | _truncated(len(whole[place]) - len(ids))
+            left = lm.max_length - len(ids)
+            answers[numbers[place]] = answer | ({"cut_short": True} if left < max_new and text.tokens >= left else {})
+        yield answers
 
 
 def _truncated(lost: int) -> dict[str, int]:
     return {"truncated": lost} if lost else {}
 
 
-def _score_choices(lm: Engine, requests: list[Request]) -> list[tuple[float, bool, int]]:
+def _score_choices(lm: Engine, requests: dict[int, Request]) -> Iterator[dict[int, tuple[float, bool, int]]]:
     """Log-likelihood, whether greedy decoding gives the same text, and how many tokens the query lost."""
-    scored = lm.loglikelihood([request.instance for request in requests], disable_tqdm=True)
-    return [(*answer, lost) for answer, lost in zip(scored, lm.lost, strict=True)]
+    for shard in _shards(requests, CHOICES_AT_ONCE):
+        scored = lm.loglikelihood([request.instance for request in shard.values()], disable_tqdm=True)
+        yield {number: (*answer, lost) for number, answer, lost in zip(shard, scored, lm.lost, strict=True)}
 
 
-def _score_texts(lm: Engine, requests: list[Request]) -> list[float]:
-    return lm.loglikelihood_rolling([request.instance for request in requests], disable_tqdm=True)
+def _score_texts(lm: Engine, requests: dict[int, Request]) -> Iterator[dict[int, float]]:
+    for shard in _shards(requests, TEXTS_AT_ONCE):
+        scored = lm.loglikelihood_rolling([request.instance for request in shard.values()], disable_tqdm=True)
+        yield dict(zip(shard, scored, strict=True))
+
+
+def _shards(requests: dict[int, Request], least: int) -> Iterator[dict[int, Request]]:
+    """Requests that are answered and kept together: at least so many, with all requests of an item."""
+    shard: dict[int, Request] = {}
+    for _, same in groupby(requests.items(), key=lambda pair: pair[1].instance.doc["task_id"]):
+        shard |= dict(same)
+        if len(shard) >= least:
+            yield shard
+            shard = {}
+    if shard:
+        yield shard
 
 
 Group = list[tuple[Instance, Any]]  # requests of one item, each with its response, of JSON's types
@@ -347,20 +393,19 @@ class Kind(NamedTuple):
     """How requests of one output type are answered.
 
     prepare: (engine, requests, batch size of a resumed run) -> a length of each; the longest are answered first.
-    shard: how many requests are kept together on disk; None = a batch. halve: make batches smaller (memory ran out).
+    ask: answers by the number of their request, as they come. halve: make batches smaller (memory ran out).
     """
 
     prepare: Callable[[Engine, list[Request], int | None], list[int]]
-    ask: Callable[[Engine, list[Request]], list]
+    ask: Callable[[Engine, dict[int, Request]], Iterator[dict[int, Any]]]
     lines: Callable[[Engine, Group], list[dict]]
-    shard: int | None
     halve: Callable[[Engine], bool]
 
 
 KINDS = {
-    "generate_until": Kind(_prepare_prompts, _generate, _completion_lines, None, lambda lm: lm.halve_batch()),
-    "multiple_choice": Kind(_prepare_choices, _score_choices, _choice_lines, 256, lambda lm: lm.halve_scored()),
-    "loglikelihood_rolling": Kind(_prepare_texts, _score_texts, _document_lines, 4, lambda lm: lm.halve_scored()),
+    "generate_until": Kind(_prepare_prompts, _generate, _completion_lines, lambda lm: lm.halve_batch()),
+    "multiple_choice": Kind(_prepare_choices, _score_choices, _choice_lines, lambda lm: lm.halve_scored()),
+    "loglikelihood_rolling": Kind(_prepare_texts, _score_texts, _document_lines, lambda lm: lm.halve_scored()),
 }
 
 

@@ -7,6 +7,7 @@ the whole completion.
 import re
 from collections.abc import Callable
 from itertools import accumulate
+from typing import NamedTuple
 
 from submodels.errors import unknown
 
@@ -68,17 +69,58 @@ def closing_brace(completion: str, item: dict) -> str:
     return completion if function_end is None else completion[:function_end] + "\n" + "}" * (opened - 1)
 
 
-EXTRACTIONS: dict[str, Callable[[str, dict], str]] = {
-    "whole": whole,
-    "before_stop": before_stop,
-    "fenced": fenced,
-    "closing_brace": closing_brace,
+# What follows a text can change where its pieces end: it may close a text block or a regular expression begun before.
+_CLOSERS = ('"' * 3, "/", "]/", "x/", "x]/")
+
+
+def _before_stop_complete(completion: str, item: dict) -> bool:
+    return any(stop in completion for stop in item["stop"])
+
+
+def _fenced_complete(completion: str, item: dict) -> bool:
+    """Only of the first kind of mark: where another kind has been closed, a mark of this kind may still come."""
+    opening, closings = _FENCES[0]
+    _, mark, rest = completion.partition(opening)
+    return bool(mark) and any(closing in rest for closing in closings)
+
+
+def _closing_brace_complete(completion: str, item: dict) -> bool:
+    opened = _depths(program_start(item))[-1][1]
+
+    def end(text: str) -> int | None:
+        return next((end for end, depth in _depths(text, opened)[1:] if depth == 0), None)
+
+    found = end(completion)
+    return found is not None and all(end(completion + closer) == found for closer in _CLOSERS)
+
+
+class Extraction(NamedTuple):
+    """Both are functions of (completion, item). `complete`: whether text after the completion would change nothing."""
+
+    extract: Callable[[str, dict], str]
+    complete: Callable[[str, dict], bool]
+
+
+EXTRACTIONS = {
+    "whole": Extraction(whole, lambda completion, item: False),
+    "before_stop": Extraction(before_stop, _before_stop_complete),
+    "fenced": Extraction(fenced, _fenced_complete),
+    "closing_brace": Extraction(closing_brace, _closing_brace_complete),
 }
 
 
 def extract(completion: str, item: dict) -> str:
     """The part of a completion that enters the item's program; the item has no `fault`."""
-    return EXTRACTIONS[item.get("extraction", "whole")](completion, item)
+    return _of(item).extract(completion, item)
+
+
+def complete(completion: str, item: dict) -> bool:
+    """Whether the part that enters the item's program ends within this completion, whatever would follow it."""
+    return _of(item).complete(completion, item)
+
+
+def _of(item: dict) -> Extraction:
+    return EXTRACTIONS[item.get("extraction", "whole")]
 
 
 def fault(item: dict) -> str | None:

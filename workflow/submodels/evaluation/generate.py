@@ -94,7 +94,7 @@ def generate(
             torch.set_num_threads(threads)
         with engines.open(model, submodel, device=device, dtype=dtype, batch_size=counts["batch size"]) as lm:
             used = {"device": device, "threads": torch.get_num_threads(), "bos": lm.adds_bos}
-            used["context"] = lm.max_length
+            used["context"], used["packed"] = lm.max_length, lm.packed
             used["automatic_batch_size"] = batch_size == "auto"
             for task, rows, manifest in work:
                 _run(lm, task, rows, manifest, out, limit, prompt, used)
@@ -164,7 +164,7 @@ class _Known:
 
 
 _RESULT = {"seconds": "wall_seconds"}  # names of totals in a manifest
-_USED = ("device", "threads", "bos", "context", "automatic_batch_size")
+_USED = ("device", "threads", "bos", "context", "packed", "automatic_batch_size")
 
 
 def _known(manifest: Manifest, samples: Path, rows: list[dict]) -> _Known:

@@ -196,7 +196,7 @@ def answer(
     threads: int,
     hardware: Hardware,
 ) -> Cost:
-    """One benchmark: prompts read once, then a step for each token of the longest answer of each batch.
+    """One benchmark: prompts read once, then steps of a batch that stays full until the last texts end.
 
     A step multiplies by every weight for each row, reads weights and cache from memory, and draws. Of texts that are
     scored, the share `asked.scored` of the tokens goes through the head. Only `work`, `device_memory` (of the batch)
@@ -210,11 +210,10 @@ def answer(
     work = forward_operations(shape, shape.prunable, tokens, asked.read) / rate
     work += asked.lines * evaluation.request_seconds
     if asked.longest:
-        count = math.ceil(asked.lines / batch_size)
-        steps = count * asked.longest
+        steps = asked.answers / batch_size + asked.longest
         cache = 2 * shape.blocks * (shape.keys or shape.hidden) * (asked.read + asked.written / 2) * size
         reading = steps * (shape.prunable + head) * size + asked.answers * cache
-        work += (count + steps) * shape.blocks * machine.block_seconds + reading / bandwidth
+        work += (asked.items + steps) * shape.blocks * machine.block_seconds + reading / bandwidth
         work += forward_operations(shape, shape.prunable + head, asked.answers, length) / (rate * machine.thin)
         drawing = shape.vocabulary / (machine.sorted * cores) if asked.draws else 0
         work += asked.answers * (evaluation.token_seconds + drawing)
@@ -244,15 +243,19 @@ def generate(
     masked: bool,
     hardware: Hardware,
 ) -> Cost:
-    """A model loaded once for all benchmarks; `masked`: a sub-model, which backend vllm needs as a checkpoint."""
+    """A model loaded once for all benchmarks; `masked`: a sub-model, which backend vllm needs as a checkpoint.
+
+    On a CPU the head is packed, which a tied model has besides its embeddings.
+    """
     machine = hardware.machine(device)
     weights, batch = shape.parameters * DTYPE_BYTES[dtype], max((cost.device_memory for cost in benchmarks), default=0)
     on_gpu, stored = device != "cpu", checkpoint_bytes(shape, hardware)
+    head = shape.vocabulary * shape.hidden * DTYPE_BYTES[dtype]
     scratch = stored if backend == "vllm" and masked else 0
     return Cost(
         hardware.process.torch_start + machine.start,
         sum(cost.work for cost in benchmarks) + (stored + 2 * scratch) / hardware.disk.read,
-        memory=hardware.process.torch_memory + machine.host_memory + weights + (0 if on_gpu else batch),
+        memory=hardware.process.torch_memory + machine.host_memory + weights + (0 if on_gpu else batch + head),
         device_memory=min(weights + batch, machine.memory) if on_gpu else 0,
         product=sum(cost.product for cost in benchmarks),
         temporary=max((cost.temporary for cost in benchmarks), default=0) + scratch,
