@@ -185,21 +185,22 @@ def test_each_row_stops_at_its_own_stop_string(lm):
     (stopped,) = run(lm, with_generation("tiny_math", until=[stop, "never"]), MATH, seed=0)
     assert stopped["completion"] == text[: text.index(stop)]
 
-    def never(text):
-        return False
-
     ending = Ending(lm.tokenizer, {1}, ["\n", "d#"])
     for text in ("abcdefgh", "a\nbcdefg", "abcd#xyz"):
         ids = lm.tokenizer.encode(text, add_special_tokens=False)
         for length in range(1, len(ids) + 1):
             seen = lm.tokenizer.decode(ids[:length])
             if "\n" in seen or "d#" in seen:
-                assert ending.reached(ids[:length], never)
+                assert ending.reached(ids[:length])
                 break
-            assert not ending.reached(ids[:length], never)
+            assert not ending.reached(ids[:length])
         assert (length < len(ids)) == (text != "abcdefgh")
-    assert ending.reached([5, 1], never)
+    assert ending.reached([5, 1])
     assert ending.text([5], [6, 1]) == lm.tokenizer.decode([6])
+    whole = lm.tokenizer.encode("ab}", add_special_tokens=False)
+    assert ending.completed(whole, lambda text: text == "ab}")
+    assert not ending.completed(whole, lambda text: False)
+    assert not ending.completed(whole[:-1], lambda text: True), "in the middle of a word"
 
 
 @pytest.mark.parametrize("token", [0, 1], ids=["BOS", "end token"])

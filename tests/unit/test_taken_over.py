@@ -156,9 +156,9 @@ def asked(monkeypatch):
     """How many requests the model answers."""
     counts, answer = [], engine._answer
 
-    def counted(lm, how, requests, answers):
+    def counted(lm, how, requests, *rest):
         counts.append(len(requests))
-        return answer(lm, how, requests, answers)
+        return answer(lm, how, requests, *rest)
 
     monkeypatch.setattr(engine, "_answer", counted)
     return lambda: sum(counts)

@@ -144,7 +144,7 @@ class Engine(ABC):
 
 
 class Ending:
-    """When an answer has ended: at an end token, once its text holds a stop string, or once its item needs no more.
+    """When an answer has ended: at an end token, once its text holds a stop string, or once it is all an item needs.
 
     Every token except special ones adds at least one byte, so the last `bytes of the longest stop string` tokens and
     one more hold any stop string that a new token completes.
@@ -154,13 +154,14 @@ class Ending:
         self.tokenizer, self.end_tokens, self.stops = tokenizer, end_tokens, stops
         self.window = max((len(stop.encode()) for stop in stops), default=0) + 1
 
-    def reached(self, answer: list[int], complete: Callable[[str], bool]) -> bool:
-        """complete: whether the text so far is all that the item needs. Asked where a token ends a word."""
+    def reached(self, answer: list[int]) -> bool:
         if answer[-1] in self.end_tokens:
             return True
         tail = self._decode(answer[-self.window :]) if self.stops else ""
-        if any(stop in tail for stop in self.stops):
-            return True
+        return any(stop in tail for stop in self.stops)
+
+    def completed(self, answer: list[int], complete: Callable[[str], bool]) -> bool:
+        """Whether the text so far is all that its item needs; `complete` is asked where a token ends a word."""
         return not self._decode(answer[-1:]).strip(" _").isalnum() and complete(self._decode(answer))
 
     def text(self, prompt: list[int], answer: list[int]) -> str:

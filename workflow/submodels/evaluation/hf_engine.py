@@ -94,12 +94,16 @@ class EngineLM(Engine, HFLM):
         ending = Ending(self.tokenizer, self.end_tokens(self.model.generation_config), settings["until"])
         drawing = {name: settings[name] for name in ("temperature", "top_k", "top_p")}
         room = settings["max_gen_toks"]
+
+        def ended(number: int, tokens: list[int]) -> bool:
+            return ending.reached(tokens) or ending.completed(tokens, prompts[number].complete)
+
         batch = Batch(
             self._decoder,
             [Writing(ids, seed, min(room, self.max_length - len(ids))) for ids, seed, _ in prompts],
             rows=self.batch_size,
             tokens=self._scored_tokens,
-            ended=lambda number, tokens: ending.reached(tokens, prompts[number].complete),
+            ended=ended,
             settings=drawing if settings["do_sample"] else None,
         )
         for finished in batch.write():
