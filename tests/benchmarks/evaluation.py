@@ -254,10 +254,12 @@ def main() -> None:
         part, workload, batch_size = options.run
         {"hflm": by_hflm}.get(part, by_submodels)(workload, int(batch_size), options.small)
         return
-    parts = [("submodels", ROWS), *([("before", ROWS)] * bool(options.beside)), *(("hflm", n) for n in HFLM_BATCHES)]
+    others = HFLM_BATCHES[:1] if options.small else HFLM_BATCHES
+    parts = [("submodels", ROWS), *([("before", ROWS)] * bool(options.beside)), *(("hflm", size) for size in others)]
     flops, bandwidth = machine()
     print(f"{flops / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s read")
-    print(f"{'workload':<13}{'part':<14}{'seconds':>9}{'x floor':>9}{'ratio':>7}{'GFLOP/s':>9}{'GB/s':>6}{'MB':>7}")
+    heads = f"{'workload':<13}{'part':<14}{'seconds':>9}{'x floor':>9}{'ratio':>7}{'GFLOP/s':>9}{'GB/s':>6}"
+    print(f"{heads}{'MB':>7}{'answers':>9}")
     for workload in options.workloads:
         least, (operations, read) = floor(workload, options.small, flops, bandwidth), needed(workload, options.small)
         rounds = [[start(part, workload, size, options) for part, size in parts] for _ in range(options.rounds)]
@@ -270,6 +272,7 @@ def main() -> None:
             print(
                 f"{workload:<13}{name:<14}{seconds:>9.1f}{seconds / least:>9.2f}{seconds / ours:>7.2f}"
                 f"{operations / seconds / 1e9:>9.1f}{read / seconds / 1e9:>6.1f}{memory:>7}"
+                f"{results[0]['answers']:>9}"
             )
 
 

@@ -21,7 +21,7 @@ TREE = "results/reduced"  # of that grid
 GPUS = "set-resources: {prune: {gpu: 1}, generate: {gpu: 1}}\n"
 # When and how long; nothing of what a job did.
 TIMES = {"started", "wall_seconds", "peak_memory_mb", "generate_seconds", "execute_seconds"}
-TIMES |= {"shared"}  # verdicts of other sub-models: which job came first
+TIMES |= {"shared", "taken_from"}  # of other sub-models, and of a grid that runs at once: which job came first
 HASHES = {"sha256", "fingerprint"}
 
 
