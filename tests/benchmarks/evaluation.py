@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -172,8 +173,6 @@ def by_hflm(workload: str, batch_size: int, small: bool) -> None:
 
 
 def report(seconds: float, answers: int) -> None:
-    import resource
-
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"seconds": seconds, "answers": answers, "memory": memory}))
 
@@ -196,40 +195,27 @@ def machine() -> tuple[float, float]:
     return 2 * 1024 * size / 4 / product, 4 * size / fastest(lambda: [matrix.sum() for matrix in matrices])
 
 
-def needed(workload: str, small: bool) -> tuple[float, float]:
-    """The least floating-point operations and bytes: every prompt and choice once, and steps with all rows full."""
-    model = make_model(False, small)
-    tokenizer, head = make_tokenizer(), VOCABULARY * model.config.hidden_size
+def needed(workload: str, small: bool) -> tuple[float, float, float]:
+    """The least work: operations for prompts, texts and choices, then operations and bytes of steps with full rows."""
+    with torch.device("meta"):
+        model = make_model(False, small)
+    head = VOCABULARY * model.config.hidden_size
     body = sum(p.numel() for p in model.parameters()) - head
     keys = 2 * model.config.num_hidden_layers * 3 * 64  # numbers of the keys and values of a token
     _, items, samples = WORKLOADS[workload](small)
 
-    def count(words: str) -> int:
-        return len(tokenizer(words)["input_ids"])
+    def count(texts: list[str]) -> int:
+        return sum(len(text.split()) for text in texts)
 
     if workload not in WRITTEN:
-        texts = [item.get("query", "") + " " + " ".join(item.get("choices", [item.get("text")])) for item in items]
-        scored = [" ".join(item.get("choices", [item.get("text")])) for item in items]
-        return 2 * body * sum(map(count, texts)) + 2 * head * sum(map(count, scored)), 0.0
-    read = [count(item["prompt"]) for item in items]
-    written = [int(item["prompt"].split()[-1][1:]) for item in items]
-    steps = samples * sum(written) / ROWS
-    cache = samples * sum(w * (r + w / 2) for r, w in zip(read, written, strict=True)) * keys * 4
-    operations = 2 * body * sum(read) + 2 * (body + head) * samples * sum(written)
-    return operations, steps * 4 * (body + head) + cache
-
-
-def floor(workload: str, small: bool, flops: float, bandwidth: float) -> float:
-    """Prompts at the rate of large products, then full steps at the larger of their operations' and bytes' time."""
-    operations, read = needed(workload, small)
-    if workload not in WRITTEN:
-        return operations / flops
-    model = make_model(False, small)
-    parameters = sum(p.numel() for p in model.parameters())
-    _, items, samples = WORKLOADS[workload](small)
-    written = samples * sum(int(item["prompt"].split()[-1][1:]) for item in items)
-    steps = 2 * parameters * written
-    return (operations - steps) / flops + max(steps / flops, read / bandwidth)
+        scored = [text for item in items for text in item.get("choices", [item.get("text")])]
+        queries = [item.get("query", "") for item in items]
+        return 2 * body * count(queries + scored) + 2 * head * count(scored), 0.0, 0.0
+    prompts = [item["prompt"] for item in items]
+    lengths = [(count([prompt]), int(prompt.split()[-1][1:])) for prompt in prompts]
+    written = samples * sum(answer for _, answer in lengths)
+    cache = samples * sum(answer * (prompt + answer / 2) for prompt, answer in lengths) * keys
+    return 2 * body * count(prompts), 2 * (body + head) * written, 4 * (written / ROWS * (body + head) + cache)
 
 
 def start(part: str, workload: str, batch_size: int, options: argparse.Namespace) -> dict:
@@ -261,7 +247,8 @@ def main() -> None:
     heads = f"{'workload':<13}{'part':<14}{'seconds':>9}{'x floor':>9}{'ratio':>7}{'GFLOP/s':>9}{'GB/s':>6}"
     print(f"{heads}{'MB':>7}{'answers':>9}")
     for workload in options.workloads:
-        least, (operations, read) = floor(workload, options.small, flops, bandwidth), needed(workload, options.small)
+        reading, steps, moved = needed(workload, options.small)
+        least, operations = reading / flops + max(steps / flops, moved / bandwidth), reading + steps
         rounds = [[start(part, workload, size, options) for part, size in parts] for _ in range(options.rounds)]
         ours = statistics.median(results[0]["seconds"] for results in rounds)
         for place, (part, size) in enumerate(parts):
@@ -271,7 +258,7 @@ def main() -> None:
             name = f"{part}, {size}" if part == "hflm" else part
             print(
                 f"{workload:<13}{name:<14}{seconds:>9.1f}{seconds / least:>9.2f}{seconds / ours:>7.2f}"
-                f"{operations / seconds / 1e9:>9.1f}{read / seconds / 1e9:>6.1f}{memory:>7}"
+                f"{operations / seconds / 1e9:>9.1f}{moved / seconds / 1e9:>6.1f}{memory:>7}"
                 f"{results[0]['answers']:>9}"
             )
 

@@ -30,6 +30,15 @@ def test_pruning(root):
     assert "with 4: 1.0" in lines[5]
 
 
+def test_evaluation(root):
+    """Both sides write answers of the same lengths."""
+    lines = run(root, "evaluation.py", "--small", "--rounds", "1", "--workloads", "greedy")
+    ours, theirs = (line.split() for line in lines[2:])
+    assert ours[:2] == ["greedy", "submodels"]
+    assert theirs[:3] == ["greedy", "hflm,", "1"]
+    assert ours[-1] == theirs[-1] == "192"
+
+
 def test_hardware(root, tmp_path):
     """What is printed is a whole file of figures, of this machine."""
     (tmp_path / "here.yaml").write_text("\n".join(run(root, "hardware.py")))

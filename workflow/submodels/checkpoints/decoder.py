@@ -106,6 +106,13 @@ class Decoder:
             ) from error
         return first[0], calls
 
+    def read(self, **inputs) -> torch.Tensor:
+        """Outputs of the last block [rows, length, hidden_size] for inputs of the model's forward pass."""
+        hidden, calls = self.record(**inputs)
+        for block, call in zip(self.blocks, calls, strict=True):
+            hidden = run_block(block, hidden, call)
+        return hidden
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [count, vocabulary] of outputs of the last block [count, hidden_size], after at least one `record`.
 

@@ -13,7 +13,7 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from submodels.checkpoints.decoder import Decoder, run_block
+from submodels.checkpoints.decoder import Decoder
 from submodels.evaluation.drawing import draw, uniform_numbers
 from submodels.evaluation.likelihoods import as_added, batches, padded, reach, shared_beginning
 from submodels.evaluation.live_rows import LiveRows, Read
@@ -140,17 +140,15 @@ def _read_ahead(decoder: Decoder, prompts: list[list[int]], tokens: int) -> Iter
 def read_prompts(
     decoder: Decoder, prompts: list[tuple[int, ...]], tokens: int, before: Read | None = None
 ) -> list[Read]:
-    """The prompts, each after the beginning `before`; a single prompt of more than `tokens` tokens goes in pieces."""
+    """The prompts, each after the beginning `before`; a prompt of more than `tokens` tokens comes alone, in pieces."""
     layers = [DynamicLayer() for _ in decoder.blocks]
     if before is not None:
         for layer, pair in zip(layers, before.blocks, strict=True):
             layer.lazy_initialization(*pair)
             layer.keys, layer.values = (tensor.expand(len(prompts), *tensor.shape) for tensor in pair)
     ids = padded(prompts, decoder.model.device)
-    for piece in ids.split(max(tokens, ids.shape[1] if len(prompts) > 1 else 1), dim=1):
-        hidden, calls = decoder.record(input_ids=piece, past_key_values=Cache(layers=layers), use_cache=True)
-        for block, call in zip(decoder.blocks, calls, strict=True):
-            hidden = run_block(block, hidden, call)
+    for piece in ids.split(tokens, dim=1):
+        hidden = decoder.read(input_ids=piece, past_key_values=Cache(layers=layers), use_cache=True)
     unread, rows = ids.shape[1] - hidden.shape[1], torch.arange(len(prompts))
     ends = torch.tensor([len(prompt) for prompt in prompts])
     logits = decoder.logits(hidden[rows, ends - 1 - unread])

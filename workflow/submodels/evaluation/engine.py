@@ -254,7 +254,6 @@ def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Ans
     """Answer requests and keep the answers as they come. After memory ran out, the engine works with smaller batches,
     and the requests left over have no answer yet."""
     counted, began = (lm.prompt_tokens, lm.generated_tokens), time.perf_counter()
-    done = False
     with suppress(torch.OutOfMemoryError):  # its traceback holds the batch's tensors: memory is freed only afterwards
         for responses in kind.ask(lm, requests):
             now, ended = (lm.prompt_tokens, lm.generated_tokens), time.perf_counter()
@@ -268,8 +267,6 @@ def _answer(lm: Engine, kind: "Kind", requests: dict[int, Request], answers: Ans
             counted, began = now, ended
             bar.set_postfix_str(_activity(lm, answers.totals), refresh=False)
             bar.update(len(responses))
-        done = True
-    if done:
         return
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -6,6 +6,7 @@ the whole completion.
 
 import re
 from collections.abc import Callable
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def closing_brace(completion: str, item: dict) -> str:
     A Java text that closes its method but not the class, as when it ran into the token limit, is cut after its last
     whole method and the class closed. A text that does not even close its function is left as it is.
     """
-    opened = _depths(program_start(item))[-1][1]
+    opened = _opened(program_start(item))
     function_end = None
     for end, depth in _depths(completion, opened)[1:]:
         if depth == 0:
@@ -70,7 +71,7 @@ def closing_brace(completion: str, item: dict) -> str:
 
 
 # What follows a text can change where its pieces end: it may close a text block or a regular expression begun before.
-_CLOSERS = ('"' * 3, "/", "]/", "x/", "x]/")
+_CLOSERS = ('"""', "/", "]/", "x/", "x]/")
 
 
 def _before_stop_complete(completion: str, item: dict) -> bool:
@@ -85,7 +86,7 @@ def _fenced_complete(completion: str, item: dict) -> bool:
 
 
 def _closing_brace_complete(completion: str, item: dict) -> bool:
-    opened = _depths(program_start(item))[-1][1]
+    opened = _opened(program_start(item))
 
     def end(text: str) -> int | None:
         return next((end for end, depth in _depths(text, opened)[1:] if depth == 0), None)
@@ -149,6 +150,12 @@ def without_comments(code: str) -> str:
 
 def _before(text: str, marks: tuple[str, ...] | list[str]) -> str:
     return text[: min((text.index(mark) for mark in marks if mark in text), default=None)]
+
+
+@cache  # asked at every end of a word while an item's answers are written
+def _opened(start: str) -> int:
+    """Braces that the program's start leaves open."""
+    return _depths(start)[-1][1]
 
 
 def _depths(text: str, opened: int = 0) -> list[tuple[int, int]]:

@@ -55,9 +55,9 @@ def score_tokens(
         numbers, places = [], []
         for tree, states in zip(batch, hidden, strict=True):
             for row in tree.rows:
-                for number in rows[row]:
-                    numbers.append(number)
-                    places.append(states[tree.places(row)[len(row) - len(requests[number][1]) :]])
+                numbers += rows[row]
+                of_row = tree.places(row)
+                places += (states[of_row[len(row) - len(requests[number][1]) :]] for number in rows[row])
         wanted = [torch.tensor(requests[number][1], device=device) for number in numbers]
         scored = _score(decoder, torch.cat(places), torch.cat(wanted), head_bytes)
         per_request = (values.split([*map(len, wanted)]) for values in scored)
@@ -176,10 +176,7 @@ def _read(decoder: Decoder, ids: torch.Tensor, most: int, **given: torch.Tensor)
     A single row of more than `most` tokens is read in pieces: block by block, all pieces one after another.
     """
     if ids.numel() <= most:
-        hidden, calls = decoder.record(input_ids=ids, use_cache=False, **given)
-        for block, call in zip(decoder.blocks, calls, strict=True):
-            hidden = run_block(block, hidden, call)
-        return hidden
+        return decoder.read(input_ids=ids, use_cache=False, **given)
     past = [_Past() for _ in decoder.blocks]
     cache, length, pieces, masks = Cache(layers=past), ids.shape[1], [], []
     ends = [*range(length, 0, -most)][::-1]  # the first piece may be shorter than the others

@@ -208,12 +208,13 @@ def answer(
     rate, bandwidth = machine.flops[dtype] * cores, machine.bandwidth * cores
     tokens, length = asked.items * asked.read, asked.read + asked.longest
     work = forward_operations(shape, shape.prunable, tokens, asked.read) / rate
+    work += math.ceil(tokens / (CPU_TOKENS if on_cpu else GPU_TOKENS)) * shape.blocks * machine.block_seconds
     work += asked.lines * evaluation.request_seconds
     if asked.longest:
         steps = asked.answers / batch_size + asked.longest
         cache = 2 * shape.blocks * (shape.keys or shape.hidden) * (asked.read + asked.written / 2) * size
         reading = steps * (shape.prunable + head) * size + asked.answers * cache
-        work += (asked.items + steps) * shape.blocks * machine.block_seconds + reading / bandwidth
+        work += steps * shape.blocks * machine.block_seconds + reading / bandwidth
         work += forward_operations(shape, shape.prunable + head, asked.answers, length) / (rate * machine.thin)
         drawing = shape.vocabulary / (machine.sorted * cores) if asked.draws else 0
         work += asked.answers * (evaluation.token_seconds + drawing)
@@ -221,7 +222,6 @@ def answer(
         memory = min(batch_size, asked.lines) * written_bytes(shape, length, size)
     else:
         work += 2 * head * tokens * asked.scored / rate
-        work += math.ceil(tokens / (CPU_TOKENS if on_cpu else GPU_TOKENS)) * shape.blocks * machine.block_seconds
         memory = scored_bytes(shape, asked.read, size, on_cpu=on_cpu)
     plain = asked.answers * hardware.files.token_bytes + asked.lines * hardware.files.line_bytes
     return Cost(
