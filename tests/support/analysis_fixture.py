@@ -112,6 +112,7 @@ def write_study(root: Path, n_items: int = 40) -> dict:
             for name, (domain, language, primary) in BENCHMARKS.items()
         },
         "missing": {"node": "apt-get install nodejs"},
+        "local_rows": {"web": "web.jsonl"},
         "roots": {"submodels": "results/demo/submodels", "generations": "results/demo/generations"},
     }
     files.write_json(results / "grid.json", grid)

@@ -21,3 +21,14 @@ def test_locate(tmp_path):
         locate(RowSource(file=tmp_path / "nowhere.jsonl"))
     with pytest.raises(SubmodelsError, match=r"a directory, not a file of rows"):
         locate(RowSource(file=tmp_path))
+
+
+def test_rows_of_source_files(tmp_path):
+    code = RowSource(directory=tmp_path / "code", files=["*.py"])
+    with pytest.raises(SubmodelsError, match=r"collect the files of .*code with `submodels collect-files`"):
+        locate(code)
+    (tmp_path / "rows.jsonl.gz").touch()
+    assert locate(code, tmp_path) == tmp_path / "rows.jsonl.gz"
+    repository = RowSource(git="https://host/x", revision="0" * 40, files=["*.py"])
+    with pytest.raises(SubmodelsError, match="no such file; fetch repository https://host/x first"):
+        locate(repository, tmp_path)

@@ -62,6 +62,30 @@ rule train_base_model:
         "--seed {params.seed} --threads {threads} --out {output.directory} > {log} 2>&1"
 
 
+rule convert_gguf:
+    """Unpack a GGUF file to a Hugging Face directory, beside the models that are fetched."""
+    input:
+        lambda wildcards: stand_in(str(GRID.converted_models[wildcards.fetched])),
+    output:
+        directory=directory(paths.FETCHED_MODEL),
+        manifest=f"{paths.FETCHED_MODEL}/manifest.json",
+    log:
+        TREE.log("convert_gguf", "fetched"),
+    wildcard_constraints:
+        fetched=any_of(GRID.converted_models),
+    conda:
+        environment("submodels")
+    threads: 1
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
+    params:
+        gguf=lambda wildcards: str(GRID.converted_models[wildcards.fetched]),
+        version=versions.CONVERT,
+    shell:
+        "python -m submodels convert-gguf {params.gguf:q} --out {output.directory} > {log} 2>&1"
+
+
 rule fetch_base_model:
     """Download a base model from the Hub at its pinned revision; only the `fetch_*` rules use the network."""
     output:

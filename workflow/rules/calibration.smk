@@ -12,7 +12,7 @@ localrules:
 
 
 rule fetch_calibration_set:
-    """Download a calibration set from the Hub at its pinned revision."""
+    """Download a calibration set, from the Hub or a git repository, at its pinned revision."""
     output:
         rows=paths.FETCHED_ROWS,
         manifest=f"{paths.FETCHED_SET}/manifest.json",
@@ -30,6 +30,29 @@ rule fetch_calibration_set:
     shell:
         "HF_HUB_OFFLINE=0 python -m submodels fetch-calibration-set --source {params.source:q} --out {params.directory} "
         "> {log} 2>&1"
+
+
+rule collect_files:
+    """Take the source files of a directory as rows; run again when one of them is edited, added or removed."""
+    output:
+        rows=TREE.collected_rows,
+        manifest=f"{TREE.collected}/manifest.json",
+    log:
+        TREE.log("collect_files", "calibration_set"),
+    wildcard_constraints:
+        calibration_set=any_of(COLLECTED),
+    conda:
+        environment("submodels")
+    resources:
+        mem_mb=get_mem_mb,
+        runtime=get_runtime,
+    params:
+        directory=subpath(output.rows, parent=True),
+        source=lambda wildcards: as_json(COLLECTED[wildcards.calibration_set]),
+        state=lambda wildcards: source_files.state(COLLECTED[wildcards.calibration_set]),
+        version=versions.COLLECT,
+    shell:
+        "python -m submodels collect-files --source {params.source:q} --out {params.directory} > {log} 2>&1"
 
 
 rule calibrate:

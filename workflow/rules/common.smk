@@ -14,6 +14,7 @@ PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
 from submodels import config as grid_config, defaults, layout as paths, trees, versions
+from submodels.calibration import source_files
 from submodels.errors import SubmodelsError
 from submodels.prompts import INSTRUCTION
 from submodels.evaluation.runners import missing_toolchains
@@ -46,6 +47,7 @@ except SubmodelsError as error:
 
 TREE = GRID.tree
 DRAWS = GRID.draws()
+COLLECTED = {name: source for name, source in GRID.row_sources().items() if source.directory}
 PRUNED = [  # manifests with time and memory of the pruning of every evaluated sub-model
     f"{TREE.submodel}/manifest.json".format(model=model, submodel=id)
     for model in GRID.models

@@ -125,6 +125,19 @@ def train(
 
 
 @app.command()
+def collect_files(
+    source: Annotated[str, typer.Option(help="Source of a calibration set as JSON, with directory and files.")],
+    out: Directory,
+):
+    """Take the source files of a directory as the rows of a calibration set."""
+    from submodels.calibration.registry import RowSource
+    from submodels.calibration.source_files import collect_files
+    from submodels.validation import parse_json
+
+    collect_files(parse_json(RowSource, source, "source"), out)
+
+
+@app.command()
 def calibrate(
     spec: Annotated[str, typer.Option(help="Name of a registered calibration set, or its entry as JSON.")],
     model: Model,
@@ -538,11 +551,19 @@ def fetch_model(
 
 
 @app.command()
+def convert_gguf(gguf: Annotated[Path, typer.Argument(help="GGUF file of a language model.")], out: Directory):
+    """Unpack a GGUF file to an ordinary Hugging Face directory, as a base model."""
+    from submodels.checkpoints.convert_gguf import convert_gguf
+
+    convert_gguf(gguf, out)
+
+
+@app.command()
 def fetch_calibration_set(
     source: Annotated[str, typer.Option(help="Name of a registered calibration set, or its source as JSON.")],
     out: Directory,
 ):
-    """Download a calibration set from the Hub."""
+    """Download a calibration set from the Hub, or the source files of a git repository."""
     from submodels.fetch import fetch_calibration_set
 
     fetch_calibration_set(source, out)

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from submodels import defaults, files
 from submodels.benchmarks.adapters import ADAPTERS
 from submodels.benchmarks.registry import GREEDY, benchmark_names, check_sampling, load_benchmark
-from submodels.calibration.registry import CalibrationSet, load_calibration_sets, mix_faults
+from submodels.calibration.registry import CalibrationSet, RowSource, load_calibration_sets, mix_faults
 from submodels.calibration.sizes import DrawSize, find_size
 from submodels.dtypes import AUTO, CHOICES, find_dtype
 from submodels.errors import SubmodelsError, unknown
-from submodels.model_shape import ModelShape, read_shape
+from submodels.model_shape import ModelShape, read_gguf_shape, read_shape
 from submodels.prompts import FORMATS as PROMPT_FORMATS
 from submodels.pruning import patterns
 from submodels.pruning.methods import METHODS
@@ -50,13 +50,14 @@ def _sampling(value):
     return value
 
 
+MODEL_SOURCES = ("tiny_world", "hub", "gguf", "path")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sparsity = Annotated[str, BeforeValidator(_sparsity)]
 Unique = AfterValidator(_refuse_repeats)
 
 
 class BaseModelSpec(Strict):
-    """A base model: give exactly one of `tiny_world` (trained here), `hub` (fetched at a commit) and `path`."""
+    """A base model: exactly one of `tiny_world` (trained here), `hub` (fetched at a commit), `gguf` and `path`."""
 
     tiny_world: Literal["llama", "gemma"] | None = Field(
         None, description="train a tiny model of this architecture on the tiny world"
@@ -69,6 +70,7 @@ class BaseModelSpec(Strict):
     shape: ModelShape | None = Field(
         None, description="sizes of a Hub model; other models have their sizes in their files"
     )
+    gguf: Path | None = Field(None, description="GGUF file of a model, unpacked once to `resources/fetched/models/`")
     path: Path | None = Field(None, description="local Hugging Face directory with safetensors files")
     prompt: Literal[tuple(PROMPT_FORMATS)] = Field(
         defaults.PROMPT, description="prompt format that wraps instructions; completions are never wrapped"
@@ -77,9 +79,9 @@ class BaseModelSpec(Strict):
 
     @model_validator(mode="after")
     def _one_source(self):
-        given = [key for key in ("tiny_world", "hub", "path") if getattr(self, key) is not None]
+        given = [key for key in MODEL_SOURCES if getattr(self, key) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of tiny_world, hub, path (got {', '.join(given) or 'none'})")
+            raise ValueError(f"give exactly one of {', '.join(MODEL_SOURCES)} (got {', '.join(given) or 'none'})")
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision go together: a Hub model is pinned to a commit")
         if self.hub is not None and self.shape is None:
@@ -91,9 +93,11 @@ class BaseModelSpec(Strict):
         return self
 
     def find_shape(self) -> ModelShape:
-        """The shape of a Hub model in the registry, of the files in a local directory, or of the tiny world's model."""
+        """The shape of a Hub model in the registry, of local files, or of the tiny world's model."""
         if self.shape is not None:
             return self.shape
+        if self.gguf is not None:
+            return read_gguf_shape(self.gguf)
         return tiny_shape(self.tiny_world) if self.tiny_world else read_shape(self.path)
 
 
@@ -152,6 +156,9 @@ class Calibration(Strict):
     protocol: Literal["strict", "paper"] = Field(
         "strict",
         description="strict: a row is drawn once at most, padding never counts; paper: as the paper's code does it",
+    )
+    sources: dict[Name, Path] = Field(
+        {}, description="rows of calibration sets from files instead of their sources: `{py_alpaca: rows.jsonl}`"
     )
 
     @model_validator(mode="after")
@@ -281,6 +288,10 @@ class Registries:
     def __init__(self, grid: GridConfig):
         self.models = _extend("models", load_models(), grid.models)
         self.calibration_sets = _extend("calibration_sets", _shipped_sets(), grid.calibration_sets)
+        for name, file in grid.calibration.sources.items():
+            if name in self.calibration_sets:
+                local = {"source": RowSource(file=file)}
+                self.calibration_sets[name] = self.calibration_sets[name].model_copy(update=local)
 
 
 @cache
@@ -345,6 +356,12 @@ def _unknown_names(grid: GridConfig, registries: Registries):
     for name in grid.base_models:
         if not any(axes.base_models is None or name in axes.base_models for axes in grid.submodels):
             yield f"base_models: '{name}' is in no block of submodels; add it to a block, or leave it out"
+    for name in grid.calibration.sources:
+        known = _shipped_sets() | grid.calibration_sets
+        if name not in known:
+            yield f"calibration.sources: {unknown('calibration set', name, known)}"
+        elif known[name].template is None:
+            yield f"calibration.sources.{name}: a {known[name].source.kind} calibration set has no rows itself"
     for name, entry in grid.calibration_sets.items():
         if name == NO_CALIBRATION:
             yield f"calibration_sets.{name}: the name is reserved for methods without calibration; choose another"

@@ -1,4 +1,4 @@
-"""Downloads: Hub models and data sets at a pinned commit, and WordNet for METEOR.
+"""Downloads: Hub models and data sets at a pinned commit, source files of git repositories, and WordNet for METEOR.
 
 Run on a machine with a network (on a cluster: the login node); every other stage works offline with the downloads.
 Only weights in safetensors, JSON and tokenizer files are taken from a model repository: never pickles, never code.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from submodels import files, versions
 from submodels.benchmarks import registry as benchmarks
+from submodels.calibration import source_files
 from submodels.calibration.registry import RowSource, find_calibration_set
 from submodels.calibration.sources import ROWS_FILE
 from submodels.checkpoints.base import base_identity
@@ -120,9 +121,27 @@ def _json_rows(hub: str, commit: str, split: str, file: str):
 
 
 def fetch_calibration_set(source: str, out: Path) -> None:
-    """`fetch_dataset` for a calibration set: its name in the registry, or its source as JSON."""
+    """The rows of a calibration set: its name in the registry, or its source as JSON."""
     rows = parse_json(RowSource, source, "source") if source.startswith("{") else find_calibration_set(source).source
-    _fetch_source(rows, f"calibration set {source}", out)
+    if rows.git is not None:
+        fetch_source_files(rows, out)
+    else:
+        _fetch_source(rows, f"calibration set {source}", out)
+
+
+def fetch_source_files(source: RowSource, out: Path) -> None:
+    """Read the source files of a git repository at a commit and write them, with their paths, to `out`/rows.parquet."""
+    import pyarrow.parquet
+
+    out = Path(out)
+    _check_start(out, network=not source.git.startswith("file:"))
+    parameters = {"version": versions.FETCH, "git": source.git, "revision": source.revision, "files": source.files}
+    manifest = Manifest("fetch_source_files", parameters)
+    with source_files.commit(source.git, source.revision) as found:
+        rows, passed_over = source_files.take(found, source.files, f"{source.git}@{source.revision}")
+    with _temporary_directory(out) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary / ROWS_FILE)
+        _finish(temporary, out, manifest, _hashes(temporary), rows=len(rows), passed_over=passed_over)
 
 
 def fetch_benchmark(source: str, out: Path) -> None:

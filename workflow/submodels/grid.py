@@ -7,7 +7,7 @@ from pathlib import Path
 
 from submodels import layout
 from submodels.benchmarks.registry import PACKAGES, Benchmark, load_benchmark
-from submodels.calibration.registry import CalibrationSet
+from submodels.calibration.registry import CalibrationSet, RowSource
 from submodels.calibration.sizes import DrawSize
 from submodels.config import Axes, BaseModelSpec, GridConfig, LocalRows, Registries
 from submodels.errors import SubmodelsError, unknown
@@ -83,6 +83,9 @@ class Grid:
             pair for name, pair in known.items() if any(fnmatch.fnmatchcase(name, pattern) for pattern in grid.keep)
         ]
         self.fetched_models, self.fetched_sets, self.fetched_benchmarks = self._find_fetched()
+        self.converted_models = {
+            _model_name(name, self.spec(name)): self.spec(name).gguf for name in self.models if self.spec(name).gguf
+        }
         self._model_files = {model: self._find_files(model) for model in grid.base_models}
 
     def _check_draw(self, submodel: Submodel, place: str) -> None:
@@ -125,7 +128,7 @@ class Grid:
         spec = self.spec(model)
         if spec.path is not None:
             return str(spec.path)
-        if spec.hub is not None:
+        if spec.hub is not None or spec.gguf is not None:
             return layout.FETCHED_MODEL.format(fetched=_model_name(model, spec))
         return self.tree.trained_model.format(model=model)
 
@@ -142,9 +145,9 @@ class Grid:
     def check_files(self) -> None:
         """SubmodelsError, a line for each key, where files that the grid names are not there."""
         named = {f"models.{name}.path": self.spec(name).path for name in self.models}
-        for draw in self._draws.values():
-            for name in self.components(draw.calibration) or (draw.calibration,):
-                named[f"calibration_sets.{name}.source.file"] = self.registries.calibration_sets[name].source.file
+        named |= {f"models.{name}.gguf": self.spec(name).gguf for name in self.models}
+        for name, source in self.row_sources().items():
+            named[f"calibration_sets.{name}.source.{source.kind}"] = source.file or source.directory
         for name, task in self.benchmarks.items():
             if task.source.file is not None:
                 named[f"benchmarks: {name}: source.file"] = self.items(name)
@@ -196,24 +199,26 @@ class Grid:
             return self.tree.world_pool.format(pool=source.tiny_world)
         if source.file:
             return str(source.file)
-        return layout.FETCHED_ROWS.format(fetched=_set_name(name, source)) if source.hub else None
+        if source.directory:
+            return self.tree.collected_rows.format(calibration_set=name)
+        return layout.FETCHED_ROWS.format(fetched=_set_name(name, source)) if source.fetched else None
 
     def _find_fetched(self) -> tuple[dict[str, BaseModelSpec], dict[str, HubSource], dict[str, HubSource]]:
-        """Name of a download -> its source on the Hub, for base models, calibration sets and benchmarks."""
-        sets = self.registries.calibration_sets
+        """Name of a download -> its source, for base models, calibration sets and benchmarks."""
         models = {_model_name(name, self.spec(name)): self.spec(name) for name in self.models if self.spec(name).hub}
-        used = {
-            name for draw in self._draws.values() for name in self.components(draw.calibration) or [draw.calibration]
-        }
-        of_sets = {
-            _set_name(name, sets[name].source): sets[name].source for name in sorted(used) if sets[name].source.hub
-        }
+        of_sets = {_set_name(name, source): source for name, source in self.row_sources().items() if source.fetched}
         of_benchmarks = {
             _set_name(name, task.source): task.source
             for name, task in self.benchmarks.items()
             if task.source.hub and name not in self.config.sources
         }
         return models, of_sets, of_benchmarks
+
+    def row_sources(self) -> dict[str, RowSource]:
+        """Calibration set, or component of a mix, that a draw needs -> where its rows come from."""
+        draws = self._draws.values()
+        used = {name for draw in draws for name in self.components(draw.calibration) or [draw.calibration]}
+        return {name: self.registries.calibration_sets[name].source for name in sorted(used)}
 
     def fetched(self) -> list[str]:
         """The manifests of all downloads that the grid needs."""
@@ -293,6 +298,7 @@ class Grid:
             },
             "roots": {"submodels": self.tree.submodels, "generations": f"{self.tree.root}/generations"},
             "missing": missing_toolchains(),
+            "local_rows": {name: str(file) for name, file in self.config.calibration.sources.items()},
             "config": self.config.model_dump(mode="json"),
         }
 
@@ -322,6 +328,8 @@ def _items_file(benchmark: Benchmark, tree: Tree) -> Path:
 
 
 def _model_name(name: str, spec: BaseModelSpec) -> str:
+    if spec.gguf is not None:
+        return layout.fetched_name(name, "gguf", {"gguf": str(spec.gguf)})
     return layout.fetched_name(name, spec.revision, {"hub": spec.hub, "revision": spec.revision})
 
 

@@ -12,6 +12,7 @@ from submodels.files import fingerprint
 RESULTS = "results"
 DRAWN_WINDOWS = "windows.safetensors"  # of a calibration draw
 DRAWN_ROWS = "rows.jsonl.gz"  # the rows that the windows are made of
+COLLECTED_ROWS = "rows.jsonl.gz"  # the files of a directory
 # The report's tables and figures in their order: the names of modules in analysis/tables and analysis/figures.
 TABLE_NAMES = (
     "scores",
@@ -54,6 +55,8 @@ class Tree:
         self.items = f"{root}/benchmarks/{{benchmark}}.jsonl"
         self.items_manifest = f"{root}/benchmarks/{{benchmark}}.manifest.json"
         self.trained_model = f"{root}/base_models/{{model}}"
+        self.collected = f"{root}/collected/{{calibration_set}}"
+        self.collected_rows = f"{self.collected}/{COLLECTED_ROWS}"
         self.calibration = f"{root}/calibration/{{model}}/{{calibration}}"
         self.windows = f"{self.calibration}/{DRAWN_WINDOWS}"
         self.drawn_rows = f"{self.calibration}/{DRAWN_ROWS}"

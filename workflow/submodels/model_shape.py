@@ -1,7 +1,8 @@
 """The shape of a base model: it gives the sizes of jobs and files before the model is fetched or loaded.
 
-The registry states the shape of a model of the Hub. `read_shape` reads the shape of a local directory from headers,
-`count_shape` counts it on the architecture that a configuration makes. Light to import.
+The registry states the shape of a model of the Hub. `read_shape` reads the shape of a local directory from headers and
+`read_gguf_shape` that of a GGUF file; `count_shape` counts it on the architecture that a configuration makes. Light to
+import.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from submodels import files
+from submodels.checkpoints.gguf import converted_dtype, read_header
 from submodels.errors import SubmodelsError
 from submodels.terms import DTYPES
 from submodels.validation import Strict
@@ -88,6 +90,28 @@ def read_shape(directory: Path) -> ModelShape:
         keys=key_width(config),
         vocabulary=config.get("vocab_size") or max(tensor.shape[0] for tensor in stored.values() if tensor.shape),
         dtype=dtypes.most_common(1)[0][0] or "float32",
+    )
+
+
+def read_gguf_shape(path: Path) -> ModelShape:
+    """The shape of a GGUF file, from its header; the data type is that of the directory that `convert_gguf` makes."""
+    header = read_header(path)
+    blocks = {name: tensor.shape for name, tensor in header.tensors.items() if _IN_BLOCK.match(name)}
+    matrices = [shape for shape in blocks.values() if len(shape) == 2]
+    embedding, heads = header.tensors.get("token_embd.weight"), header.value("attention.head_count")
+    if not matrices or embedding is None or len(embedding.shape) != 2:
+        raise SubmodelsError(f"{path}: no decoder blocks and embedding in the GGUF header; it is no language model")
+    vocabulary, hidden = embedding.shape
+    width, key_heads = header.value("attention.key_length"), header.value("attention.head_count_kv") or heads
+    return ModelShape(
+        parameters=sum(math.prod(tensor.shape) for tensor in header.tensors.values()),
+        prunable=sum(map(math.prod, matrices)),
+        blocks=len({_IN_BLOCK.match(name)[2] for name in blocks}),
+        hidden=hidden,
+        intermediate=max(map(max, matrices)),
+        keys=key_heads * (width or hidden // heads) if heads and key_heads else None,
+        vocabulary=vocabulary,
+        dtype=converted_dtype(header),
     )
 
 

@@ -7,6 +7,8 @@ date, here and in everything made from them.
 WORLD = 1
 TRAIN = 4
 FETCH = 1
+CONVERT = 1
+COLLECT = 1
 CALIBRATE = 3
 ITEMS = 2
 GENERATE = 5
@@ -15,6 +17,6 @@ SCORE = 6
 OVERLAP = 2
 EXPORT = 2
 CONTAMINATION = 1
-TABULATE = 4
+TABULATE = 5
 FIGURES = 4
 REPORT = 4

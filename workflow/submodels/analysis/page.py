@@ -9,6 +9,7 @@ from pathlib import Path
 from submodels import files
 from submodels.analysis.formats import not_run
 from submodels.analysis.study import Setting, Study
+from submodels.products import read_manifest
 from submodels.terms import DENSE
 
 _PROMPT_FIELDS = ("prompt", "question", "source", "query")
@@ -20,6 +21,8 @@ def describe_page(study: Study) -> dict:
         "resampling": asdict(study.resampling),
         "calibration_sizes": study.sizes(),
         "remarks": study.remarks(study.benchmarks),
+        "local_rows": study.grid["local_rows"],
+        "quantised": {model: types for model in study.models if (types := _quantised(study, model))},
         "benchmarks": [_benchmark(study, name) for name in study.benchmarks],
         "matrices": [
             {"model": model, **setting.columns}
@@ -29,6 +32,13 @@ def describe_page(study: Study) -> dict:
         ],
         "examples": [_example(study, study.models[0], domain) for domain in study.domains()],
     }
+
+
+def _quantised(study: Study, model: str) -> dict[str, int]:
+    """Type -> number of tensors that were quantised in the file that a base model was unpacked from; else {}."""
+    path = study.grid["models"][model]["manifest"]
+    content = read_manifest(Path(path)) if path else None
+    return content["results"].get("quantised", {}) if content else {}
 
 
 def _benchmark(study: Study, name: str) -> dict:

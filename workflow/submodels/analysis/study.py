@@ -369,7 +369,7 @@ def load_study(scores: list[Path], overlaps: list[Path], grid: Path, submodels: 
     submodels: the directory with <model>/<sub-model>/manifest.json of every evaluated sub-model; None: no manifests.
     """
     description = files.read_json(grid)
-    for key in ("name", "seed", "models", "submodels", "benchmarks", "roots", "missing"):
+    for key in ("name", "seed", "models", "submodels", "benchmarks", "roots", "missing", "local_rows"):
         if key not in description:
             raise SubmodelsError(f"{grid}: key '{key}' is missing; write the grid's description again")
     if not scores:

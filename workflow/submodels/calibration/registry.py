@@ -1,9 +1,10 @@
 """The registry of calibration sets: resources/calibration_sets.yaml, and the sets a grid adds. Light to import."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,17 +17,31 @@ from submodels.resources import resource
 from submodels.terms import CONTROL, DOMAINS, GENERIC, LANGUAGES
 from submodels.validation import Strict, parse, parse_json
 
-KINDS = ("tiny_world", "hub", "file", "random_tokens", "mix")
+KINDS = ("tiny_world", "hub", "file", "directory", "git", "random_tokens", "mix")
+_WHOLE_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class RowSource(HubSource):
-    """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `random_tokens`, `mix`."""
+    """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `directory`, `git`, `random_tokens`, `mix`."""
+
+    KEYS: ClassVar = HubSource.KEYS | {"directory": (("files",), ()), "git": (("revision", "files"), ())}
 
     tiny_world: str | None = Field(None, description="pool of rows of the tiny world, such as `python`")
     file: Path | None = Field(
         None,
         description="local file of rows: .jsonl, .json, .txt (one row in a line; each also with .gz) or .parquet",
+    )
+    directory: Path | None = Field(
+        None,
+        description="directory of source files, such as a code base; the files that match the patterns of `files` are "
+        "the rows, with the fields `path` and `text`",
+    )
+    git: str | None = Field(
+        None,
+        pattern=r"^((https|ssh|file)://|[\w.-]+@[\w.-]+:)[^\s]+$",
+        description="git repository of source files, by https, ssh or file; needs `revision` (a whole commit) and "
+        "`files`",
     )
     random_tokens: Literal[True] | None = Field(None, description="control: token ids drawn uniformly at random")
     mix: Annotated[dict[str, Weight], Field(min_length=2)] | None = Field(
@@ -38,12 +53,19 @@ class RowSource(HubSource):
         given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(KINDS)} (got {', '.join(given) or 'none'})")
-        self.check_hub_keys(given[0])
+        self.check_keys(given[0])
+        if self.git is not None and not _WHOLE_COMMIT.fullmatch(self.revision):
+            raise ValueError(f"revision: give the whole commit of a git source (got {self.revision})")
         return self
 
     @property
     def kind(self) -> str:
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the rows come over a network."""
+        return self.hub is not None or self.git is not None
 
 
 class CalibrationSet(Strict):

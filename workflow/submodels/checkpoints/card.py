@@ -27,7 +27,7 @@ kernels, no speed-up.
 | fingerprint of the base model | `{base_sha256}` |
 | fingerprint of the calibration windows | {calibration_sha256} |
 
-{kept} Embeddings, norms and the output head are the base model's. The base model's licence applies.
+{kept} Embeddings, norms and the output head are the base model's. The base model's licence applies.{quantised}
 
 Calibration on one domain keeps the weights that this domain uses: expect losses on other domains, and measure them
 before use.
@@ -39,8 +39,11 @@ _KEPT = {
 }
 
 
-def model_card(base: str, masks: Masks) -> str:
-    """Markdown card for the sub-model with these masks of the base model named `base`."""
+def model_card(base: str, masks: Masks, quantised: dict[str, int]) -> str:
+    """Markdown card for the sub-model with these masks of the base model named `base`.
+
+    quantised: type -> number of tensors in the quantised file that the base model was unpacked from, or {}.
+    """
     header, calibration = masks.header, masks.header["calibration"]
     weights = sum(rows * columns for rows, columns in masks.shapes.values())
     kept = sum(int(masks.mask(name).sum()) for name in masks)
@@ -53,7 +56,13 @@ def model_card(base: str, masks: Masks) -> str:
         share=(weights - kept) / weights,
         seed=header["seed"],
         kept=_KEPT[masks.has_values],
+        quantised=_unpacked(quantised),
         base_sha256=header["base"],
         calibration=calibration["name"] if calibration else "none",
         calibration_sha256=f"`{calibration['sha256']}`" if calibration else "none",
     )
+
+
+def _unpacked(types: dict[str, int]) -> str:
+    listed = ", ".join(f"{count} of type {name}" for name, count in types.items())
+    return f" The base model was unpacked from a quantised GGUF file (tensors: {listed})." if types else ""

@@ -54,7 +54,7 @@ def _write(model: Path, masks: Masks, out: Path) -> None:
     for name, companion in companions(model).items():
         (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(companion, out / name)
-    (out / "README.md").write_text(model_card(model.name, masks), encoding="utf-8")
+    (out / "README.md").write_text(model_card(model.name, masks, _quantised(model)), encoding="utf-8")
 
 
 def companions(model: Path) -> dict[str, Path]:
@@ -62,6 +62,11 @@ def companions(model: Path) -> dict[str, Path]:
     passed_over = {"manifest.json"} | ({INDEX_NAME} if has_unread_index(model) else set())
     paths = {path for pattern in _COMPANIONS for path in model.glob(pattern)}
     return {str(path.relative_to(model)): path for path in paths if path.is_file() and path.name not in passed_over}
+
+
+def _quantised(model: Path) -> dict[str, int]:
+    manifest = model / "manifest.json"
+    return files.read_json(manifest)["results"].get("quantised", {}) if manifest.is_file() else {}
 
 
 def _write_masked(path: Path, parameters: dict[str, str], masked: Callable, target: Path) -> None:

@@ -79,6 +79,17 @@ def fetch(size: float, *, hardware: Hardware) -> Cost:
     return light(hardware, work=size / hardware.network, product=size)
 
 
+def convert(shape: ModelShape, hardware: Hardware) -> Cost:
+    """A GGUF file unpacked: transformers holds every weight as float32 and in the type that is written."""
+    size = checkpoint_bytes(shape, hardware)
+    return Cost(
+        hardware.process.torch_start,
+        shape.parameters / hardware.files.unpacked + size / hardware.disk.read,
+        memory=hardware.process.torch_memory + 6 * shape.parameters,
+        product=size,
+    )
+
+
 def calibrate(windows: int, seqlen: int, *, padded: bool, rows: float = 0.0, hardware: Hardware) -> Cost:
     """Windows of int64 token ids and, if padded, an attention mask of the same size; rows: bytes of the set's file."""
     size = windows * seqlen * 8 * (2 if padded else 1)

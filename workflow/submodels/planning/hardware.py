@@ -86,6 +86,7 @@ class FileFigures(Strict):
     item_score_bytes: Amount
     score_bytes: Amount
     pages: dict[str, Page]
+    unpacked: Rate
     world_bytes: Amount
     item_bytes: Amount
     downloads: dict[str, Amount]

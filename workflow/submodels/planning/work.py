@@ -141,6 +141,11 @@ def _fetch_base_model(work: Work, fetched: str) -> Cost:
     return costs.fetch(costs.checkpoint_bytes(shape, work.hardware), hardware=work.hardware)
 
 
+def _convert_gguf(work: Work, fetched: str) -> Cost:
+    shape = next(work.shape(name) for name in work.grid.models if work.grid.model_dir(name).endswith(f"/{fetched}"))
+    return costs.convert(shape, work.hardware)
+
+
 def _fetch_calibration_set(work: Work, fetched: str) -> Cost:
     return costs.fetch(work.download(fetched, "calibration_set"), hardware=work.hardware)
 
@@ -262,11 +267,13 @@ def _page(rule: str) -> Callable[[Work], Cost]:
 
 RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show them
     "fetch_base_model": _fetch_base_model,
+    "convert_gguf": _convert_gguf,
     "fetch_calibration_set": _fetch_calibration_set,
     "fetch_benchmark": _fetch_benchmark,
     "fetch_wordnet": _fetch_wordnet,
     "world": _world,
     "train_base_model": _train,
+    "collect_files": _light,
     "calibrate": _calibrate,
     "prune": _prune,
     "export": _export,
