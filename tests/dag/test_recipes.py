@@ -87,7 +87,7 @@ def test_a_code_base(project):
     code.mkdir(parents=True)
     for name in ("a", "b"):
         (code / f"{name}.py").write_text(f"{name} = 1\n", encoding="utf-8")
-    _make_model(project / "my-model")
+    _make_model(project / "my-model", weights=True)
     follow(project, by_hand)
     grid = GRID | {
         "calibration_sets": yaml.safe_load(entry),
@@ -99,7 +99,7 @@ def test_a_code_base(project):
     jobs = plan(project, **grid)
     assert (jobs["collect_files"], jobs["calibrate"], jobs["prune"]) == (1, 1, 1)
     windows = "results/recipes/calibration/my-model/my-code-s0/windows.safetensors"
-    follow(project, f"snakemake --cores 1 --configfile grid.yaml {windows}")
+    follow(project, f"snakemake {windows} --cores 1 --configfile grid.yaml")
     assert (project / windows).read_bytes() == (project / "trial/my-code-s0/windows.safetensors").read_bytes()
 
 
@@ -126,13 +126,18 @@ def test_a_benchmark_of_code(project):
     assert [json.loads(line)["passed"] for line in executed] == [True, True]
 
 
-def _make_model(directory):
-    """What `calibrate` reads of a model: a tokenizer and a configuration."""
+def _make_model(directory, weights=False):
+    """What `calibrate` reads of a model: a tokenizer and a configuration; a plan also reads the headers of weights."""
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     letters = {character: number for number, character in enumerate(["<s>", *pre_tokenizers.ByteLevel.alphabet()])}
     tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(directory)
-    LlamaConfig(vocab_size=len(letters)).save_pretrained(directory)
+    config = LlamaConfig(
+        vocab_size=len(letters), hidden_size=16, intermediate_size=28, num_hidden_layers=2, num_attention_heads=2
+    )
+    config.save_pretrained(directory)
+    if weights:
+        LlamaForCausalLM(config).save_pretrained(directory)

@@ -32,6 +32,28 @@ CONFIGS = {
         num_key_value_heads=16, head_dim=256,
     ),
 }  # fmt: skip
+# width, blocks, heads, heads of keys, inner width, rows of the embedding, whether the head is the embedding.
+SIZES = {
+    "qwen2.5-coder-0.5b-instruct": (896, 24, 14, 2, 4864, 151936, True),
+    "qwen2.5-coder-1.5b-instruct": (1536, 28, 12, 2, 8960, 151936, True),
+    "qwen2.5-coder-3b-instruct": (2048, 36, 16, 2, 11008, 151936, True),
+    "qwen2.5-coder-7b-instruct": (3584, 28, 28, 4, 18944, 152064, False),
+    "smollm2-135m-instruct": (576, 30, 9, 3, 1536, 49152, True),
+    "smollm2-360m-instruct": (960, 32, 15, 5, 2560, 49152, True),
+    "smollm2-1.7b-instruct": (2048, 24, 32, 32, 8192, 49152, True),
+    "gemma-3-270m-it": (640, 18, 4, 1, 2048, 262144, True),
+    "gemma-3-1b-it": (1152, 26, 4, 1, 6912, 262144, True),
+    "llama-3.2-1b-instruct": (2048, 16, 32, 8, 8192, 128256, True),
+    "llama-3.2-3b-instruct": (3072, 28, 24, 8, 8192, 128256, True),
+}
+FAMILIES = {"qwen": transformers.Qwen2Config, "gemma": transformers.Gemma3TextConfig}
+for name, (width, blocks, heads, key_heads, inner, rows, tied) in SIZES.items():
+    family = FAMILIES.get(name[:5].rstrip("2"), transformers.LlamaConfig)
+    CONFIGS[name] = family(
+        hidden_size=width, num_hidden_layers=blocks, num_attention_heads=heads, num_key_value_heads=key_heads,
+        intermediate_size=inner, vocab_size=rows, tie_word_embeddings=tied,
+        head_dim=256 if family is transformers.Gemma3TextConfig else width // heads,
+    )  # fmt: skip
 SHAPES = {name: spec.shape for name, spec in load_models().items() if spec.hub}
 
 

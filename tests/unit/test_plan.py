@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+from gguf_files import write_model
 from local_sources import local_sources
 
 from submodels import files
@@ -61,9 +63,27 @@ def shipped_plan(tmp_path, monkeypatch):
     return shipped_plan
 
 
-def test_every_job_has_a_cost_and_every_cost_a_job(root, jobs, shipped_plan):
+def test_every_job_has_a_cost_and_every_cost_a_job(root, jobs, shipped_plan, tmp_path):
     demo = {row.rule for row in shipped_plan(root / "config.yaml").rows}
-    assert demo | {job.rule for job in jobs} == set(RULES)
+    write_model(tmp_path / "mine.gguf")
+    (tmp_path / "code").mkdir()
+    source = {"directory": "code", "files": ["*.py"]}
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "own",
+                "base_models": ["mine"],
+                "models": {"mine": {"gguf": "mine.gguf"}},
+                "calibration_sets": {"code": {"domain": "code", "source": source, "template": "{text}"}},
+                "submodels": [{"calibration_sets": ["code"], "sparsities": [0.5]}],
+                "benchmarks": ["tiny_text"],
+            }
+        ),
+        encoding="utf-8",
+    )
+    own = {row.rule for row in shipped_plan(tmp_path / "own.yaml").rows}
+    assert own >= {"convert_gguf", "collect_files"}
+    assert demo | own | {job.rule for job in jobs} == set(RULES)
     for job in jobs:
         cost = Work(expand()).cost(job.rule, **job.wildcards)
         assert cost.seconds > 0

@@ -23,7 +23,7 @@ Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class RowSource(HubSource):
-    """Where the rows come from: exactly one of `tiny_world`, `hub`, `file`, `directory`, `git`, `random_tokens`, `mix`."""
+    """Where rows come from: exactly one of `tiny_world`, `hub`, `file`, `directory`, `git`, `random_tokens`, `mix`."""
 
     KEYS: ClassVar = HubSource.KEYS | {"directory": (("files",), ()), "git": (("revision", "files"), ())}
 
