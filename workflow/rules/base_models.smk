@@ -65,7 +65,7 @@ rule train_base_model:
 rule convert_gguf:
     """Unpack a GGUF file to a Hugging Face directory, beside the models that are fetched."""
     input:
-        lambda wildcards: stand_in(str(GRID.converted_models[wildcards.fetched])),
+        lambda wildcards: stand_in(str(GRID.converted_models[wildcards.fetched].gguf)),
     output:
         directory=directory(paths.FETCHED_MODEL),
         manifest=f"{paths.FETCHED_MODEL}/manifest.json",
@@ -80,7 +80,7 @@ rule convert_gguf:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        gguf=lambda wildcards: str(GRID.converted_models[wildcards.fetched]),
+        gguf=lambda wildcards: str(GRID.converted_models[wildcards.fetched].gguf),
         version=versions.CONVERT,
     shell:
         "python -m submodels convert-gguf {params.gguf:q} --out {output.directory} > {log} 2>&1"

@@ -356,8 +356,8 @@ def _unknown_names(grid: GridConfig, registries: Registries):
     for name in grid.base_models:
         if not any(axes.base_models is None or name in axes.base_models for axes in grid.submodels):
             yield f"base_models: '{name}' is in no block of submodels; add it to a block, or leave it out"
+    known = _shipped_sets() | grid.calibration_sets  # with the sources that they name themselves
     for name in grid.calibration.sources:
-        known = _shipped_sets() | grid.calibration_sets
         if name not in known:
             yield f"calibration.sources: {unknown('calibration set', name, known)}"
         elif known[name].template is None:

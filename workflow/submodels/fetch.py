@@ -20,6 +20,7 @@ from submodels.calibration.sources import ROWS_FILE
 from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError
 from submodels.hub import HubSource
+from submodels.products import check_replaceable
 from submodels.provenance import Manifest
 from submodels.validation import parse_json
 
@@ -69,7 +70,8 @@ def fetch_model(hub: str, revision: str, out: Path) -> None:
         shutil.rmtree(partial)
         raise SubmodelsError(f"model {hub}@{revision}: no safetensors weights; choose a revision that has them")
     hashes = _hashes(partial)
-    _finish(partial, out, manifest, hashes, requested=revision, identity=base_identity(partial, hashes))
+    _record(partial, manifest, hashes, requested=revision, identity=base_identity(partial, hashes))
+    files.replace_directory(out, partial)
 
 
 def fetch_config(hub: str, revision: str, directory: Path) -> str:
@@ -105,11 +107,9 @@ def fetch_dataset(
             if not files_:
                 raise ValueError(f"{error}; name its data files in `files`") from error
             rows = datasets.concatenate_datasets([_json_rows(hub, commit, split, file) for file in files_])
-    with _temporary_directory(out) as temporary:
+    with files.atomic_directory(out) as temporary:
         rows.to_parquet(temporary / ROWS_FILE)
-        _finish(
-            temporary, out, manifest, _hashes(temporary), requested=revision, rows=len(rows), fields=rows.column_names
-        )
+        _record(temporary, manifest, _hashes(temporary), requested=revision, rows=len(rows), fields=rows.column_names)
 
 
 def _json_rows(hub: str, commit: str, split: str, file: str):
@@ -139,9 +139,9 @@ def fetch_source_files(source: RowSource, out: Path) -> None:
     manifest = Manifest("fetch_source_files", parameters)
     with source_files.commit(source.git, source.revision) as found:
         rows, passed_over = source_files.take(found, source.files, f"{source.git}@{source.revision}")
-    with _temporary_directory(out) as temporary:
+    with files.atomic_directory(out) as temporary:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary / ROWS_FILE)
-        _finish(temporary, out, manifest, _hashes(temporary), rows=len(rows), passed_over=passed_over)
+        _record(temporary, manifest, _hashes(temporary), rows=len(rows), passed_over=passed_over)
 
 
 def fetch_benchmark(source: str, out: Path) -> None:
@@ -168,12 +168,12 @@ def fetch_wordnet(out: Path, debian: Path = DEBIAN_WORDNET) -> None:
     else:
         source, fill = "nltk.download", _download_wordnet
     _check_start(out, network=source == "nltk.download")
-    with _temporary_directory(out) as temporary:
+    with files.atomic_directory(out) as temporary:
         wordnet = temporary / "corpora" / "wordnet"
         wordnet.mkdir(parents=True)
         fill(wordnet)
         manifest = Manifest("fetch_wordnet", {"version": versions.FETCH})
-        _finish(temporary, out, manifest, _hashes(temporary), source=source)
+        _record(temporary, manifest, _hashes(temporary), source=source)
 
 
 def _copy_wordnet(debian: Path, directory: Path) -> None:
@@ -206,8 +206,7 @@ def _check_start(out: Path, network: bool = True) -> None:
     """Before a download: check that downloading is allowed and that `out` may be replaced."""
     if network:
         _check_network()
-    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise SubmodelsError(f"{out}: exists and was not fetched by this workflow; remove it or choose another place")
+    check_replaceable(out, "fetched")
 
 
 def _check_network() -> None:
@@ -274,25 +273,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-@contextmanager
-def _temporary_directory(out: Path) -> Iterator[Path]:
-    temporary = files.temporary_path(out)
-    temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _hashes(directory: Path) -> dict[str, str]:
     """Name -> SHA-256 of every file below a directory."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
     return {path.relative_to(directory).as_posix(): files.sha256_file(path) for path in paths}
 
 
-def _finish(temporary: Path, out: Path, manifest: Manifest, hashes: dict[str, str], **results) -> None:
-    """Write the manifest with every file's hash, then replace `out` by the whole directory."""
-    manifest.write(temporary / "manifest.json", files=hashes, **results)
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(temporary, out)
+def _record(directory: Path, manifest: Manifest, hashes: dict[str, str], **results) -> None:
+    """Write the manifest of a download, with every file's hash."""
+    manifest.write(directory / "manifest.json", files=hashes, **results)

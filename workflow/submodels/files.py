@@ -49,6 +49,26 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_directory(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`, which takes the place of `path` on success, and is deleted on any
+    error."""
+    temporary = temporary_path(path)
+    try:
+        with room_for(path):
+            temporary.mkdir()
+            yield temporary
+            replace_directory(Path(path), temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_directory(path: Path, by: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(by, path)
+
+
 def temporary_path(path: Path | str) -> Path:
     """A path for a file that will be renamed to `path`: no other process, on this host or another, uses its name.
 

@@ -84,7 +84,7 @@ class Grid:
         ]
         self.fetched_models, self.fetched_sets, self.fetched_benchmarks = self._find_fetched()
         self.converted_models = {
-            _model_name(name, self.spec(name)): self.spec(name).gguf for name in self.models if self.spec(name).gguf
+            _model_name(name, self.spec(name)): self.spec(name) for name in self.models if self.spec(name).gguf
         }
         self._model_files = {model: self._find_files(model) for model in grid.base_models}
 

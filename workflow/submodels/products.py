@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from submodels import files, layout
+from submodels.errors import SubmodelsError
 from submodels.provenance import Manifest
 
 
@@ -14,6 +15,12 @@ def read_manifest(path: Path) -> dict | None:
         return None
     content = files.read_json(path)
     return content if {"parameters", "inputs", "fingerprint", "products", "results"} <= content.keys() else None
+
+
+def check_replaceable(out: Path, made: str) -> None:
+    """Refuse to replace a directory that holds files but no manifest. made: how this workflow makes it: `fetched`."""
+    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+        raise SubmodelsError(f"{out}: exists and was not {made} by this workflow; remove it or choose another place")
 
 
 def is_whole(path: Path, content: dict) -> bool:

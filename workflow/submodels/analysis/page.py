@@ -9,7 +9,7 @@ from pathlib import Path
 from submodels import files
 from submodels.analysis.formats import not_run
 from submodels.analysis.study import Setting, Study
-from submodels.products import read_manifest
+from submodels.checkpoints.base import quantised_types
 from submodels.terms import DENSE
 
 _PROMPT_FIELDS = ("prompt", "question", "source", "query")
@@ -22,7 +22,7 @@ def describe_page(study: Study) -> dict:
         "calibration_sizes": study.sizes(),
         "remarks": study.remarks(study.benchmarks),
         "local_rows": study.grid["local_rows"],
-        "quantised": {model: types for model in study.models if (types := _quantised(study, model))},
+        "quantised": _quantised(study),
         "benchmarks": [_benchmark(study, name) for name in study.benchmarks],
         "matrices": [
             {"model": model, **setting.columns}
@@ -34,11 +34,10 @@ def describe_page(study: Study) -> dict:
     }
 
 
-def _quantised(study: Study, model: str) -> dict[str, int]:
-    """Type -> number of tensors that were quantised in the file that a base model was unpacked from; else {}."""
-    path = study.grid["models"][model]["manifest"]
-    content = read_manifest(Path(path)) if path else None
-    return content["results"].get("quantised", {}) if content else {}
+def _quantised(study: Study) -> dict[str, dict[str, int]]:
+    """`quantised_types` of the base models that have any."""
+    manifests = {model: entry["manifest"] for model, entry in study.grid["models"].items() if entry["manifest"]}
+    return {model: types for model, path in manifests.items() if (types := quantised_types(Path(path).parent))}
 
 
 def _benchmark(study: Study, name: str) -> dict:

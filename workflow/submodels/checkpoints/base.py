@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from submodels import files
 from submodels.dtypes import AUTO
 from submodels.errors import SubmodelsError, fetch_first
+from submodels.products import read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -222,6 +223,12 @@ def fingerprint_base(model_dir: Path) -> str:
         if known and known["files"] == base_files(model_dir):
             return known["fingerprint"]
     return base_identity(model_dir)["fingerprint"]
+
+
+def quantised_types(model_dir: Path) -> dict[str, int]:
+    """Type -> number of tensors in the quantised file that a base model was unpacked from; {} for any other model."""
+    content = read_manifest(Path(model_dir) / "manifest.json")
+    return content["results"].get("quantised", {}) if content else {}
 
 
 def load_config(model_dir: Path):

@@ -1,14 +1,14 @@
 """A GGUF file, quantised or not, as a base model: an ordinary Hugging Face directory, unpacked once."""
 
-import shutil
 import sys
 from collections import Counter
 from pathlib import Path
 
 from submodels import files, versions
 from submodels.checkpoints.base import base_identity
-from submodels.checkpoints.gguf import converted_dtype, read_header
+from submodels.checkpoints.gguf import Header, converted_dtype, read_header
 from submodels.errors import SubmodelsError
+from submodels.products import check_replaceable
 from submodels.provenance import Manifest
 
 
@@ -20,19 +20,11 @@ def convert_gguf(gguf: Path, out: Path) -> None:
     header = read_header(gguf)
     dtype = converted_dtype(header)
     manifest = Manifest("convert_gguf", {"version": versions.CONVERT, "dtype": dtype}, {"gguf": gguf})
-    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise SubmodelsError(f"{out}: exists and was not made by this workflow; remove it or choose another place")
-    temporary = files.temporary_path(out)
-    temporary.mkdir()
-    try:
+    check_replaceable(out, "made")
+    with files.atomic_directory(out) as temporary:
         _unpack(gguf, dtype, temporary)
         described = {"quantised": _types(header), "name": header.values.get("general.name")}
         manifest.write(temporary / "manifest.json", identity=base_identity(temporary), **described)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unpack(gguf: Path, dtype: str, out: Path) -> None:
@@ -55,7 +47,7 @@ def _unpack(gguf: Path, dtype: str, out: Path) -> None:
     tokenizer.save_pretrained(out)
 
 
-def _types(header) -> dict[str, int]:
+def _types(header: Header) -> dict[str, int]:
     """Type of ggml -> how many tensors have it; {} if nothing is quantised."""
     from gguf import GGMLQuantizationType
 

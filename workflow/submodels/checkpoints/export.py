@@ -1,6 +1,5 @@
 """Export a sub-model as an ordinary Hugging Face directory: dense weights with zeros where the mask says so."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from submodels import files
-from submodels.checkpoints.base import INDEX_NAME, has_unread_index, weight_files
+from submodels.checkpoints.base import INDEX_NAME, has_unread_index, quantised_types, weight_files
 from submodels.checkpoints.card import model_card
 from submodels.checkpoints.load import masked_weights, read_matching_masks
 from submodels.checkpoints.masks import Masks
@@ -32,14 +31,8 @@ def export(model: Path, submodel: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SubmodelsError(f"{out}: already exists; remove it or export elsewhere")
     masks = read_matching_masks(model, submodel)
-    temporary = files.temporary_path(out)
-    try:
-        with files.room_for(out):
-            temporary.mkdir()
-            _write(model, masks, temporary)
-            os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with files.atomic_directory(out) as temporary:
+        _write(model, masks, temporary)
 
 
 def _write(model: Path, masks: Masks, out: Path) -> None:
@@ -54,7 +47,7 @@ def _write(model: Path, masks: Masks, out: Path) -> None:
     for name, companion in companions(model).items():
         (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(companion, out / name)
-    (out / "README.md").write_text(model_card(model.name, masks, _quantised(model)), encoding="utf-8")
+    (out / "README.md").write_text(model_card(model.name, masks, quantised_types(model)), encoding="utf-8")
 
 
 def companions(model: Path) -> dict[str, Path]:
@@ -62,11 +55,6 @@ def companions(model: Path) -> dict[str, Path]:
     passed_over = {"manifest.json"} | ({INDEX_NAME} if has_unread_index(model) else set())
     paths = {path for pattern in _COMPANIONS for path in model.glob(pattern)}
     return {str(path.relative_to(model)): path for path in paths if path.is_file() and path.name not in passed_over}
-
-
-def _quantised(model: Path) -> dict[str, int]:
-    manifest = model / "manifest.json"
-    return files.read_json(manifest)["results"].get("quantised", {}) if manifest.is_file() else {}
 
 
 def _write_masked(path: Path, parameters: dict[str, str], masked: Callable, target: Path) -> None:

@@ -142,8 +142,7 @@ def _fetch_base_model(work: Work, fetched: str) -> Cost:
 
 
 def _convert_gguf(work: Work, fetched: str) -> Cost:
-    shape = next(work.shape(name) for name in work.grid.models if work.grid.model_dir(name).endswith(f"/{fetched}"))
-    return costs.convert(shape, work.hardware)
+    return costs.convert(work.grid.converted_models[fetched].find_shape(), work.hardware)
 
 
 def _fetch_calibration_set(work: Work, fetched: str) -> Cost:
