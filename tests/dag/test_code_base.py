@@ -1,10 +1,7 @@
 """A code base as a calibration set: what runs, and what runs again when one of its files changes."""
 
-import shutil
-
 import pytest
-import yaml
-from dag import finish, planned, snakemake
+from dag import plan, run_grid, snakemake, write_grid
 
 GRID = {
     "name": "code-base",
@@ -30,19 +27,7 @@ def finished(tmp_path_factory):
     (directory / "code/lib").mkdir(parents=True)
     for name in ("a.py", "lib/b.py", "readme.txt"):
         (directory / "code" / name).write_text("x = 1\n", encoding="utf-8")
-    (directory / "grid.yaml").write_text(yaml.safe_dump(GRID), encoding="utf-8")
-    finish(directory, "--configfile", str(directory / "grid.yaml"))
-    assert plan(directory) == {}
-    return directory
-
-
-@pytest.fixture
-def project(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "project")
-
-
-def plan(directory):
-    return planned(directory, "--configfile", str(directory / "grid.yaml"))
+    return run_grid(directory, GRID)
 
 
 def edit(code):
@@ -70,13 +55,13 @@ def test_other_files_change_nothing(project):
 
 def test_from_nothing(tmp_path):
     (tmp_path / "code").mkdir()
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID), encoding="utf-8")
+    write_grid(tmp_path, GRID)
     jobs = plan(tmp_path)
     assert (jobs["collect_files"], jobs["fetch_calibration_set"], jobs["calibrate"]) == (1, 1, 3)
 
 
 def test_a_directory_that_is_not_there(tmp_path):
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID), encoding="utf-8")
+    write_grid(tmp_path, GRID)
     arguments = ["--configfile", str(tmp_path / "grid.yaml"), "--cores", "1", "--dry-run"]
     done = snakemake(tmp_path, *arguments, check=False)
     assert done.returncode != 0

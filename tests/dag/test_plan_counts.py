@@ -92,12 +92,6 @@ def everything(tmp_path_factory):
     return planned_jobs(write(tmp_path_factory.mktemp("empty"), SMALL))
 
 
-@pytest.fixture
-def project(finished, tmp_path):
-    """A copy of it to change."""
-    return shutil.copytree(finished, tmp_path / "project")
-
-
 def delete(*names):
     def change(project):
         for name in names:

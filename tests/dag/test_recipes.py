@@ -87,7 +87,7 @@ def test_a_code_base(project):
     code.mkdir(parents=True)
     for name in ("a", "b"):
         (code / f"{name}.py").write_text(f"{name} = 1\n", encoding="utf-8")
-    _make_model(project / "my-model", weights=True)
+    _make_model(project / "my-model")
     follow(project, by_hand)
     grid = GRID | {
         "calibration_sets": yaml.safe_load(entry),
@@ -126,7 +126,7 @@ def test_a_benchmark_of_code(project):
     assert [json.loads(line)["passed"] for line in executed] == [True, True]
 
 
-def _make_model(directory, weights=False):
+def _make_model(directory):
     """What `calibrate` reads of a model: a tokenizer and a configuration; a plan also reads the headers of weights."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -138,6 +138,4 @@ def _make_model(directory, weights=False):
     config = LlamaConfig(
         vocab_size=len(letters), hidden_size=16, intermediate_size=28, num_hidden_layers=2, num_attention_heads=2
     )
-    config.save_pretrained(directory)
-    if weights:
-        LlamaForCausalLM(config).save_pretrained(directory)
+    LlamaForCausalLM(config).save_pretrained(directory)

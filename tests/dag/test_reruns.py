@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import yaml
-from dag import clone, finish, newer, planned
+from dag import clone, finish, newer, plan, planned, run_grid, write_grid
 
 GRID = {
     "name": "reruns",
@@ -35,24 +35,7 @@ def finished(tmp_path_factory):
     """A working directory in which the grid has been run."""
     directory = tmp_path_factory.mktemp("finished")
     (directory / "mine.jsonl").write_text('{"text": "x"}\n', encoding="utf-8")
-    write_grid(directory, GRID)
-    finish(directory, "--configfile", str(directory / "grid.yaml"))
-    assert plan(directory) == {}
-    return directory
-
-
-@pytest.fixture
-def project(finished, tmp_path):
-    """A copy of it to change."""
-    return shutil.copytree(finished, tmp_path / "project")
-
-
-def write_grid(directory, grid):
-    (directory / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
-
-
-def plan(directory):
-    return planned(directory, "--configfile", str(directory / "grid.yaml"))
+    return run_grid(directory, GRID)
 
 
 def changed(**changes):
@@ -83,9 +66,7 @@ def test_editing_a_file_that_only_a_mix_reads_reruns_the_mix(finished, tmp_path)
         {"calibration_sets": ["both"], "sparsities": [0.5]},
     ]
     shutil.copy(finished / "mine.jsonl", tmp_path)
-    write_grid(tmp_path, grid)
-    finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"))
-    assert plan(tmp_path) == {}
+    run_grid(tmp_path, grid)
     (tmp_path / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
     branch = {"calibrate": 2, "prune": 2, "generate": 2, "score": 2, "overlap": 2}
     assert plan(tmp_path) == ALWAYS | branch
@@ -203,9 +184,7 @@ def test_another_revision_of_a_hub_set_reruns_its_branch(finished, tmp_path):
     sets = {name: {"domain": "code", "source": dict(source), "template": "{text}"} for name in ("one", "two")}
     grid = changed(calibration_sets=sets)
     grid["submodels"] = [{"calibration_sets": ["one", "two"], "sparsities": [0.5, 0.7]}]
-    write_grid(tmp_path, grid)
-    finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"))
-    assert plan(tmp_path) == {}
+    run_grid(tmp_path, grid)
     grid["calibration_sets"]["one"]["source"]["revision"] = "b" * 40
     write_grid(tmp_path, grid)
     assert plan(tmp_path) == ALWAYS | {
@@ -275,9 +254,7 @@ def test_a_models_prompt_format_reruns_its_instructions(finished, tmp_path):
     grid = changed(base_models=list(models), models=models, benchmarks=["tiny_csr", "wmt14_en_fr"])
     grid |= {"submodels": [{"methods": ["magnitude"], "sparsities": [0.5]}], "sources": {"wmt14_en_fr": "fixture"}}
     shutil.copy(finished / "mine.jsonl", tmp_path)
-    write_grid(tmp_path, grid)
-    finish(tmp_path, "--configfile", str(tmp_path / "grid.yaml"))
-    assert plan(tmp_path) == {}
+    run_grid(tmp_path, grid)
     grid["models"]["tuned"]["prompt"] = "llama2"
     write_grid(tmp_path, grid)
     assert plan(tmp_path) == ALWAYS | {"describe": 1, "generate": 2, "score": 1}

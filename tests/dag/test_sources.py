@@ -1,10 +1,7 @@
 """Where items of Hub benchmarks come from: fetched rows, a local file, a fixture; what runs again when they change."""
 
-import shutil
-
 import pytest
-import yaml
-from dag import clone, finish, planned, snakemake
+from dag import clone, plan, planned, run_grid, snakemake, write_grid
 
 from submodels.benchmarks.registry import load_benchmark
 from submodels.config import check_grid
@@ -31,24 +28,7 @@ def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("finished")
     for name in ("gsm8k.jsonl", "arc.jsonl"):
         (directory / name).write_text("{}\n", encoding="utf-8")
-    write_grid(directory, GRID)
-    finish(directory, "--configfile", str(directory / "grid.yaml"))
-    assert plan(directory) == {}
-    return directory
-
-
-@pytest.fixture
-def project(finished, tmp_path):
-    """A copy of it to change."""
-    return shutil.copytree(finished, tmp_path / "project")
-
-
-def write_grid(directory, grid):
-    (directory / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
-
-
-def plan(directory):
-    return planned(directory, "--configfile", str(directory / "grid.yaml"))
+    return run_grid(directory, GRID)
 
 
 def commands(directory):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import snakemakes
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 _FINISHED = 1_700_000_000  # when everything in a finished tree was made
@@ -54,6 +55,23 @@ def planned(directory: Path, *arguments: str, **options) -> dict[str, int]:
     found = {rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", result.stdout + result.stderr)}
     found.pop("total", None)
     return found
+
+
+def write_grid(directory: Path, grid: dict) -> None:
+    (directory / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
+
+
+def plan(directory: Path) -> dict[str, int]:
+    """`planned` for the directory's grid."""
+    return planned(directory, "--configfile", str(directory / "grid.yaml"))
+
+
+def run_grid(directory: Path, grid: dict) -> Path:
+    """Make the directory one in which the grid has been run."""
+    write_grid(directory, grid)
+    finish(directory, "--configfile", str(directory / "grid.yaml"))
+    assert plan(directory) == {}
+    return directory
 
 
 def finish(directory: Path, *arguments: str, **options) -> None:

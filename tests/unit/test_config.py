@@ -60,6 +60,14 @@ def test_sparsities_are_canonical():
         (("submodels", 0, "seeds", [-1]), ["submodels[0].seeds[0]", "-1"]),
         (("submodels", 0, "base_models", ["tiny-gemma"]), ["submodels[0].base_models", "'tiny-gemma'", "tiny-llama"]),
         (("sources", {"gsm": "rows.jsonl"}), ["grid.yaml: sources: unknown benchmark 'gsm'", "gsm8k"]),
+        (
+            ("calibration", {"sources": {"pie": "a.jsonl"}}),
+            ["calibration.sources: unknown calibration set 'pie'", "python"],
+        ),
+        (
+            ("calibration", {"sources": {"random_tokens": "a.jsonl"}}),
+            ["a random_tokens calibration set has no rows itself"],
+        ),
         (("sources", {"tiny_math": "fixture"}), ["sources.tiny_math", "its items do not come from the Hub"]),
         (("sources", {"gsm8k": {"path": "a.jsonl", "adapter": "gsm"}}), ["sources.gsm8k", "'gsm'", "'gsm8k'"]),
         (("evaluation", {"sandbox": "docker"}), ["evaluation.sandbox", "'docker'", "'bubblewrap'"]),

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from submodels.calibration.registry import load_calibration_sets
 from submodels.config import check_grid
 from submodels.errors import SubmodelsError
 from submodels.grid import Grid
@@ -112,6 +113,15 @@ def test_rows_of_a_mix_are_those_of_its_components():
     assert list(grid.components("all")) == ["mine", "py_alpaca", "csr", "random_tokens"]
     assert grid.calibration_sources("csr") == {"csr": "results/test/world/calibration/csr.jsonl"}
     assert grid.calibration_sources("random_tokens") == grid.components("csr") == {}
+
+
+def test_a_local_file_in_place_of_a_sets_source_is_read_and_said():
+    local = {"sources": {"py_alpaca": "mine.jsonl"}}
+    grid = expand(submodels=[sized(calibration_sets=["py_alpaca"])], calibration=local, keep=[])
+    assert grid.calibration_sources("py_alpaca") == {"py_alpaca": "mine.jsonl"}
+    assert grid.fetched_sets == {}
+    assert grid.describe()["local_rows"] == {"py_alpaca": "mine.jsonl"}
+    assert load_calibration_sets()["py_alpaca"].source.hub
 
 
 def test_a_submodel_in_two_blocks_is_refused():

@@ -1,6 +1,7 @@
 """The shapes of the registry's models, counted again on the architectures that transformers builds."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -48,7 +49,7 @@ SIZES = {
 }
 FAMILIES = {"qwen": transformers.Qwen2Config, "gemma": transformers.Gemma3TextConfig}
 for name, (width, blocks, heads, key_heads, inner, rows, tied) in SIZES.items():
-    family = FAMILIES.get(name[:5].rstrip("2"), transformers.LlamaConfig)
+    family = FAMILIES.get(re.match("[a-z]+", name)[0], transformers.LlamaConfig)
     CONFIGS[name] = family(
         hidden_size=width, num_hidden_layers=blocks, num_attention_heads=heads, num_key_value_heads=key_heads,
         intermediate_size=inner, vocab_size=rows, tie_word_embeddings=tied,
