@@ -142,22 +142,22 @@ def test_automatic_batches_halve_when_memory_runs_out_and_lose_nothing(lm, tmp_p
     wanted = run(EngineLM(lm.model, lm.tokenizer, 4), benchmark, rows, seed=0)
     engine, answers = Small(lm, None), Answers()
     assert run(engine, benchmark, rows, seed=0, answers=answers) == wanted
-    first, second = engine.answered[:2]
-    assert engine.began == [(16, 30), (8, 30 - first), (4, 30 - first - second)]
+    left = [30 - sum(engine.answered[:rounds]) for rounds in range(4)]
+    assert engine.began == list(zip((32, 16, 8, 4), left, strict=True))
     assert sum(engine.answered) == 30
     assert answers.batch_size == 4
     assert answers.totals["prompt_tokens"] == 10 * sum(len(lm.tok_encode(item["prompt"])) for item in rows)
     assert answers.totals["generated_tokens"] == sum(line["tokens"] for line in wanted)
 
     first, second = Small(lm, None), Small(lm, None)
-    first.stop_at = 3
+    first.stop_at, first.holds, second.holds = 3, 8, 8
     with pytest.raises(Killed), Journal(tmp_path / "p", {}) as journal:
         run(first, benchmark, rows, seed=0, answers=Answers(journal))
     with Journal(tmp_path / "p", {}) as journal:
         assert run(second, benchmark, rows, seed=0, answers=Answers(journal)) == wanted
-    assert second.began == [(4, 30 - sum(first.answered))], "it begins with the size that fitted"
+    assert second.began == [(8, 30 - sum(first.answered))], "it begins with the size that fitted"
     assert run(engine, CASES["greedy"][0], GREEDY[2], seed=0), "another benchmark begins with the full size again"
-    assert engine.began[3] == (16, 9)
+    assert engine.began[4] == (32, 9)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,10 @@ def test_automatic_batches_halve_when_memory_runs_out_and_lose_nothing(lm, tmp_p
 def test_out_of_memory_is_one_clear_error(batch_size, holds, message, lm):
     engine = Small(lm, batch_size)
     engine.holds = holds
+    benchmark, rows = CASES["sampled"][:2]
+    more = [row | {"task_id": f"{row['task_id']}, {time}"} for row in rows for time in range(4)]
     with pytest.raises(SubmodelsError, match=message):
-        run(engine, *CASES["sampled"][:2], seed=0)
+        run(engine, benchmark, more, seed=0)
 
 
 class SmallForScores(EngineLM):
@@ -209,7 +211,7 @@ def test_the_first_batch_fills_the_memory():
 
 
 def test_a_cpu_writes_fewer_long_texts_at_once():
-    assert [cpu_batch(length) for length in (1, 768, 769, 1256, 6144, 12_288, 50_000)] == [16, 16, 15, 9, 2, 1, 1]
+    assert [cpu_batch(length) for length in (1, 768, 769, 1256, 6144, 24_576, 50_000)] == [32, 32, 31, 19, 4, 1, 1]
 
 
 def test_a_small_gpu_begins_with_smaller_batches(lm, monkeypatch):

@@ -161,6 +161,15 @@ def test_items_of_ones_own_are_counted(tmp_path):
     assert Work(expand(sources={"gsm8k": "fixture"})).asked("gsm8k").items < 20
 
 
+def test_a_question_is_read_once_for_all_its_choices():
+    """With 0.3 of the tokens in the choices, four of them: 0.3 + 0.7 / 4 of the tokens are read, and 0.3 are scored."""
+    work = Work(expand(benchmarks=["arc_easy", "wikitext2"]))
+    size, asked = load_benchmark("arc_easy").size, work.asked("arc_easy")
+    assert asked.read == pytest.approx(0.475 * size.read)
+    assert asked.read * asked.scored == pytest.approx(0.3 * size.read)
+    assert work.asked("wikitext2").scored == 1
+
+
 def test_samples_of_a_grid_are_what_is_planned():
     """A tenth of the answers of HumanEval, and of the programs to run; a fixed amount of all else."""
     dense = {"model": "codellama-7b-instruct", "submodel": "dense"}
@@ -245,10 +254,10 @@ def test_shares_in_words():
 def test_a_small_model_with_a_long_context_asks_for_little(root, shipped_plan):
     """Whole contexts' logits would take tens of gigabytes: neither its vocabulary nor its context decides."""
     path = root / "tests/grids/smollm2.yaml"
-    assert max(row.memory for row in shipped_plan(path).rows) <= 3.3e9
+    assert max(row.memory for row in shipped_plan(path).rows) <= 4.1e9
     work = Work(Grid(read_grid(path), str(path)))
     by_kind = {name: work.answer("smollm2-135m-instruct", name) for name in ("wikitext2", "hellaswag", "gsm8k")}
-    assert all(cost.device_memory < 0.6e9 for cost in by_kind.values())
+    assert all(cost.device_memory < 1.3e9 for cost in by_kind.values())
     assert by_kind["wikitext2"].work > 10 * by_kind["hellaswag"].work, "it has far more tokens, and scores them all"
 
 

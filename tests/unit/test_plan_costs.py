@@ -38,8 +38,9 @@ def figures(**changes) -> Hardware:
     found |= {"cpu": MACHINE | {"name": "core"}, "gpu": gpu, "network": 50.0, "disk": {"read": 400.0}}
     found["process"] = {"light_start": 1.0, "torch_start": 5.0, "light_memory": 10.0, "torch_memory": 100.0}
     found["evaluation"] |= {
-        "token_seconds": 0.0, "request_seconds": 0.0, "chosen": 0.5, "hanging": 0.1, "sandbox_memory": 7.0,
-        "programs": {"python": 4.0, "java": 2.0}, "scored": {"accuracy": 10.0}, "resampled": 100.0, "vllm_speed": 4.0,
+        "token_seconds": 0.0, "request_seconds": 0.0, "chosen": 0.5, "choices": 4.0, "hanging": 0.1,
+        "sandbox_memory": 7.0, "programs": {"python": 4.0, "java": 2.0}, "scored": {"accuracy": 10.0},
+        "resampled": 100.0, "vllm_speed": 4.0,
     }  # fmt: skip
     found["analysis"] |= {"compared": 100.0, "tokenised": 64.0}
     found["files"] |= {

@@ -2,7 +2,7 @@
 
 from submodels.pruning.need import working_bytes
 
-CPU_BATCH, CPU_WRITTEN = 16, 12_288  # texts generated at once by a CPU, and the most tokens of all of them together
+CPU_BATCH, CPU_WRITTEN = 32, 24_576  # texts generated at once by a CPU, and the most tokens of all of them together
 LARGEST_BATCH = 1024
 CPU_TOKENS, GPU_TOKENS = 1024, 8192  # read at once where texts are scored
 CPU_HEAD, GPU_HEAD = 1 << 25, 1 << 28  # bytes of the float32 logits that are made at once there

@@ -28,9 +28,22 @@ def draw(
     if uniform is None:
         return logits.argmax(-1)
     logits = logits.float() / temperature
-    probabilities = logits.softmax(-1)
-    if top_k or top_p < 1:
-        probabilities = probabilities.where(_kept(logits, probabilities, top_k, top_p), 0)
+    probabilities, vocabulary = logits.softmax(-1), logits.shape[-1]
+    if not top_k and top_p == 1:
+        return _first_beyond(probabilities, uniform)
+    # The likeliest tokens alone mostly hold all that are kept, which spares the sort of a whole vocabulary.
+    chosen, rows = torch.empty(len(logits), dtype=torch.int64, device=logits.device), slice(None)
+    for count in (min(max(_FIRST, top_k), vocabulary), vocabulary):
+        tokens, kept, known = _kept(logits[rows], probabilities[rows], count, top_k or vocabulary, top_p)
+        chosen[rows] = tokens.gather(-1, _first_beyond(kept, uniform[rows])[:, None]).squeeze(-1)
+        if known.all():
+            break
+        rows = (~known).nonzero().squeeze(-1)
+    return chosen
+
+
+def _first_beyond(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """The first column at which the cumulative share exceeds the row's number: [rows, columns] -> [rows] int64."""
     cumulative = probabilities.cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1:].clone()
     chosen = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
@@ -38,26 +51,24 @@ def draw(
     return chosen.minimum(last).squeeze(-1)
 
 
-def _kept(logits: torch.Tensor, probabilities: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
-    """Which tokens `top_k` and `top_p` keep, bool [rows, vocabulary]; of equally likely tokens the first are kept.
+def _kept(
+    logits: torch.Tensor, probabilities: torch.Tensor, count: int, most: int, top_p: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The `count` likeliest tokens of each row in the order of the vocabulary, [rows, count]; their probabilities, 0
+    where a token is not kept; and whether these are all that are kept, bool [rows].
 
-    The likeliest tokens alone mostly show the last token that is kept, which spares the sort of a whole vocabulary.
+    Kept are the `most` likeliest, and of these the fewest that reach `top_p`; of equally likely tokens the first.
     """
-    vocabulary = logits.shape[-1]
-    rows, most = torch.arange(len(logits), device=logits.device), min(top_k or vocabulary, vocabulary)
-    value, token = torch.empty_like(logits[:, 0]), torch.empty_like(rows)
-    for count in (min(max(_FIRST, top_k), vocabulary), vocabulary):
-        values, tokens = _likeliest(logits[rows], count)
-        cumulative = probabilities[rows].gather(-1, tokens).cumsum(-1, dtype=torch.float64)[:, :most]
-        total = cumulative[:, -1] if most <= count else probabilities[rows].sum(-1, dtype=torch.float64)
-        reached, last = (cumulative >= top_p * total[:, None]).max(-1)
-        # Which of the tokens as likely as the last of these are the first is not known before all are ordered.
-        known = reached & (values.gather(-1, last[:, None]).squeeze(-1) > values[:, -1]) if count < vocabulary else True
-        value[rows], token[rows] = (each.gather(-1, last[:, None]).squeeze(-1) for each in (values, tokens))
-        if known is True or not len(rows := rows[~known]):
-            break
-    tokens = torch.arange(vocabulary, device=logits.device)
-    return (logits > value[:, None]) | ((logits == value[:, None]) & (tokens <= token[:, None]))
+    values, tokens = _likeliest(logits, count)
+    likeliest = probabilities.gather(-1, tokens)
+    cumulative = likeliest.cumsum(-1, dtype=torch.float64)[:, :most]
+    total = cumulative[:, -1] if most <= count else probabilities.sum(-1, dtype=torch.float64)
+    reached, last = (cumulative >= top_p * total[:, None]).max(-1)
+    # Which of the tokens as likely as the last of these are the first is not known before all are ordered.
+    known = reached & (values.gather(-1, last[:, None]).squeeze(-1) > values[:, -1])
+    kept = likeliest.where(torch.arange(count, device=logits.device) <= last[:, None], 0)
+    tokens, order = tokens.sort(dim=-1)
+    return tokens, kept.gather(-1, order), known | (count == logits.shape[-1])
 
 
 def _likeliest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -52,6 +52,7 @@ class EvaluationFigures(Strict):
     token_seconds: Amount
     request_seconds: Amount
     chosen: Amount
+    choices: Rate
     programs: dict[str, Rate]
     hanging: Amount
     sandbox_memory: Amount
@@ -86,6 +87,7 @@ class FileFigures(Strict):
     item_score_bytes: Amount
     score_bytes: Amount
     pages: dict[str, Page]
+    view_bytes: Amount
     unpacked: Rate
     world_bytes: Amount
     item_bytes: Amount

@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from submodels import defaults
+from submodels import defaults, held_out
 from submodels.benchmarks.metrics import SCORERS
-from submodels.benchmarks.registry import BenchmarkSize
+from submodels.benchmarks.registry import BenchmarkSize, limit_of
 from submodels.config import Evaluation, Pruning
 from submodels.dtypes import DTYPE_BYTES, find_dtype
 from submodels.evaluation.batches import cpu_batch, largest_batch
@@ -72,19 +72,25 @@ class Work:
             return FIXTURE_ITEMS
         file = self.grid.rows(benchmark) if local else self.grid.items(benchmark) if task.source.file else None
         counted = _lines(Path(file)) if file else None
+        if counted and task.source.held_out:
+            counted = math.ceil(counted / held_out.OF)
         return counted or ((task.size or UNKNOWN_SIZE).items)
 
     @cache  # noqa: B019
     def asked(self, benchmark: str) -> Asked:
         """A benchmark's size, with the limit of the grid."""
-        task, items, limit = self.grid.benchmarks[benchmark], self.items(benchmark), self.grid.config.evaluation.limit
+        task, items = self.grid.benchmarks[benchmark], self.items(benchmark)
+        limit = limit_of(self.grid.config.evaluation.limit, benchmark)
         size, generation = task.size or UNKNOWN_SIZE, task.generation
         longest = generation.max_gen_toks if generation else 0
         written = min(self.hardware.evaluation.rambling * size.written, longest)
         draws = bool(generation and generation.do_sample)
-        scored = {"loglikelihood_rolling": 1.0, "multiple_choice": self.hardware.evaluation.chosen}
-        share = scored.get(task.output_type, 0.0)
-        return Asked(min(items, limit or items), task.repeats, size.read, written, longest, draws, share)
+        read, scored = size.read, float(task.output_type == "loglikelihood_rolling")
+        if task.output_type == "multiple_choice":  # the question is read once for all its choices
+            figures = self.hardware.evaluation
+            once = figures.chosen + (1 - figures.chosen) / figures.choices
+            read, scored = once * read, figures.chosen / once
+        return Asked(min(items, limit or items), task.repeats, read, written, longest, draws, scored)
 
     @cache  # noqa: B019
     def answer(self, model: str, benchmark: str) -> Cost:
@@ -254,14 +260,21 @@ def _page(rule: str) -> Callable[[Work], Cost]:
         evaluated = sum(len(work.grid.evaluated(model)) for model in models)
         cells = len(work.grid.benchmarks) * evaluated
         values = evaluated * sum(work.asked(benchmark).items for benchmark in work.grid.benchmarks)
+        views = sum(_pairs_of_sets(work.grid.submodels(model).values()) for model in models) if rule == "report" else 0
         return costs.light(
             work.hardware,
             work=cells * work.hardware.analysis.cell_seconds,
-            product=len(models) * page.model + cells * page.cell,
+            product=len(models) * page.model + cells * page.cell + views * work.hardware.files.view_bytes,
             memory=values * costs.VALUE_MEMORY,
         )
 
     return cost
+
+
+def _pairs_of_sets(submodels: Iterable[Submodel]) -> int:
+    """Pairs of calibration sets that are compared: those of one method, sparsity and number of rows."""
+    sets = {(cell.method, cell.sparsity, cell.rows, cell.calibration) for cell in submodels if cell.draw}
+    return sum(math.comb(count, 2) for count in Counter(key[:3] for key in sets).values())
 
 
 RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show them
