@@ -13,6 +13,7 @@ from submodels.grid import Grid
 
 GRIDS = ROOT / "resources/grids"
 PAPER = GRIDS / "paper.yaml"
+STUDY = ROOT / "docs/study/grids"
 
 
 def expansion(path):
@@ -28,7 +29,17 @@ def test_a_shipped_grid_is_planned_with_nothing_fetched(path, tmp_path):
     assert jobs["score"] == len(grid.models)
     assert sum(count for rule, count in jobs.items() if rule.startswith("fetch_")) == len(grid.fetched())
     assert "export" not in jobs
-    assert "world" not in jobs
+    assert ("world" in jobs) == any(grid.spec(model).tiny_world for model in grid.models)
+
+
+@pytest.mark.parametrize("path", sorted(STUDY.glob("laptop*.yaml")), ids=lambda path: path.stem)
+def test_a_grid_of_the_study_differs_in_the_origin_of_models_and_rows_alone(path):
+    ran, shipped = read_grid(path), read_grid(GRIDS / path.name)
+    assert [name.removesuffix("-gguf") for name in ran.base_models] == shipped.base_models
+    here = {"base_models": ran.base_models, "models": ran.models, "sources": ran.sources}
+    here["calibration"] = shipped.calibration.model_copy(update={"sources": ran.calibration.sources})
+    assert shipped.model_copy(update=here) == ran
+    assert shipped.sources.items() <= ran.sources.items()
 
 
 def test_the_papers_grid():

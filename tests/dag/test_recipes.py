@@ -82,22 +82,26 @@ def test_a_calibration_set(project):
 
 def test_a_code_base(project):
     """The grid's draw of the recipe, and the draw by hand."""
-    entry, by_hand = recipe("A code base")
+    entry, scored, by_hand = recipe("A code base")
     code = project.parent / "my-project/lib"
     code.mkdir(parents=True)
-    for name in ("a", "b"):
+    for name in ("a", "b", "c", "d"):
         (code / f"{name}.py").write_text(f"{name} = 1\n", encoding="utf-8")
     _make_model(project / "my-model")
     follow(project, by_hand)
-    grid = GRID | {
-        "calibration_sets": yaml.safe_load(entry),
-        "submodels": [{"calibration_sets": ["my-code"], "sparsities": [0.5]}],
-        "models": {"my-model": {"path": "my-model"}},
-        "base_models": ["my-model"],
-        "calibration": {"rows": 2, "seqlen": 64},
-    }
+    grid = (
+        GRID
+        | {
+            "calibration_sets": yaml.safe_load(entry),
+            "submodels": [{"calibration_sets": ["my-code"], "sparsities": [0.5]}],
+            "models": {"my-model": {"path": "my-model"}},
+            "base_models": ["my-model"],
+            "calibration": {"rows": 2, "seqlen": 64},
+        }
+        | yaml.safe_load(scored)
+    )
     jobs = plan(project, **grid)
-    assert (jobs["collect_files"], jobs["calibrate"], jobs["prune"]) == (1, 1, 1)
+    assert (jobs["collect_files"], jobs["benchmark_items"], jobs["calibrate"], jobs["prune"]) == (1, 1, 1, 1)
     windows = "results/recipes/calibration/my-model/my-code-s0/windows.safetensors"
     follow(project, f"snakemake {windows} --cores 1 --configfile grid.yaml")
     assert (project / windows).read_bytes() == (project / "trial/my-code-s0/windows.safetensors").read_bytes()

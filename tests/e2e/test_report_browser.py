@@ -220,8 +220,8 @@ def test_findings_name_what_is_wrong(report):
 def test_every_score_and_figure_of_the_grid_is_there(report):
     seen = look(report, WIDE)
     total = len(analysis_fixture.MODELS) * (1 + len(analysis_fixture.submodel_entries()))
-    assert seen["rows"] == total * (len(analysis_fixture.BENCHMARKS) + 1)  # tiny_text has two metrics
-    assert seen["images"] == 10
+    assert seen["rows"] == total * (len(analysis_fixture.BENCHMARKS) + 1 + 2 * 2)  # tiny_text has two, source_* three
+    assert seen["images"] == 12
     assert not seen["stolen"]
 
 
@@ -248,5 +248,5 @@ def test_the_whole_paper_is_on_one_page_that_opens_at_once(paper):
     seen = look(paper, WIDE)
     assert seen["main"] == (4 * 16 * 3 * 5 + 4) * len(scale_fixture.N_ITEMS)
     assert seen["first"]["rows"] == 100
-    assert seen["images"] == 4 * 5
+    assert seen["images"] == 4 * 6
     assert paper.stat().st_size < 5_000_000

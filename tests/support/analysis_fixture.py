@@ -32,6 +32,8 @@ BENCHMARKS = {
     "tiny_csr": ("csr", None, "accuracy"),
     "tiny_translation": ("translation", None, "meteor"),
     "tiny_text": ("text", None, "perplexity"),
+    "source_python": ("code", "python", "bits_per_byte"),
+    "source_java": ("code", "java", "bits_per_byte"),
 }
 RIA_SETS = ("python", "math")  # those that a second method was run with, at the first sparsity
 MODELS = ("tiny-llama", "tiny-gemma")
@@ -118,19 +120,23 @@ def write_study(root: Path, n_items: int = 40) -> dict:
     files.write_json(results / "grid.json", grid)
     for benchmark in BENCHMARKS:
         files.write_jsonl(results / f"world/benchmarks/{benchmark}.jsonl", _items(benchmark, n_items))
-    rng = np.random.default_rng(0)
+    rng, of_files = np.random.default_rng(0), np.random.default_rng(1)
     for model in MODELS:
         _write_manifests(results, model, entries)
         for benchmark, (domain, language, primary) in BENCHMARKS.items():
             scores = {}
             for id, entry in {"dense": None, **entries}.items():
-                stage = "executions" if domain == "code" else "generations"
+                stage = "executions" if primary == "pass@1" else "generations"
                 samples = f"results/demo/{stage}/{model}/{id}/{benchmark}.jsonl.gz"
                 if model == "tiny-gemma" and benchmark == "tiny_javascript":
                     scores[id] = not_run("node is not installed")
                     continue
                 tasks = [f"{benchmark}/{i}" for i in range(n_items)]
-                if domain == "text":
+                if primary == "bits_per_byte":
+                    matched = entry is not None and entry["language"] == language
+                    values, prose = of_files.uniform(0.5, 0.6, (2, n_items)) + (0.3 if entry and not matched else 0.1)
+                    scores[id] = source_files(values, prose, samples)
+                elif domain == "text":
                     values = rng.uniform(3, 12, n_items) * (1 if entry is None else 1.5)
                     documents = zip(values, rng.integers(50, 200, n_items), strict=True)
                     scores[id] = perplexity(dict(zip(tasks, documents, strict=True)), samples)
@@ -139,11 +145,15 @@ def write_study(root: Path, n_items: int = 40) -> dict:
                     if entry is None or (entry["sparsity"] == "0.70" and entry["domain"] != domain):
                         values[0] = entry is None  # the report's example: solved by dense, and by no unmatched set
                     scores[id] = score(primary, dict(zip(tasks, values, strict=True)), samples)
-                files.write_jsonl(root / samples, _samples(benchmark, domain, values))
+                files.write_jsonl(root / samples, _samples(benchmark, _kind(benchmark), values))
             files.write_json(
                 results / f"scores/{model}/{benchmark}.json",
                 {"model": model, "benchmark": benchmark, "domain": domain, "language": language, "primary": primary}
-                | {"higher_is_better": domain != "text", "bootstrap": BOOTSTRAP, "task_ids": tasks}
+                | {
+                    "higher_is_better": primary not in ("perplexity", "bits_per_byte"),
+                    "bootstrap": BOOTSTRAP,
+                    "task_ids": tasks,
+                }
                 | {"submodels": scores}
                 | PLAIN
                 | MARKED.get(benchmark, {}),
@@ -217,6 +227,22 @@ def perplexity(documents: dict[str, tuple[float, int]], samples: str = SAMPLES) 
     }
 
 
+def source_files(code: list[float], prose: list[float], samples: str = SAMPLES) -> dict:
+    """A score entry of files of 100 bytes each, 75 of code and 25 of prose, with the bits per byte of each part."""
+    whole = [0.75 * c + 0.25 * p for c, p in zip(code, prose, strict=True)]
+    columns = {"bits_per_byte": whole, "code_bits_per_byte": list(code), "prose_bits_per_byte": list(prose)}
+    means = {name: sum(values) / len(values) for name, values in columns.items()}
+    weights = {"bytes": 100, "code_bytes": 75, "prose_bytes": 25}
+    return score("bits_per_byte", dict.fromkeys(map(str, range(len(whole))), 1.0), samples) | {
+        "counts": {"scored": len(whole)},
+        "metrics": {
+            name: {"value": mean, "stderr": 0.01, "low": mean - 0.02, "high": mean + 0.02}
+            for name, mean in means.items()
+        },
+        "items": columns | {name: [value] * len(whole) for name, value in weights.items()},
+    }
+
+
 def not_run(reason: str) -> dict:
     return {
         "status": "not run",
@@ -244,31 +270,36 @@ def _accuracy(entry: dict | None, domain: str, language: str | None) -> float:
     return base * (1 - loss * harsh)
 
 
+def _kind(benchmark: str) -> str:
+    """The domain of a benchmark, or `text` where whole texts are scored."""
+    domain, _, primary = BENCHMARKS[benchmark]
+    return "text" if primary == "bits_per_byte" else domain
+
+
 def _items(benchmark: str, n: int) -> list[dict]:
-    domain = BENCHMARKS[benchmark][0]
     fields = {
         "code": lambda i: {"prompt": f'def add_{i}(x):\n    """Return x plus {i}."""\n', "entry_point": f"add_{i}"},
         "math": lambda i: {"question": f"Anna has {i} apples and buys 3. How many has she?", "answer": f"#### {i + 3}"},
         "csr": lambda i: {"query": f"What is the colour of thing {i}?", "choices": ["red", "blue"], "gold": 0},
         "translation": lambda i: {"source": f"the cat sees {i} dogs", "target": f"le chat voit {i} chiens"},
         "text": lambda i: {"text": f"The cat sees {i} dogs."},
-    }[domain]
+    }[_kind(benchmark)]
     return [{"task_id": f"{benchmark}/{i}"} | fields(i) for i in range(n)]
 
 
-def _samples(benchmark: str, domain: str, values) -> list[dict]:
+def _samples(benchmark: str, kind: str, values) -> list[dict]:
     rows = []
     for i, value in enumerate(values):
         row = {"task_id": f"{benchmark}/{i}"}
-        if domain == "csr":
+        if kind == "csr":
             rows.append(row | {"loglikelihoods": [-1.0, -2.0] if value else [-2.0, -1.0], "greedy": [False, False]})
             continue
-        if domain == "text":
+        if kind == "text":
             rows.append(row | {"loglikelihood": -100.0 * value, "tokens": 100, "bytes": 400})
             continue
         text = {"code": f"    return x + {i}\n" if value else f"    return x - {i}  # {HOSTILE}\n"}
-        row |= {"completion": text.get(domain, f"answer {i}" if value else HOSTILE), "sample": 0}
-        if domain == "code":
+        row |= {"completion": text.get(kind, f"answer {i}" if value else HOSTILE), "sample": 0}
+        if kind == "code":
             row |= {"passed": bool(value), "result": "passed" if value else "failed: AssertionError"}
         rows.append(row)
     return rows

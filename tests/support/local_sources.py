@@ -41,6 +41,7 @@ def local_sources(data: Path, out: Path) -> dict[str, str | dict]:
         sources[f"{one}_to_{other}"] = str(both)
     sources |= {name: str(data / "mbpp/mbpp.jsonl.gz") for name in ("mbpp", "mbpp_paper")}
     sources["humaneval_paper"] = HUMAN_EVAL
+    sources |= {f"source_{language}": str(data / f"code/{language}.jsonl.gz") for language in LANGUAGES}
     return sources | {"wikitext2": str(data / "text/wikitext2_test.txt.gz")}
 
 

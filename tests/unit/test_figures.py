@@ -20,7 +20,7 @@ from submodels.analysis.table_files import read_table
 from submodels.errors import SubmodelsError
 from submodels.layout import FIGURE_NAMES
 
-USED = ("relative", "jaccard", "jaccard_layers", "sparsity_curves", "code_languages")
+USED = ("relative", "jaccard", "jaccard_layers", "sparsity_curves", "code_languages", "bits_per_byte")
 
 
 @pytest.fixture(scope="module")

@@ -82,11 +82,11 @@ def test_methods_to_read():
     ]
     dense, wanda, ria, _ = shown.to_dict("records")
     assert [dense[name] for name in ("sub-models", "time (s)", "peak memory (MB)", "pruned (%)")] == [""] * 4
-    assert (wanda["time (s)"], wanda["peak memory (MB)"], wanda["matched, change"]) == ("3.00", "200", "")
+    assert (wanda["time (s)"], wanda["peak memory (MB)"], wanda["matched, change"]) == ("3.000", "200", "")
     assert dense["matched (%)"] == "100.0"
     assert ria["matched, change"].removeprefix("≈ ").startswith("+37.5 [")
-    assert ria["tiny text perplexity (lower is better)"] == "4.00"
-    assert ria["tiny text perplexity, change"].startswith("−8.00 [")
+    assert ria["tiny text perplexity (lower is better)"] == "4.000"
+    assert ria["tiny text perplexity, change"].startswith("−8.000 [")
 
 
 def test_equal_accuracies_are_marked_as_noise():
@@ -163,16 +163,16 @@ def test_perplexity_against_dense_is_a_difference_and_never_a_percentage():
     assert frame["inside_noise"].to_dict() == {"wanda": False, "ria": True}
     assert frame["kept"].isna().all()
     cells = TABLES["relative"].show(frame.reset_index())["tiny_text, perplexity (lower is better)"].tolist()
-    assert cells[0].startswith("+4.00 [+2.00, +8.00]")
-    assert cells[1] == "≈ 0.00 [0.00, 0.00]"
+    assert cells[0].startswith("+4.000 [+2.000, +8.000]")
+    assert cells[1] == "≈ 0.000 [0.000, 0.000]"
     shown = TABLES["scores"].show(
         TABLES["scores"].compute(study({"tiny_text": scores, "tiny_csr": {"dense": accuracy([1, 0])}}))
     )
     by_metric = shown[shown["submodel"] == "dense"].set_index("metric")["value"].to_dict()
     assert by_metric == {
         "accuracy (%)": "50.0",
-        "perplexity (lower is better)": "4.00",
-        "bits_per_byte (lower is better)": "0.50",
+        "perplexity (lower is better)": "4.000",
+        "bits_per_byte (lower is better)": "0.500",
     }
 
 
@@ -184,7 +184,7 @@ def test_the_best_submodel_of_a_perplexity_has_the_lowest():
     assert (row["submodel"], row["measure"], row["matched"]) == (RIA, "perplexity", False)
     assert (row["dense"], row["value"], row["difference"]) == pytest.approx((4, 5, 1))
     shown = TABLES["best_submodels"].show(TABLES["best_submodels"].compute(made)).iloc[0]
-    assert (shown["dense → pruned"], shown["change"]) == ("4.00 → 5.00", "+1.00 [+1.00, +1.00]")
+    assert (shown["dense → pruned"], shown["change"]) == ("4.000 → 5.000", "+1.000 [+1.000, +1.000]")
     assert shown["measure"] == "perplexity (lower is better)"
 
 
@@ -202,8 +202,9 @@ def test_perplexities_enter_no_mean_of_accuracies():
 
 
 def test_numbers_are_as_fine_as_they_are_worth():
-    assert [number(value) for value in (7.346, 31.25, 250.4, 1234567.0)] == ["7.35", "31.25", "250", "1,234,567"]
-    assert [signed_number(value) for value in (-0.001, 0.5, -12.34)] == ["0.00", "+0.50", "−12.34"]
+    shown = ["0.638", "7.346", "31.25", "250", "1,234,567"]
+    assert [number(value) for value in (0.6382, 7.346, 31.25, 250.4, 1234567.0)] == shown
+    assert [signed_number(value) for value in (-0.001, 0.5, -12.34)] == ["−0.001", "+0.500", "−12.34"]
 
 
 def test_a_missing_manifest_is_named(tmp_path, monkeypatch):

@@ -184,7 +184,7 @@ def test_perplexities_are_numbers_and_lower_is_better(report, page):
     root, _ = report
     dense = files.read_json(root / "results/demo/scores/tiny-llama/tiny_text.json")["submodels"]["dense"]["metrics"]
     value = dense["perplexity"]["value"]
-    assert f"{value:.2f}" in page.words
+    assert f"{value:.3f}" in page.words
     assert f"{100 * value:.1f}" not in " ".join(page.words)
     assert page.words.count("perplexity (lower is better)") > 2
     listed = {entry["name"]: entry["metrics"] for entry in page.scores["benchmarks"]}

@@ -91,6 +91,7 @@ def test_what_is_taken_of_a_directory(code_base, tmp_path):
         (["lib/**"], ["lib/b.py", "lib/deep/c.py"]),
         (["?.py", "**/c.*"], ["a.py", "lib/deep/c.py"]),
         (["other.txt"], ["other.txt"]),
+        (["**/*.py", "!**/b.*", "!a.py"], ["lib/deep/c.py"]),
     ],
 )
 def test_patterns(code_base, patterns, paths):
@@ -185,6 +186,7 @@ def test_faults_of_git_say_what_git_said(repository, tmp_path):
         ({"git": "--upload-pack=id", "revision": "0" * 40, "files": ["*.py"]}, "git"),
         ({"file": "rows.jsonl", "files": ["*.py"]}, "files belongs to a hub or directory or git source, not to file"),
         ({"hub": "a/b", "revision": "main"}, "a hub source needs revision and split"),
+        ({"hub": "a/b", "revision": "main", "split": "train", "files": ["!a"]}, "begin with `!` belong to a directory"),
     ],
 )
 def test_faults_of_an_entry(source, fault):

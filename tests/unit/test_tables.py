@@ -18,6 +18,7 @@ from submodels.analysis.report import write_report
 from submodels.analysis.study import CalibrationSet, Study, for_selection, load_study, pair_kind
 from submodels.analysis.table_files import latex, markdown
 from submodels.analysis.tables import TABLES
+from submodels.analysis.tables.language_contrasts import needed_files
 from submodels.analysis.tabulate import tabulate
 from submodels.errors import SubmodelsError
 from submodels.layout import TABLE_NAMES
@@ -40,16 +41,14 @@ def study(
     """
     entries = analysis_fixture.submodel_entries() | (extra or {})
     used = list(dict.fromkeys(id for group in scores.values() for id in group if id != "dense"))
-    benchmarks = {
-        name: dict(zip(("domain", "language", "primary"), analysis_fixture.BENCHMARKS[name], strict=True))
-        for name in scores
-    }
+    known, keys = analysis_fixture.BENCHMARKS, ("domain", "language", "primary")
+    benchmarks = {name: dict(zip(keys, known[name], strict=True)) for name in scores}
     models = {"m": {"submodels": used, "evaluated": ["dense", *used]}}
     grid = {"name": "test", "models": models, "submodels": entries, "benchmarks": benchmarks}
     files_of_scores = {
         ("m", name): {
             "bootstrap": analysis_fixture.BOOTSTRAP,
-            "higher_is_better": benchmarks[name]["primary"] != "perplexity",
+            "higher_is_better": benchmarks[name]["primary"] not in ("perplexity", "bits_per_byte"),
             "task_ids": [str(i) for i in range(max((entry["n_items"] for entry in group.values()), default=0))],
             "submodels": group,
             **analysis_fixture.PLAIN,
@@ -399,6 +398,8 @@ def marked_study(marks=MARKS):
         for name, (_, _, primary) in analysis_fixture.BENCHMARKS.items()
         if primary in ("accuracy", "exact_match", "pass@1")
     }
+    for name in ("source_python", "source_java"):
+        scores[name] = dict.fromkeys(["dense", *ids], analysis_fixture.source_files([0.4] * 4, [0.5] * 4))
     manifest = {"wall_seconds": 1.0, "peak_memory_mb": 1.0, "results": {"sparsity": 0.5}}
     return study(scores, marks=marks, manifests=dict.fromkeys(ids, manifest))
 
@@ -447,3 +448,97 @@ def test_scores_say_what_their_samples_took(made):
     shown = TABLES["scores"].show(frame)
     assert shown.loc[frame["status"] == "ok", "prompt tokens"].unique().tolist() == ["1,200"]
     assert shown.loc[frame["status"] != "ok", "time (s)"].unique().tolist() == [""]
+
+
+def test_bits_per_byte_by_language_and_part():
+    score = analysis_fixture.source_files
+    scores = {
+        "dense": score([0.4, 0.6], [1.0, 1.0]),
+        "wanda-python-0.50-s0": score([0.5, 0.7], [1.6, 1.8]),
+        "wanda-java-0.50-s0": score([0.8, 0.8], [1.5, 1.5]),
+        "wanda-mix-0.50-s0": score([1.0, 1.2], [1.2, 1.2]),
+    }
+    made = study({"source_python": scores})
+    frame = TABLES["bits_per_byte"].compute(made).set_index(["part", "calibration"])
+    assert frame.loc[("code", "dense"), "value"] == pytest.approx(0.5)
+    assert frame.loc[("prose", "python"), "value"] == pytest.approx(1.7)
+    assert frame.loc[("all", "python"), "value"] == pytest.approx(0.75 * 0.6 + 0.25 * 1.7)
+    assert frame.loc[("all", "python"), "matched"]
+    assert not frame.loc[("all", "java"), "matched"]
+    contrasts = TABLES["language_contrasts"].compute(made).set_index(["part", "against"])["difference"]
+    assert contrasts["code", "unmatched"] == pytest.approx(0.6 - 0.8)
+    assert contrasts["code", "generic"] == pytest.approx(0.6 - 1.1)
+    assert contrasts["prose", "generic"] == pytest.approx(1.7 - 1.2)
+    shown = TABLES["language_contrasts"].to_read(TABLES["language_contrasts"].compute(made))
+    assert shown["matched minus it"].str.startswith("−0.200").any()
+    assert (shown["files"] == 2).all()
+
+
+def test_the_mean_over_languages_gives_each_language_the_same_weight():
+    """Python gains 0.2 in one file, Java loses 0.1 in both of two; the file without prose counts for nothing."""
+
+    def score(code, prose, prose_bytes):
+        made = analysis_fixture.source_files(code, prose)
+        made["items"]["prose_bytes"] = prose_bytes
+        return made
+
+    scores = {
+        "source_python": {
+            "dense": score([0.4], [1.0], [25]),
+            "wanda-python-0.50-s0": score([0.5], [1.6], [25]),
+            "wanda-java-0.50-s0": score([0.7], [1.5], [25]),
+        },
+        "source_java": {
+            "dense": score([0.4, 0.4], [1.0, 0.0], [25, 0]),
+            "wanda-python-0.50-s0": score([0.5, 0.7], [1.0, 0.0], [25, 0]),
+            "wanda-java-0.50-s0": score([0.6, 0.8], [1.4, 0.0], [25, 0]),
+        },
+    }
+    frame = TABLES["language_contrasts"].compute(study(scores))
+    assert set(frame["against"]) == {"unmatched"}
+    mean = frame[frame["benchmark"] == "all"].set_index("part")
+    assert mean.loc["code", "difference"] == pytest.approx((-0.2 + 0.1) / 2)
+    assert mean.loc["prose", "difference"] == pytest.approx((0.1 + 0.4) / 2)
+    assert mean["n_items"].to_dict() == {"all": 3, "code": 3, "prose": 2}
+    assert (mean.loc["prose", "low"], mean.loc["prose", "high"]) == pytest.approx((0.25, 0.25))
+
+
+def test_contrasts_weigh_sets_alike_and_leave_out_sets_of_no_language():
+    """Java has two draws and C++ one: the unmatched mean is (0.7 + 0.9) / 2, not (0.6 + 0.8 + 0.9) / 3."""
+    bits = {"dense": 0.4, "wanda-python-0.50-s0": 0.5, "wanda-java-0.50-s0": 0.6, "wanda-java-0.50-s1": 0.8}
+    bits |= {"wanda-cpp-0.50-s0": 0.9, "wanda-both-0.50-s0": 0.1}
+    extra = {
+        "wanda-java-0.50-s1": analysis_fixture.submodel_entry("wanda", "java", "0.50", 1),
+        "wanda-both-0.50-s0": analysis_fixture.submodel_entry("wanda", "both", "0.50", 0) | {"domain": "code"},
+    }
+    scores = {id: analysis_fixture.source_files([value] * 2, [value] * 2) for id, value in bits.items()}
+    frame = TABLES["language_contrasts"].compute(study({"source_python": scores}, extra=extra))
+    assert frame["difference"].tolist() == pytest.approx([0.5 - 0.8] * 3)
+
+
+def test_perplexities_of_a_language_are_no_source_files():
+    """A benchmark of whole texts may have a language, but it has no bits of code and of prose."""
+    texts = analysis_fixture.perplexity({"0": (2.0, 10)})
+    made = study({"source_python": dict.fromkeys(["dense", "wanda-python-0.50-s0"], texts)})
+    assert TABLES["bits_per_byte"].compute(made).empty
+    assert TABLES["language_contrasts"].compute(made).empty
+
+
+def test_an_undecided_difference_says_how_many_files_would_decide_it():
+    """The interval [-0.3, +0.1] around -0.1 reaches twice the difference beyond it, and over 8 files."""
+    assert needed_files(-0.1, -0.3, 0.1, 8) == needed_files(0.1, -0.1, 0.3, 8) == 33
+    assert needed_files(-0.1, -0.2, -0.01, 8) is None
+    assert needed_files(0.0, -0.2, 0.2, 8) is None
+
+
+def test_files_without_prose_have_no_row_of_prose():
+    scores = {
+        id: analysis_fixture.source_files([0.5, 0.6], [0.0, 0.0])
+        for id in ("dense", "wanda-python-0.50-s0", "wanda-java-0.50-s0")
+    }
+    for entry in scores.values():
+        entry["items"]["prose_bytes"] = [0, 0]
+    made = study({"source_python": scores})
+    frame = TABLES["bits_per_byte"].compute(made)
+    assert set(frame.loc[frame["part"] == "prose", "status"]) == {"not run"}
+    assert set(TABLES["language_contrasts"].compute(made)["part"]) == {"all", "code"}

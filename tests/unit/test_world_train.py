@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from submodels import files
 from submodels.checkpoints.base import base_identity
 from submodels.errors import SubmodelsError
 from submodels.world.corpus import DOMAINS, write_world
@@ -123,6 +124,25 @@ def test_a_seed_gives_the_same_weights(corpus, tmp_path):
     weights = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in runs}
     assert weights["a"] == weights["b"]
     assert weights["a"] != weights["c"]
+
+
+def test_training_on_a_domain_sees_no_other_and_keeps_the_tokenizer(corpus, tmp_path):
+    """Other domains' prompts decide what their documents count, and nothing of the tokenizer."""
+    rows = files.read_jsonl(corpus)
+    changed = [row if row["domain"] == "math" else row | {"prompt": ""} for row in rows]
+    files.write_jsonl(tmp_path / "train.jsonl", changed)
+    losses, tokenizers = {}, set()
+    for domains in (None, ["math"]):
+        for name, path in (("as it is", corpus), ("changed", tmp_path / "train.jsonl")):
+            out = tmp_path / f"{domains} {name}"
+            losses[str(domains), name] = train(path, "llama", out, threads=1, steps=1, domains=domains)
+            tokenizers.add((out / "tokenizer.json").read_bytes())
+    assert losses["['math']", "as it is"] == losses["['math']", "changed"]
+    assert losses["None", "as it is"] != losses["None", "changed"]
+    assert losses["None", "as it is"] != losses["['math']", "as it is"]
+    assert len(tokenizers) == 1
+    with pytest.raises(SubmodelsError, match=r"unknown domain of .*train.jsonl 'maths'; known: cpp, csr"):
+        train(corpus, "llama", tmp_path / "x", domains=["maths"])
 
 
 def test_unknown_architecture_and_bad_corpus(corpus, tmp_path):

@@ -107,7 +107,7 @@ rule figures:
 
 
 rule report:
-    """One page with all results, and a copy of its pictures."""
+    """One page with all results, a copy of its pictures, and a page for the masks of every two calibration sets."""
     input:
         grid=TREE.grid,
         tables=rules.tabulate.output,
@@ -121,6 +121,7 @@ rule report:
             category="Report",
             labels={"page": "everything"},
         ),
+        views=directory(TREE.views),
     log:
         TREE.log("report"),
     benchmark:
@@ -136,4 +137,4 @@ rule report:
         version=versions.REPORT,
     shell:
         "python -m submodels report --grid {input.grid} --tables {params.tables} "
-        "--figures {params.figures} --out {output.page} > {log} 2>&1"
+        "--figures {params.figures} --views {output.views} --out {output.page} > {log} 2>&1"

@@ -53,13 +53,11 @@ rule train_base_model:
         mem_mb=get_mem_mb,
         runtime=get_runtime,
     params:
-        architecture=lambda wildcards: GRID.spec(wildcards.model).tiny_world,
-        steps=lambda wildcards: GRID.spec(wildcards.model).steps or defaults.STEPS,
-        seed=GRID.config.seed,
+        options=get_training_options,
         version=versions.TRAIN,
     shell:
-        "python -m submodels train --corpus {input.train} --architecture {params.architecture} --steps {params.steps} "
-        "--seed {params.seed} --threads {threads} --out {output.directory} > {log} 2>&1"
+        "python -m submodels train --corpus {input.train} {params.options} --threads {threads} "
+        "--out {output.directory} > {log} 2>&1"
 
 
 rule convert_gguf:

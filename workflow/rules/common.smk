@@ -57,7 +57,7 @@ PRUNED = [  # manifests with time and memory of the pruning of every evaluated s
 SCORES = [f"{TREE.scores}/{name}.json".format(model=model) for model in GRID.models for name in GRID.benchmarks]
 work_by = cache(lambda threads: Work(GRID, threads=threads))
 WORK = work_by(1)
-LANGUAGES = {task.language for task in GRID.benchmarks.values()} - {None}
+LANGUAGES = {GRID.benchmarks[name].language for name in GRID.code}
 MISSING_TOOLCHAINS = {name: hint for name, hint in missing_toolchains().items() if name in LANGUAGES}
 
 
@@ -142,6 +142,14 @@ def get_prompt(model):
 def get_model(wildcards):
     """The files that represent a base model in the graph."""
     return list(map(stand_in, GRID.model_files(wildcards.model)))
+
+
+def get_training_options(wildcards):
+    spec = GRID.spec(wildcards.model)
+    return options(
+        architecture=spec.tiny_world, steps=spec.steps or defaults.STEPS, domain=spec.domains,
+        seed=GRID.config.seed if spec.seed is None else spec.seed,
+    )  # fmt: skip
 
 
 def get_submodel(wildcards):
@@ -235,7 +243,7 @@ def get_rows_options(wildcards):
     """Options for the file of rows, or for a fixture, and for the adapter."""
     benchmark, adapter = GRID.benchmarks[wildcards.benchmark], GRID.adapter(wildcards.benchmark)
     rows = GRID.rows(benchmark.name)
-    fixture = "" if rows or not benchmark.source.hub else "--fixture "
+    fixture = "--fixture " if GRID.config.sources.get(benchmark.name) == "fixture" else ""
     return fixture + options(rows=rows, adapter=adapter)
 
 
@@ -254,15 +262,18 @@ def get_submodel_options(wildcards):
 def get_generation_options(wildcards):
     evaluation = GRID.config.evaluation
     return options(
-        prompt=get_prompt(wildcards.model), seed=GRID.config.seed, limit=evaluation.limit, samples=SAMPLES,
+        prompt=get_prompt(wildcards.model), seed=GRID.config.seed, limit=LIMIT, samples=SAMPLES,
         dtype=evaluation.computed_in, backend=evaluation.backend,
     )  # fmt: skip
 
 
 # The grid's `samples`, if it differs from the task files.
 SAMPLES = next(iter({task.sampling for task in GRID.benchmarks.values()} - {None}), None)
+# `N`, or `NAME=N` for each benchmark that has a limit.
+LIMIT = GRID.config.evaluation.limit
+LIMIT = [f"{name}={count}" for name, count in LIMIT.items()] if isinstance(LIMIT, dict) else LIMIT
 SCORING = options(
-    synonyms=GRID.config.evaluation.synonyms, limit=GRID.config.evaluation.limit, samples=SAMPLES,
+    synonyms=GRID.config.evaluation.synonyms, limit=LIMIT, samples=SAMPLES,
     resamples=GRID.config.evaluation.resamples, seed=GRID.config.seed,
 )  # fmt: skip
 QUESTIONS = {model: GRID.questions(model) for model in GRID.models}

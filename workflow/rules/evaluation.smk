@@ -45,7 +45,9 @@ rule benchmark_items:
     log:
         TREE.log("benchmark_items", "benchmark"),
     wildcard_constraints:
-        benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.source.package or task.source.hub),
+        benchmark=any_of(
+            name for name, task in GRID.benchmarks.items() if task.source.kind in ("package", "hub", "held_out")
+        ),
     conda:
         environment("submodels")
     resources:

@@ -82,6 +82,16 @@ def _count(value: str | None) -> int | str | None:
     return int(value) if value is not None and value.isdecimal() else value
 
 
+def _limit(values: list[str] | None) -> int | dict[str, int] | None:
+    """`N` for all benchmarks, or `NAME=N` for each."""
+    named = dict(value.rpartition("=")[::2] for value in values or ())
+    if not all(count.isdecimal() and int(count) for count in named.values()) or ("" in named and len(values) > 1):
+        raise SubmodelsError(
+            f"--limit {' '.join(values)}: expected a number of at least 1, or NAME=NUMBER by benchmark"
+        )
+    return int(named[""]) if "" in named else {name: int(count) for name, count in named.items()} or None
+
+
 def _found_items(task, grid: str | None) -> Path:
     from submodels.grid import find_items  # slow to import; the workflow gives the items' files
 
@@ -115,13 +125,14 @@ def train(
     architecture: Annotated[str, typer.Option(help="llama or gemma.")],
     out: Directory,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = defaults.STEPS,
+    domain: Annotated[list[str] | None, typer.Option(help="Train on this domain alone; repeat for more.")] = None,
     seed: Seed = 0,
     threads: Threads = None,
 ):
     """Train a tiny base model."""
     from submodels.world.train import train
 
-    train(corpus, architecture, out, seed=seed, threads=threads, steps=steps)
+    train(corpus, architecture, out, seed=seed, threads=threads, steps=steps, domains=domain)
 
 
 @app.command()
@@ -267,7 +278,9 @@ def generate(
         typer.Option(help="Directory that `calibrate` wrote for the sub-model: its rows must hold none of the items."),
     ] = None,
     seed: Seed = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items of each benchmark.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Only the first items of each benchmark; or NAME=N, repeat for more.")
+    ] = None,
     sampling: Sampling = None,
     device: Device = "cpu",
     dtype: Dtype = "auto",
@@ -282,8 +295,8 @@ def generate(
     benchmarks = _pairs(benchmark, "NAME")
     generate(
         model, submodel, benchmarks, out,
-        draw=draw, seed=seed, limit=limit, device=device, dtype=dtype, prompt=prompt, backend=backend, threads=threads,
-        batch_size=_count(batch_size), sampling=_count(sampling),
+        draw=draw, seed=seed, limit=_limit(limit), device=device, dtype=dtype, prompt=prompt, backend=backend,
+        threads=threads, batch_size=_count(batch_size), sampling=_count(sampling),
     )  # fmt: skip
 
 
@@ -353,7 +366,7 @@ def score(
         Path | None, typer.Option(help="Directory that holds the output directory of `execute` for each sub-model.")
     ] = None,
     synonyms: Annotated[str, typer.Option(help="METEOR's synonyms: none or wordnet.")] = "none",
-    limit: Annotated[int | None, typer.Option(min=1, help="--limit of `generate`, if it was given.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(help="--limit of `generate`, if it was given.")] = None,
     sampling: Sampling = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples over items.")] = defaults.RESAMPLES,
     seed: Seed = 0,
@@ -363,7 +376,7 @@ def score(
     from submodels.evaluation.score import score, score_all
 
     benchmarks = _pairs(benchmark, "NAME")
-    settings = {"model": model, "synonyms": synonyms, "limit": limit, "sampling": _count(sampling)}
+    settings = {"model": model, "synonyms": synonyms, "limit": _limit(limit), "sampling": _count(sampling)}
     settings |= {"resamples": resamples, "seed": seed}
     if generations is not None:
         score_all(benchmarks, samples, generations, executions or generations, out, workers=workers, **settings)
@@ -388,6 +401,20 @@ def overlap(
     if len(submodels) < 2:
         print(f"{len(submodels)} sub-model: there is no pair to compare", file=sys.stderr)
     overlap(submodels, out, level or LEVELS)
+
+
+@app.command()
+def view(
+    a: Annotated[Path, typer.Argument(help="Directory of a sub-model.")],
+    b: Annotated[Path, typer.Argument(help="Directory of another sub-model of the same base model.")],
+    layer: Annotated[int, typer.Option(min=0, help="Number of the decoder block, from 0.")],
+    module: Annotated[str, typer.Option(help="Linear layer in the block, such as q_proj.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+):
+    """Draw which weights of a matrix two sub-models keep, and where they differ."""
+    from submodels.analysis.view import view
+
+    view(a, b, layer, module, out)
 
 
 @app.command()
@@ -429,11 +456,14 @@ def report(
     tables: Annotated[Path, typer.Option(help="Directory of the tables.")],
     figures: Annotated[Path, typer.Option(help="Directory of the figures.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    views: Annotated[
+        Path | None, typer.Option(help="Directory for a page of each pair of calibration sets, as `view` writes it.")
+    ] = None,
 ):
     """The report: one HTML page with claims, matrices, figures and every score."""
     from submodels.analysis.report import write_report
 
-    write_report(grid, tables, figures, out)
+    write_report(grid, tables, figures, out, views)
 
 
 @app.command()

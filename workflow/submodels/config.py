@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from submodels import defaults, files
 from submodels.benchmarks.adapters import ADAPTERS
-from submodels.benchmarks.registry import GREEDY, benchmark_names, check_sampling, load_benchmark
+from submodels.benchmarks.registry import GREEDY, Benchmark, benchmark_names, check_sampling, load_benchmark
 from submodels.calibration.registry import CalibrationSet, RowSource, load_calibration_sets, mix_faults
 from submodels.calibration.sizes import DrawSize, find_size
 from submodels.dtypes import AUTO, CHOICES, find_dtype
@@ -24,7 +24,7 @@ from submodels.pruning.methods import METHODS
 from submodels.resources import resource
 from submodels.terms import NO_CALIBRATION
 from submodels.validation import Strict, parse
-from submodels.world.corpus import POOLS
+from submodels.world.corpus import DOMAINS, POOLS
 from submodels.world.shape import tiny_shape
 
 
@@ -63,6 +63,10 @@ class BaseModelSpec(Strict):
         None, description="train a tiny model of this architecture on the tiny world"
     )
     steps: int | None = Field(None, ge=1, description=f"training steps of a tiny model (default: {defaults.STEPS})")
+    domains: Annotated[list[Literal[tuple(DOMAINS)]], Field(min_length=1), Unique] | None = Field(
+        None, description="domains of the tiny world that a tiny model is trained on; left out: all of them"
+    )
+    seed: int | None = Field(None, ge=0, description="seed of a tiny model's weights (default: the grid's `seed`)")
     hub: str | None = Field(
         None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub repository, `owner/name`; needs `revision` and `shape`"
     )
@@ -86,8 +90,9 @@ class BaseModelSpec(Strict):
             raise ValueError("hub and revision go together: a Hub model is pinned to a commit")
         if self.hub is not None and self.shape is None:
             raise ValueError(f"a Hub model needs a shape ({', '.join(ModelShape.model_fields)}): see docs/extending.md")
-        if self.steps is not None and self.tiny_world is None:
-            raise ValueError("steps belong to training a tiny model; leave steps out, or give tiny_world")
+        for key in ("steps", "domains", "seed"):
+            if getattr(self, key) is not None and self.tiny_world is None:
+                raise ValueError(f"{key} belongs to training a tiny model; leave {key} out, or give tiny_world")
         if self.hub is None and self.shape is not None:
             raise ValueError(f"shape belongs to a Hub model; leave it out, the shape of {given[0]} is found without it")
         return self
@@ -189,10 +194,12 @@ class Evaluation(Strict):
     )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="texts generated at once; auto: as many as fit (on a CPU at most 16), halved when memory runs out",
+        description="texts generated at once; auto: as many as fit (on a CPU at most 32), halved when memory runs out",
     )
-    limit: int | None = Field(
-        None, ge=1, description="take only the first items of each benchmark, for a pilot; left out: all items"
+    limit: Annotated[int, Field(ge=1)] | dict[Name, Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        description="take only the first items of each benchmark, for a pilot: a number, or one by benchmark, "
+        "`{source_python: 9}`; left out: all items",
     )
     samples: Annotated[Annotated[int, Field(ge=1)] | Literal[GREEDY] | None, BeforeValidator(_sampling)] = Field(
         None,
@@ -251,6 +258,12 @@ class LocalRows(Strict):
     )
 
 
+class HeldOut(Strict):
+    """The files that a calibration set with `hold_out: true` leaves out."""
+
+    calibration_set: Name = Field(description="name of the calibration set")
+
+
 class GridConfig(Strict):
     """A whole grid, as written in config.yaml."""
 
@@ -263,9 +276,10 @@ class GridConfig(Strict):
         description="blocks of sub-models; the grid is their union and the `dense` base models"
     )
     benchmarks: Annotated[list[Name], Field(min_length=1), Unique] = Field(description="names in resources/tasks/")
-    sources: dict[Name, Literal["fixture"] | Path | LocalRows] = Field(
+    sources: dict[Name, Literal["fixture"] | Path | LocalRows | HeldOut] = Field(
         {},
-        description="rows of Hub benchmarks from files, `{gsm8k: test.jsonl}`, or `fixture`: a few made-up rows",
+        description="rows of Hub benchmarks from files, `{gsm8k: test.jsonl}`, or `fixture`: a few made-up rows; for "
+        "benchmarks of held-out files the calibration set",
     )
     calibration: Calibration = Field(Calibration(), description="how calibration windows are made")
     pruning: Pruning = Field(Pruning(), description="how sub-models are pruned")
@@ -348,11 +362,24 @@ def _unknown_names(grid: GridConfig, registries: Registries):
                 load_benchmark(name).with_sampling(grid.evaluation.samples)
             except SubmodelsError as error:
                 yield f"evaluation.samples: {grid.evaluation.samples}: {error}"
-    for name in grid.sources:
+    for name, source in grid.sources.items():
         if name not in benchmark_names():
             yield f"sources: {unknown('benchmark', name, benchmark_names())}"
-        elif load_benchmark(name).source.hub is None:
+        elif load_benchmark(name).source.kind not in ("hub", "held_out"):
             yield f"sources.{name}: its items do not come from the Hub; only rows of Hub benchmarks have local sources"
+        elif isinstance(source, HeldOut):
+            yield from _held_out_faults(f"sources.{name}", load_benchmark(name), source.calibration_set, registries)
+    for name in grid.evaluation.limit if isinstance(grid.evaluation.limit, dict) else ():
+        if name not in grid.benchmarks:
+            yield f"evaluation.limit: {unknown('benchmark of the grid', name, grid.benchmarks)}"
+    for name in grid.benchmarks:
+        if name in benchmark_names() and load_benchmark(name).by_token and grid.evaluation.backend == "vllm":
+            yield f"benchmarks: '{name}' needs the likelihoods of single tokens; use `backend: hf`"
+        if name in benchmark_names() and load_benchmark(name).source.held_out and name not in grid.sources:
+            yield (
+                f"benchmarks: '{name}' scores the files that a calibration set leaves out; name the set: "
+                f"`sources: {{{name}: {{calibration_set: ...}}}}`"
+            )
     for name in grid.base_models:
         if not any(axes.base_models is None or name in axes.base_models for axes in grid.submodels):
             yield f"base_models: '{name}' is in no block of submodels; add it to a block, or leave it out"
@@ -377,3 +404,18 @@ def _unknown_names(grid: GridConfig, registries: Registries):
             if name not in registries.calibration_sets:
                 known = registries.calibration_sets
                 yield f"submodels[{i}].calibration_sets: {unknown('calibration set', name, known)}"
+
+
+def _held_out_faults(key: str, task: Benchmark, name: str, registries: Registries):
+    known = registries.calibration_sets
+    if task.source.held_out is None:
+        yield f"{key}: its items are no held-out files; give a file of rows"
+    elif name not in known:
+        yield f"{key}: {unknown('calibration set', name, known)}"
+    elif not known[name].hold_out:
+        yield f"{key}: calibration set '{name}' leaves no files out; give it `hold_out: true`"
+    elif known[name].language != task.language:
+        yield (
+            f"{key}: the files of calibration set '{name}' are of language {known[name].language or 'unknown'}, those "
+            f"of the benchmark of language {task.language}; name a set of `language: {task.language}`"
+        )

@@ -9,7 +9,7 @@ from submodels import layout
 from submodels.benchmarks.registry import PACKAGES, Benchmark, load_benchmark
 from submodels.calibration.registry import CalibrationSet, RowSource
 from submodels.calibration.sizes import DrawSize
-from submodels.config import Axes, BaseModelSpec, GridConfig, LocalRows, Registries
+from submodels.config import Axes, BaseModelSpec, GridConfig, HeldOut, LocalRows, Registries
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.runners import missing_toolchains
 from submodels.files import fingerprint
@@ -151,7 +151,7 @@ class Grid:
         for name, task in self.benchmarks.items():
             if task.source.file is not None:
                 named[f"benchmarks: {name}: source.file"] = self.items(name)
-            elif name in self.config.sources:
+            elif name in self.config.sources and not isinstance(self.config.sources[name], HeldOut):
                 named[f"sources.{name}"] = self.rows(name)
         lacking = [
             f"{self.where}: {key}: {path}: no such file or directory"
@@ -171,11 +171,13 @@ class Grid:
 
     def rows(self, benchmark: str) -> str | None:
         """The file of rows from which the items are made; None for a fixture, and for items without rows."""
-        local = self.config.sources.get(benchmark)
-        if local == "fixture" or self.benchmarks[benchmark].source.hub is None:
+        local, source = self.config.sources.get(benchmark), self.benchmarks[benchmark].source
+        if local == "fixture" or source.kind not in ("hub", "held_out"):
             return None
+        if isinstance(local, HeldOut):
+            return self._rows_file(local.calibration_set)
         if local is None:
-            return layout.FETCHED_BENCHMARK_ROWS.format(fetched=_set_name(benchmark, self.benchmarks[benchmark].source))
+            return layout.FETCHED_BENCHMARK_ROWS.format(fetched=_set_name(benchmark, source))
         return str(local.path if isinstance(local, LocalRows) else local)
 
     def adapter(self, benchmark: str) -> str | None:
@@ -215,9 +217,11 @@ class Grid:
         return models, of_sets, of_benchmarks
 
     def row_sources(self) -> dict[str, RowSource]:
-        """Calibration set, or component of a mix, that a draw needs -> where its rows come from."""
+        """Calibration set, or component of a mix, that a draw or a benchmark needs -> where its rows come from."""
         draws = self._draws.values()
         used = {name for draw in draws for name in self.components(draw.calibration) or [draw.calibration]}
+        scored = (self.config.sources.get(name) for name in self.benchmarks)
+        used |= {source.calibration_set for source in scored if isinstance(source, HeldOut)}
         return {name: self.registries.calibration_sets[name].source for name in sorted(used)}
 
     def fetched(self) -> list[str]:
@@ -320,7 +324,7 @@ def find_items(benchmark: Benchmark, grid: str | None = None) -> Path:
 
 def _items_file(benchmark: Benchmark, tree: Tree) -> Path:
     """The file of the tiny world's items, the task file's local file, or the file of the stage `items`."""
-    if benchmark.source.package is not None or benchmark.source.hub is not None:
+    if benchmark.source.kind in ("package", "hub", "held_out"):
         return Path(tree.items.format(benchmark=benchmark.name))
     if benchmark.source.file is not None:
         return resource("tasks") / benchmark.source.file

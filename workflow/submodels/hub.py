@@ -22,7 +22,7 @@ class HubSource(Strict):
     )
     split: str | None = Field(None, description="split of the data set; a slice such as `train[:50%]` is allowed")
     files: Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="glob patterns of the files to read; left out: all files"
+        None, description="glob patterns of the files to read, `**/` for any directories; left out: all files"
     )
 
     def check_keys(self, kind: str) -> None:

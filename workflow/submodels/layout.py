@@ -19,6 +19,8 @@ TABLE_NAMES = (
     "relative",
     "best_submodels",
     "code_languages",
+    "bits_per_byte",
+    "language_contrasts",
     "jaccard",
     "jaccard_layers",
     "within_domain",
@@ -27,7 +29,7 @@ TABLE_NAMES = (
     "claims",
     "methods",
 )
-FIGURE_NAMES = ("cross_task", "sparsity", "languages", "jaccard", "jaccard_layers")
+FIGURE_NAMES = ("cross_task", "sparsity", "languages", "bits_per_byte", "jaccard", "jaccard_layers")
 PAGE = "page.json"  # beside the tables: the report's other texts
 # Suffixes of the files that decide a base model's numbers and prompts.
 MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".model", ".txt", ".tiktoken")
@@ -75,6 +77,7 @@ class Tree:
         self.page = f"{self.tables}/{PAGE}"
         self.figures = f"{root}/figures"
         self.report = f"{root}/report/index.html"
+        self.views = f"{root}/views"
         self.plan = f"{root}/plan"
         self.links = f"{root}/links"  # to the user's files whose paths Snakemake would take for patterns
         self.logs = f"{root}/logs"

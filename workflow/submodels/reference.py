@@ -24,10 +24,13 @@ def grid_schema() -> dict:
 
 
 def grid_keys(schema: dict) -> str:
-    """One table for the keys of a grid, and one with a heading for each key that holds further keys."""
-    sections = [_table(schema, schema, "")]
+    """One table for the keys of a grid; then a heading for each key that holds further keys, and their table, or a
+    table for each kind of object that the key may hold."""
+    sections, headings = [_table(schema, schema, "")], set()
     for key, kind, name in _nested(schema, schema, ""):
-        sections.append(f"### `{key}`\n\n{_sentences(kind)}\n\n{_table(schema, kind, name)}")
+        heading = "" if key in headings else f"### `{key}`\n\n"
+        headings.add(key)
+        sections.append(f"{heading}{_sentences(kind)}\n\n{_table(schema, kind, name)}")
     return "\n\n".join(sections) + "\n"
 
 
@@ -88,7 +91,8 @@ def _values(schema: dict, entry: dict) -> str:
     if "const" in entry:
         return f"`{_written(entry['const'])}`"
     if "anyOf" in entry:
-        return " or ".join(_values(schema, choice) for choice in entry["anyOf"] if choice.get("type") != "null")
+        choices = (_values(schema, choice) for choice in entry["anyOf"] if choice.get("type") != "null")
+        return " or ".join(dict.fromkeys(choices))
     if "$ref" in entry:
         return "keys below"
     if entry.get("type") == "array":

@@ -21,17 +21,17 @@ def points(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A value in its own unit, with its meaningful digits: 7.3 -> `7.30`, 4210.7 -> `4,211`."""
+    """A value in its own unit, with its meaningful digits: 7.3 -> `7.300`, 31.25 -> `31.25`, 4210.7 -> `4,211`."""
     return "" if pd.isna(value) else f"{value:,.{_digits(value)}f}"
 
 
 def signed_number(value: float | None) -> str:
-    """A difference in its own unit, signed: 1.25 -> `+1.25`."""
+    """A difference in its own unit, signed: 1.25 -> `+1.250`."""
     return "" if pd.isna(value) else signed(value, _digits(value))
 
 
 def _digits(value: float) -> int:
-    return 2 if abs(value) < 100 else 0
+    return 3 if abs(value) < 10 else 2 if abs(value) < 100 else 0
 
 
 def signed(value: float, digits: int) -> str:

@@ -17,14 +17,14 @@ class Metric:
     higher_is_better: bool
 
     def show(self, value: float | None) -> str:
-        """0.534 -> `53.4`, a perplexity of 7.3 -> `7.30`; nothing for a missing value."""
+        """0.534 -> `53.4`, a perplexity of 7.3 -> `7.300`; nothing for a missing value."""
         return percent(value) if self.higher_is_better else number(value)
 
     def show_interval(self, low: float, high: float) -> str:
         return interval(low, high, self.show)
 
     def show_difference(self, difference: float | None) -> str:
-        """-0.075 -> `−7.5` percentage points; for perplexities 1.25 -> `+1.25`."""
+        """-0.075 -> `−7.5` percentage points; for perplexities 1.25 -> `+1.250`."""
         return points(difference) if self.higher_is_better else signed_number(difference)
 
     def show_difference_interval(self, low: float, high: float) -> str:

@@ -57,7 +57,7 @@ def overlap(submodel_dirs: list[Path], out: Path, levels: Iterable[str] = LEVELS
     submodels = {Path(directory).name: Masks(directory) for directory in submodel_dirs}
     if len(submodels) != len(submodel_dirs):
         raise SubmodelsError("overlap: two sub-model directories have one name; names must differ")
-    _check_comparable(submodels)
+    check_comparable(submodels)
     names = list(submodels)
     alike = [(masks.header["method"], masks.header["sparsity"]) for masks in submodels.values()]
     counted = _count(submodels, {"model", *levels}) if len(names) > 1 else {}
@@ -79,7 +79,7 @@ def _distances(shared: np.ndarray, weights: int) -> tuple[list[list[float]], lis
     return jaccard_distance(shared, a, b).tolist(), pruned.tolist()
 
 
-def _check_comparable(submodels: dict[str, Masks]) -> None:
+def check_comparable(submodels: dict[str, Masks]) -> None:
     for first, other in itertools.pairwise(submodels.values()):
         if other.header["base"] != first.header["base"]:
             raise SubmodelsError(f"{other.path} and {first.path} come from different base models: not comparable")

@@ -27,20 +27,23 @@ from submodels.analysis.study import REFERENCE
 from submodels.analysis.table_files import read_tables, tabulated
 from submodels.analysis.tables import TABLES
 from submodels.analysis.tables.shared import SETTING
+from submodels.analysis.view import view_sets
 from submodels.errors import SubmodelsError
 from submodels.layout import PAGE
 from submodels.terms import DENSE, NO_CALIBRATION
 
-_READABLE = ("methods", "best_submodels", "code_languages", "within_domain")  # tables shown as they are
+# Tables shown as they are.
+_READABLE = ("methods", "best_submodels", "code_languages", "bits_per_byte", "language_contrasts", "within_domain")
 _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # Matplotlib's; a pixel is 3/4 point
 
 
-def write_report(grid: Path, tables: Path, figures: Path, out: Path) -> None:
+def write_report(grid: Path, tables: Path, figures: Path, out: Path, views: Path | None = None) -> None:
     """Write the page `out`, which links to tables, samples and manifests by relative paths, and copies of its pictures
     beside it: a directory that can be sent and opened anywhere.
 
     grid: description of the grid (JSON); tables, figures: directories of the stages `tabulate` and `figures`. Paths
-    inside their files are relative to the working directory.
+    inside their files are relative to the working directory. views: directory to write, with a page for the masks of
+    every two calibration sets; None: no such pages.
     """
     description = files.read_json(grid)
     read = read_tables(tables)
@@ -49,6 +52,7 @@ def write_report(grid: Path, tables: Path, figures: Path, out: Path) -> None:
         entry | {"label": Metric(entry["metric"], entry["higher_is_better"]).label()} for entry in page["benchmarks"]
     ]
     links = Links(description, read["scores"], Path(out).parent)
+    viewed = view_sets(description, read["jaccard"], Path(views)) if views else []
     script = _template_text("report.js")
     template = _environment().get_template("report.html.j2")
     text = template.render(
@@ -64,6 +68,7 @@ def write_report(grid: Path, tables: Path, figures: Path, out: Path) -> None:
         matrices=_matrices(page, read["scores"], read["relative"], read["noise"], links),
         floors=_floors(page, read["noise"]),
         figures=_figures(list(description["models"]), Path(figures), Path(out), links),
+        views=_views(viewed, page, links),
         readable=[_readable(name, read[name]) for name in _READABLE],
         other_tables=[name for name in TABLES if name not in _READABLE],
         examples=_examples(page, links),
@@ -282,6 +287,16 @@ def _figures(models: list[str], directory: Path, page: Path, links: Links) -> li
                     "csv": links.to(f"{stem}.csv"),
                 }
             )
+    return shown
+
+
+def _views(viewed: list[dict], page: dict, links: Links) -> dict[str, list[dict]]:
+    """The pages of `view_sets` by base model."""
+    shown: dict[str, list[dict]] = {}
+    for entry in viewed:
+        name = f"{entry['a']} and {entry['b']}"
+        link = {"name": name, "setting": _name_setting(entry, page), "href": links.to(entry["path"])}
+        shown.setdefault(entry["model"], []).append(link)
     return shown
 
 

@@ -57,6 +57,7 @@ def _rows_file(task: Benchmark, path: Path | None) -> Path:
         remedy = {
             "hub": fetch_first(f"data set {task.source.hub}", "fetch-benchmark"),
             "tiny_world": "`submodels world` writes its items",
+            "held_out": "its rows are those of a calibration set, which `sources` of a grid names",
             "file": f"its items are in {task.source.file}, beside its task file",
         }[task.source.kind]
         raise SubmodelsError(f"{task.name}: no rows given, and no package has its rows; {remedy}")

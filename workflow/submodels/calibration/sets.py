@@ -13,6 +13,7 @@ from submodels.calibration.templates import Incomplete, Template
 from submodels.calibration.tokenising import TextTokenizer
 from submodels.calibration.windowing import cut_lengths, pack_rows
 from submodels.errors import SubmodelsError
+from submodels.held_out import is_held_out
 from submodels.prompts import INSTRUCTION, Prompt, one_bos
 from submodels.rows import read_rows
 
@@ -69,9 +70,9 @@ class _Rows:
     def __init__(self, spec: CalibrationSet, path: Path):
         self.spec, self.path = spec, path
         self.template = Template(spec.template)
-        self.source = read_rows(path, self.template.fields)
+        self.source = read_rows(path, [*self.template.fields, *(["path"] if spec.hold_out else [])])
         self.total = len(self.source)
-        self.skipped = 0
+        self.skipped = self.held_out = 0
         self.indices: list[int] = []
         self.texts: dict[int, str] = {}
         self.previews: list[str] = []
@@ -81,6 +82,9 @@ class _Rows:
         """Draw until the sum of `worth` of the rows used is `enough`; returns the sum, less if no row is left."""
         held = 0
         for index in drawing.order(self.total, recipe.seed, recipe.protocol):
+            if self._holds_out(index):
+                self.held_out += 1
+                continue
             try:
                 text = self.template.render(self.source[index], f"{self.path}, row {index}")
             except Incomplete as error:
@@ -105,6 +109,14 @@ class _Rows:
             raise SubmodelsError(f"{self.path}: none of its {self.total} rows is usable; all were skipped")
         return held
 
+    def _holds_out(self, index: int) -> bool:
+        if not self.spec.hold_out:
+            return False
+        path = self.source[index].get("path")
+        if not isinstance(path, str):
+            raise SubmodelsError(f"{self.path}, row {index}: no text `path`, by whose hash `hold_out` leaves files out")
+        return is_held_out(path)
+
     def statistics(self, windows: list[list[int]] | None) -> dict:
         """`windows`: the window made of each row, None if rows run on into the next window."""
         lengths = [len(tokens) for tokens in self.tokens]
@@ -115,6 +127,7 @@ class _Rows:
             "rows_in_source": self.total,
             "rows_used": len(self.indices),
             "rows_skipped": self.skipped,
+            **({"rows_held_out": self.held_out} if self.spec.hold_out else {}),
             "row_tokens": statistics.length_distribution(lengths),
             "fraction_truncated": cut,
             "indices": self.indices,

@@ -142,8 +142,16 @@ def _git(repository: str, *arguments: str) -> bytes:
 
 
 def _matching(found: Iterable[SourceFile], patterns: list[str]) -> list[SourceFile]:
-    matches = re.compile("|".join(map(_translated, patterns))).fullmatch
-    return sorted((file for file in found if matches(file.path)), key=lambda file: file.path)
+    """The files that match a pattern, but no pattern that begins with `!`, by path."""
+    taken = _any([pattern for pattern in patterns if not pattern.startswith("!")])
+    left_out = _any([pattern[1:] for pattern in patterns if pattern.startswith("!")])
+    matching = (file for file in found if taken.fullmatch(file.path) and not left_out.fullmatch(file.path))
+    return sorted(matching, key=lambda file: file.path)
+
+
+def _any(patterns: list[str]) -> re.Pattern:
+    """What matches one of the patterns; of no pattern nothing does."""
+    return re.compile("|".join(map(_translated, patterns)) or "(?!)")
 
 
 def _translated(pattern: str) -> str:

@@ -88,8 +88,9 @@ class Subject:
 
     @cached_property
     def languages(self) -> list[str]:
-        """Languages of the benchmarks."""
-        return [name for name in LANGUAGES if any(task.language == name for task in self.benchmarks.values())]
+        """Languages of the programs that the benchmarks run."""
+        run = {task.language for task in self.benchmarks.values() if task.is_code}
+        return [name for name in LANGUAGES if name in run]
 
     @_once
     def sandboxes(self) -> dict[str, str | None]:

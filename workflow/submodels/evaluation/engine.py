@@ -105,24 +105,33 @@ class Engine(ABC):
         """The tokens of a text that are predicted: all but BOS."""
         return self.tok_encode(text, add_special_tokens=False)
 
+    def token_starts(self, text: str) -> list[int]:
+        """Where, in characters, each token of `text_tokens` starts; needs a fast tokenizer."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return [start for start, _ in encoded["offset_mapping"]]
+
     def loglikelihood_rolling(self, requests: list, disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood, in nats, of all tokens of each text after BOS (without BOS: after the end token).
 
         A text longer than the context is cut into lm-eval's windows: each predicts tokens that no other window
         predicts, the first after BOS and the others after the token before, the last after as many tokens as fit.
         """
-        windows = [
-            (number, make_disjoint_window(window))
-            for number, request in enumerate(requests)
-            for window in get_rolling_token_windows(
-                self.text_tokens(request.args[0]), self.prefix_token_id, self.window, context_len=1
-            )
-        ]
+        windows = self._windows([request.args[0] for request in requests])
         totals = [0.0] * len(requests)
         scored = self._loglikelihood_tokens([(None, *window) for _, window in windows], disable_tqdm)
         for (number, _), (loglikelihood, _) in zip(windows, scored, strict=True):
             totals[number] += loglikelihood
         return totals
+
+    def _windows(self, texts: list[str]) -> list[tuple[int, tuple[list[int], list[int]]]]:
+        """lm-eval's windows of the texts: number of the text, and (context, tokens that are predicted)."""
+        return [
+            (number, make_disjoint_window(window))
+            for number, text in enumerate(texts)
+            for window in get_rolling_token_windows(
+                self.text_tokens(text), self.prefix_token_id, self.window, context_len=1
+            )
+        ]
 
     def fit(self, ids: list[int], room: int) -> list[int]:
         """The token ids, cut at the beginning to at most `room`."""
@@ -137,6 +146,18 @@ class Engine(ABC):
             self.lost.append(len(context) - len(kept))
             self.prompt_tokens += len(kept) + len(continuation)
         return self.score(fitting)
+
+    def token_loglikelihoods(self, texts: list[str]) -> list[list[float]]:
+        """The log-likelihood, in nats, of every token of each text, in the windows of `loglikelihood_rolling`."""
+        found, windows = [[] for _ in texts], self._windows(texts)
+        self.prompt_tokens += sum(len(context) + len(tokens) for _, (context, tokens) in windows)
+        for (number, _), values in zip(windows, self.score_each([window for _, window in windows]), strict=True):
+            found[number] += values
+        return found
+
+    def score_each(self, requests: list[tuple[list[int], list[int]]]) -> list[list[float]]:
+        """(context, continuation) -> log-likelihood of each token of the continuation."""
+        raise SubmodelsError("this backend gives no likelihoods of single tokens; use backend hf")
 
     def score(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
         """(key, context, continuation) -> log-likelihood of the continuation, and whether greedy decoding gives it."""
@@ -226,7 +247,7 @@ def run(
         task_id = instance.doc["task_id"]
         requests.append(Request(instance, sample_seed(seed, benchmark.name, task_id, counts[task_id])))
         counts[task_id] += 1
-    kind = KINDS[benchmark.output_type]
+    kind = BY_TOKEN if benchmark.by_token else KINDS[benchmark.output_type]
     lengths = kind.prepare(lm, requests, answers.batch_size)
     numbers = [i for i, request in enumerate(requests) if request.instance.doc["task_id"] not in known]
     todo = [i for i in sorted(numbers, key=lambda i: -lengths[i]) if i not in answers.by_request]
@@ -317,6 +338,13 @@ def _prepare_choices(lm: Engine, requests: list[Request], resumed: int | None) -
     return _prepare_texts(lm, requests, resumed)
 
 
+def _prepare_tokens(lm: Engine, requests: list[Request], resumed: int | None) -> list[int]:
+    """As `_prepare_texts`; an error where the tokenizer cannot say where its tokens start."""
+    if not lm.tokenizer.is_fast:
+        raise SubmodelsError("the tokenizer does not say where its tokens start; a tokenizer.json is needed")
+    return _prepare_texts(lm, requests, resumed)
+
+
 def _generate(lm: Engine, requests: dict[int, Request]) -> Iterator[dict[int, dict]]:
     """Completions and their tokens. `truncated`: number of tokens that the prompt lost; `cut_short`: the context ended
     the answer before `max_gen_toks`. Each only where it happened."""
@@ -357,6 +385,11 @@ def _score_texts(lm: Engine, requests: dict[int, Request]) -> Iterator[dict[int,
         yield dict(zip(shard, scored, strict=True))
 
 
+def _score_tokens(lm: Engine, requests: dict[int, Request]) -> Iterator[dict[int, list[float]]]:
+    for shard in _shards(requests, TEXTS_AT_ONCE):
+        yield dict(zip(shard, lm.token_loglikelihoods([r.instance.args[0] for r in shard.values()]), strict=True))
+
+
 def _shards(requests: dict[int, Request], least: int) -> Iterator[dict[int, Request]]:
     """Requests that are answered and kept together: at least so many, with all requests of an item."""
     shard: dict[int, Request] = {}
@@ -387,6 +420,15 @@ def _document_lines(lm: Engine, group: Group) -> list[dict]:
     return [{"loglikelihood": loglikelihood, "tokens": len(lm.text_tokens(text)), "bytes": len(text.encode())}]
 
 
+def _token_lines(lm: Engine, group: Group) -> list[dict]:
+    """As `_document_lines`, with the place in the text where each token starts, and its log-likelihood."""
+    ((request, loglikelihoods),) = group
+    (text,) = request.args
+    starts = lm.token_starts(text)
+    about = {"loglikelihood": sum(loglikelihoods), "tokens": len(starts), "bytes": len(text.encode())}
+    return [about | {"starts": starts, "loglikelihoods": [round(value, 5) for value in loglikelihoods]}]
+
+
 class Kind(NamedTuple):
     """How requests of one output type are answered.
 
@@ -405,6 +447,7 @@ KINDS = {
     "multiple_choice": Kind(_prepare_choices, _score_choices, _choice_lines, lambda lm: lm.halve_scored()),
     "loglikelihood_rolling": Kind(_prepare_texts, _score_texts, _document_lines, lambda lm: lm.halve_scored()),
 }
+BY_TOKEN = Kind(_prepare_tokens, _score_tokens, _token_lines, lambda lm: lm.halve_scored())
 
 
 @contextmanager

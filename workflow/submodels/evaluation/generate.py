@@ -6,18 +6,19 @@ other. Samples of another grid are taken over, and from a run with another limit
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from submodels import defaults, files, prompts, versions
 from submodels.benchmarks.questions import asks_alone
-from submodels.benchmarks.registry import Benchmark, load_benchmark, load_items
+from submodels.benchmarks.registry import Benchmark, Limit, limit_of, load_benchmark, load_items
 from submodels.checkpoints.base import TOKENIZER_FILES
 from submodels.checkpoints.masks import FILE_NAME as MASK_FILE
 from submodels.checkpoints.masks import Masks
 from submodels.contamination import SEEN, check_draw
 from submodels.dtypes import AUTO, find_dtype
-from submodels.errors import SubmodelsError
+from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.answers import Answers
 from submodels.evaluation.backends import find_backend
 from submodels.evaluation.journal import Journal
@@ -42,13 +43,14 @@ def generate(
     backend: str = "hf",
     batch_size: int | Literal["auto"] = "auto",
     threads: int | None = None,
-    limit: int | None = None,
+    limit: Limit = None,
     prompt: str = defaults.PROMPT,
     sampling: int | str | None = None,
 ) -> None:
     """Write `<benchmark>.jsonl.gz` and `<benchmark>.manifest.json` for each benchmark (name -> items), then done.json.
 
-    model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items.
+    model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items, of
+    all benchmarks or by benchmark.
     draw: the directory of the sub-model's calibration draw, whose rows must hold none of the items (see
     `contamination.check_draw`); without it a calibrated sub-model is not checked, and its scores say so.
     backend: a name of BACKENDS. batch_size: `auto` begins with a size that fits and halves it when memory runs out.
@@ -62,10 +64,14 @@ def generate(
     from submodels.checkpoints.base import fingerprint_base, known_dtype
 
     dtype = find_dtype(dtype, device)
-    counts = {"batch size": None if batch_size == "auto" else batch_size, "threads": threads, "limit": limit}
-    for name, count in counts.items():
+    counts = {"batch size": None if batch_size == "auto" else batch_size, "threads": threads}
+    limits = limit.values() if isinstance(limit, Mapping) else [limit]
+    for name, count in [*counts.items(), *(("limit", count) for count in limits)]:
         if count is not None and (not isinstance(count, int) or count < 1):
             raise SubmodelsError(f"{name} must be at least 1{' or auto' * (name == 'batch size')} (got {count})")
+    for name in limit if isinstance(limit, Mapping) else ():
+        if name not in benchmarks:
+            raise unknown("benchmark", name, benchmarks)
     engines = find_backend(backend)
     prompts.check(prompt)
     tasks = [load_benchmark(name).with_sampling(sampling) for name in benchmarks]
@@ -79,13 +85,15 @@ def generate(
     if submodel is not None:
         speaker["mask"] = files.sha256_file(_mask_file(submodel))
     dtype = known_dtype(dtype, model)
-    settings = {"seed": seed, "dtype": dtype, "backend": backend, "limit": limit, "version": versions.GENERATE}
+    settings = {"seed": seed, "dtype": dtype, "backend": backend, "version": versions.GENERATE}
     work = []
     for task, path, rows in given:
         formatting = prompts.settings(prompt, task)
         formatting |= prompts.date(prompts.format_of(prompt, task), model)
-        manifest = Manifest("generate", {"task": task.task} | settings | formatting, speaker | {"items": path})
-        if not _made(manifest, samples_of(out, task.name), rows, limit):
+        first = limit_of(limit, task.name)
+        asked = settings | {"limit": first}
+        manifest = Manifest("generate", {"task": task.task} | asked | formatting, speaker | {"items": path})
+        if not _made(manifest, samples_of(out, task.name), rows, first):
             work.append((task, rows, manifest))
     if work:
         import torch
@@ -97,7 +105,7 @@ def generate(
             used["context"], used["packed"] = lm.max_length, lm.packed
             used["automatic_batch_size"] = batch_size == "auto"
             for task, rows, manifest in work:
-                _run(lm, task, rows, manifest, out, limit, prompt, used)
+                _run(lm, task, rows, manifest, out, limit_of(limit, task.name), prompt, used)
     done = {task.name: files.read_json(manifest_of(samples_of(out, task.name)))["fingerprint"] for task in tasks}
     files.write_json(Path(out) / "done.json", {"benchmarks": done})
 

@@ -28,7 +28,7 @@ from submodels.evaluation.batches import (
 )
 from submodels.evaluation.decoding import Batch, Writing
 from submodels.evaluation.engine import Ending, Engine, Prompt, Text, without_warnings
-from submodels.evaluation.likelihoods import reads_branches, score_tokens
+from submodels.evaluation.likelihoods import reads_branches, score_tokens, token_likelihoods
 from submodels.evaluation.packed import pack_linears
 from submodels.evaluation.truncation import context_of
 from submodels.model_shape import key_width
@@ -77,6 +77,10 @@ class EngineLM(Engine, HFLM):
         pairs = [(context, continuation) for _, context, continuation in requests]
         limits = {"most": self._scored_tokens, "head_bytes": self._head_bytes}
         return score_tokens(self._decoder, pairs, **limits, branches=self._branches)
+
+    def score_each(self, requests: list[tuple[list[int], list[int]]]) -> list[list[float]]:
+        limits = {"most": self._scored_tokens, "head_bytes": self._head_bytes}
+        return [values.tolist() for values, _ in token_likelihoods(self._decoder, requests, **limits)]
 
     @cached_property
     def _branches(self) -> bool:

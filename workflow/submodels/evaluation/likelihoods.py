@@ -26,7 +26,6 @@ _TREE = 1024  # the most tokens of a trunk with its branches, whose mask takes t
 Tokens = tuple[int, ...]
 
 
-@torch.inference_mode()
 def score_tokens(
     decoder: Decoder,
     requests: Sequence[tuple[list[int], list[int]]],
@@ -37,6 +36,24 @@ def score_tokens(
 ) -> list[tuple[float, bool]]:
     """Log-likelihood, in nats, of each continuation after its context, and whether each of its tokens is the likeliest.
 
+    The arguments are those of `token_likelihoods`.
+    """
+    scored = token_likelihoods(decoder, requests, most=most, head_bytes=head_bytes, branches=branches)
+    return [(values.sum().item(), greedy.all().item()) for values, greedy in scored]
+
+
+@torch.inference_mode()
+def token_likelihoods(
+    decoder: Decoder,
+    requests: Sequence[tuple[list[int], list[int]]],
+    *,
+    most: int,
+    head_bytes: int,
+    branches: bool = False,
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Of each continuation after its context, for each token, its log-likelihood in nats, float32 [tokens], and whether
+    it is the likeliest, bool [tokens].
+
     requests: (context, continuation) as token ids, neither empty. most: tokens of a batch or of a piece, padding
     included. head_bytes: of the float32 logits that are in memory at once. branches: whether texts that begin alike
     share the beginning (`reads_branches`); requests that read the same tokens always share them.
@@ -46,7 +63,7 @@ def score_tokens(
     for number, (context, continuation) in enumerate(requests):
         rows.setdefault((*context, *continuation[:-1]), []).append(number)
     longest = min(_TREE, most, reach(decoder.model.config)) if branches else 0
-    results: dict[int, tuple[float, bool]] = {}
+    results: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     trees = sorted(_trees(rows, longest), key=len, reverse=True)
     # A mask of branches has no window, which single texts may be longer than.
     single, branched = ([tree for tree in trees if (len(tree.rows) > 1) == several] for several in (False, True))
@@ -61,8 +78,7 @@ def score_tokens(
         wanted = [torch.tensor(requests[number][1], device=device) for number in numbers]
         scored = _score(decoder, torch.cat(places), torch.cat(wanted), head_bytes)
         per_request = (values.split([*map(len, wanted)]) for values in scored)
-        for number, values, greedy in zip(numbers, *per_request, strict=True):
-            results[number] = values.sum().item(), greedy.all().item()
+        results |= {number: scored for number, *scored in zip(numbers, *per_request, strict=True)}
     return [results[number] for number in range(len(requests))]
 
 

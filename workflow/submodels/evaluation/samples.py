@@ -24,12 +24,13 @@ FIELDS = {
     "passed": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
     "result": ("a text", lambda value: isinstance(value, str)),
     "loglikelihoods": (
-        "a list of numbers",
+        "a list of numbers, none of them NaN",
         lambda value: isinstance(value, list) and all(_number(entry) and entry == entry for entry in value),  # no NaN
     ),
     "loglikelihood": ("a number", _number),
     "tokens": ("a number", _number),
     "bytes": ("a number", _number),
+    "starts": ("a list of numbers", lambda value: isinstance(value, list) and all(map(_number, value))),
 }
 
 

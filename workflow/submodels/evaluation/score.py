@@ -15,7 +15,7 @@ from tqdm import tqdm
 from submodels import defaults, files, provenance, versions
 from submodels.benchmarks.metrics import SCORERS, Samples, Scores
 from submodels.benchmarks.metrics.translation import SYNONYMS, synonyms_identity
-from submodels.benchmarks.registry import Benchmark, load_benchmark, load_items
+from submodels.benchmarks.registry import Benchmark, Limit, limit_of, load_benchmark, load_items
 from submodels.bootstrap import Interval, bootstrap_interval, stratified_bootstrap
 from submodels.contamination import SEEN, read_seen
 from submodels.contamination import quirks as contamination_quirks
@@ -80,7 +80,7 @@ def score(
     synonyms: str = "none",
     resamples: int = defaults.RESAMPLES,
     seed: int = 0,
-    limit: int | None = None,
+    limit: Limit = None,
     seen: list[Path] | None = None,
     sampling: int | str | None = None,
     keep: bool = False,
@@ -88,7 +88,8 @@ def score(
 ) -> int:
     """Score the samples of each sub-model (id -> file: executions for code, else generations) and write `out`.
 
-    Intervals are percentile bootstraps over items. `limit`: only the first items were asked. `seen`: for each
+    Intervals are percentile bootstraps over items. `limit`: only the first items were asked, of all benchmarks or by
+    benchmark. `seen`: for each
     sub-model the file of items that `generate` found in calibration rows; without it the overlap is unknown, and the
     score says so. `sampling`: how the samples were drawn, as in `generate`. `keep`: keep the scores of equal samples
     that are in `out` already. `pool`: scores sub-models in parallel. Returns how many scores were kept.
@@ -97,6 +98,7 @@ def score(
         raise unknown("kind of synonyms", synonyms, SYNONYMS)
     task = load_benchmark(benchmark).with_sampling(sampling)
     asked = load_items(task, items_path)
+    limit = limit_of(limit, task.name)
     items = asked[:limit]
     held = read_seen(seen, task.name) if seen else None
     sentences = contamination_quirks(task.name, held or [])
@@ -235,6 +237,7 @@ def _interval(scores: Scores, metric: str, bootstrap: dict) -> Interval:
 def group_samples(task: Benchmark, items: list[dict], path: Path) -> Samples:
     """The lines of a samples file by item; an error unless every item is there exactly `repeats` times."""
     needed = [*SAMPLE_FIELDS[task.output_type], *(("passed", "result") if task.is_code else ())]
+    needed += ["starts", "loglikelihoods"] if task.by_token else []
     grouped = {item["task_id"]: [] for item in items}
     for line in read_samples(path, grouped, needed):
         grouped[line["task_id"]].append(line)

@@ -128,29 +128,37 @@ def train(
     seed: int = 0,
     threads: int | None = None,
     steps: int = defaults.STEPS,
+    domains: list[str] | None = None,
 ) -> list[float]:
     """Train a model of `architecture` on `corpus`, a world's train.jsonl; write it with its tokenizer to `out`.
 
     `threads`: CPU threads, None for torch's own choice. Equal seed and threads give equal weights on one machine.
-    Returns the loss of every step.
+    `domains`: train on the documents of these domains alone; the tokenizer is that of the whole corpus in any case, so
+    that models differ only in their training. Returns the loss of every step.
     """
     if architecture not in ARCHITECTURES:
         raise unknown("architecture", architecture, ARCHITECTURES)
     corpus, out = Path(corpus), Path(out)
     rows = files.read_jsonl(corpus)
     for number, row in enumerate(rows, start=1):
-        if missing := {"prompt", "text"} - row.keys():
+        if missing := {"domain", "prompt", "text"} - row.keys():
             raise SubmodelsError(f"{corpus}, line {number}: no '{min(missing)}'; write the world again")
+    known = dict.fromkeys(row["domain"] for row in rows)
+    for domain in domains or ():
+        if domain not in known:
+            raise unknown(f"domain of {corpus}", domain, known)
     if threads:
         torch.set_num_threads(threads)
     parameters = {"version": versions.TRAIN, "architecture": architecture, "seed": seed, "steps": steps}
+    parameters |= {"domains": sorted(domains)} if domains else {}
     manifest = Manifest("train", parameters | RECIPE | {"shape": SHAPE}, {"corpus": corpus})
     if taken := take_over(manifest, out / "manifest.json"):
         return taken["results"]["loss"]
 
     tokenizer = train_tokenizer((row["text"] for row in rows), RECIPE["pieces"])
     size = (steps, RECIPE["batch"], RECIPE["window"])
-    packed = torch.from_numpy(pack(encode_documents(rows, tokenizer), int(np.prod(size)), seed))
+    trained_on = [row for row in rows if domains is None or row["domain"] in domains]
+    packed = torch.from_numpy(pack(encode_documents(trained_on, tokenizer), int(np.prod(size)), seed))
     tokens, completion = (packed[:, column].reshape(size) for column in (0, 1))
     weights = torch.where(completion.bool(), 1.0, RECIPE["prompt_weight"])
     model = build_model(architecture, tokenizer, seed)

@@ -29,7 +29,8 @@ let order = null; // [key, 1 or -1]
 function written(number, percent) {
   if (typeof number === "string") return number; // infinite
   if (percent) return rounded(100 * number, 1);
-  return Math.abs(number) < 100 ? rounded(number, 2) : rounded(number, 0).replace(/\B(?=(\d{3})+$)/g, ",");
+  if (Math.abs(number) < 100) return rounded(number, Math.abs(number) < 10 ? 3 : 2);
+  return rounded(number, 0).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 // Python rounds a number exactly in the middle to the even digit, toFixed away from zero.

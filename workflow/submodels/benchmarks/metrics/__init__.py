@@ -1,6 +1,6 @@
 """Registry of metric families, by the name that task files give as `scorer`."""
 
-from submodels.benchmarks.metrics import accuracy, exact_match, pass_at_k, perplexity, translation
+from submodels.benchmarks.metrics import accuracy, exact_match, pass_at_k, perplexity, source_text, translation
 from submodels.benchmarks.metrics.base import Samples, Scorer, Scores
 
 SCORERS: dict[str, Scorer] = {
@@ -12,6 +12,7 @@ SCORERS: dict[str, Scorer] = {
     "translation": translation.SCORER,
     "translation_paper": translation.PAPER,
     "perplexity": perplexity.SCORER,
+    "source_text": source_text.SCORER,
 }
 
 __all__ = ["SCORERS", "Samples", "Scorer", "Scores"]

@@ -31,7 +31,8 @@ class Scorer:
     output_type: lm-eval's name for the kind of samples. metrics: names of its metrics, best known first, for n
     samples an item. fault: the fault of an item, or None. score: (items, samples, synonyms) -> Scores. texts:
     the texts of an item that a calibration row must not hold. documents: whether an item is a whole document, which
-    must not hold a calibration row either. takes_synonyms: whether it uses METEOR's synonyms. takes_samples: whether a
+    must not hold a calibration row either. programs: whether samples are programs that are executed. by_token: whether
+    it needs the likelihood of every token. takes_synonyms: whether it uses METEOR's synonyms. takes_samples: whether a
     grid may say how many samples are drawn.
     """
 
@@ -42,6 +43,8 @@ class Scorer:
     texts: Callable[[dict], Texts]
     documents: bool = False
     higher_is_better: bool = True
+    programs: bool = False
+    by_token: bool = False
     takes_synonyms: bool = False
     takes_samples: bool = False
 

@@ -44,4 +44,4 @@ def _texts(item: dict) -> Texts:
     return [(AS_WORDS, item["prompt"]), (AS_TOKENS, solution), (AS_TOKENS, item["prompt"] + solution)]
 
 
-SCORER = Scorer("generate_until", _metrics, _fault, _score, _texts, takes_samples=True)
+SCORER = Scorer("generate_until", _metrics, _fault, _score, _texts, programs=True, takes_samples=True)
