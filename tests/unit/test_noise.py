@@ -67,5 +67,5 @@ def test_a_perplexity_keeps_its_unit():
     draws = {f"wanda-math-0.50-s{seed}": analysis_fixture.perplexity({"0": (v, 1)}) for seed, v in enumerate((4, 6))}
     frame = noise(study({"tiny_text": {"dense": analysis_fixture.perplexity({"0": (3, 1)})} | draws}))
     assert frame.iloc[0]["spread"] == pytest.approx(2**0.5)
-    assert show_noise(frame).iloc[0]["two draws differ by"] == "2.00"
+    assert show_noise(frame).iloc[0]["two draws differ by"] == "2.000"
     assert show_noise(frame).iloc[0]["score"] == "tiny_text (lower is better)"
