@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from masks_support import write_masks
 
-from submodels.analysis.view import CELLS, find_parameter, shares_of_blocks, view, view_sets
+from submodels.analysis.view import find_parameter, shares_of_blocks, view, view_sets
 from submodels.checkpoints.masks import Masks, pack
+from submodels.defaults import VIEW_CELLS
 from submodels.errors import SubmodelsError
 
 SHAPES = {
     "model.layers.0.self_attn.q_proj.weight": (8, 8),
     "model.layers.1.self_attn.q_proj.weight": (8, 8),
-    "model.layers.1.mlp.down_proj.weight": (CELLS + 8, 2 * CELLS + 1),
+    "model.layers.1.mlp.down_proj.weight": (VIEW_CELLS + 8, 2 * VIEW_CELLS + 1),
 }
 
 

@@ -8,4 +8,5 @@ TIMEOUT = 10.0  # seconds for one program
 MEMORY_MB = 1024  # of one program
 RESAMPLES = 1000  # of a bootstrap
 LEVEL = 0.95  # of intervals
+VIEW_CELLS = 192  # rows and columns of a matrix that a page of masks draws at most
 PROMPT = "base"  # prompt format of instructions

@@ -16,10 +16,10 @@ from submodels.analysis.overlap import check_comparable, jaccard_distance, layer
 from submodels.analysis.study import Study
 from submodels.analysis.tables.shared import SETTING
 from submodels.checkpoints.masks import FILE_NAME, Masks
+from submodels.defaults import VIEW_CELLS
 from submodels.errors import SubmodelsError, unknown
 from submodels.terms import NO_CALIBRATION
 
-CELLS = 192  # rows and columns that are drawn at most
 _PIXELS = 4  # of a cell
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -42,7 +42,7 @@ def view(a: Path, b: Path, layer: int, module: str, out: Path) -> None:
     parameter = find_parameter(masks["A"], layer, module)
     kept = {name: mask.mask(parameter) for name, mask in masks.items()}
     rows, columns = masks["A"].shapes[parameter]
-    side = max(1, -(-max(rows, columns) // CELLS))
+    side = max(1, -(-max(rows, columns) // VIEW_CELLS))
     shares = {name: shares_of_blocks(mask, side) for name, mask in kept.items()}
     both = np.count_nonzero(kept["A"] & kept["B"])
     distance = float(jaccard_distance(both, *(np.count_nonzero(mask) for mask in kept.values())))

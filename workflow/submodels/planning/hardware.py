@@ -88,6 +88,7 @@ class FileFigures(Strict):
     score_bytes: Amount
     pages: dict[str, Page]
     view_bytes: Amount
+    view_cell_bytes: Amount
     unpacked: Rate
     world_bytes: Amount
     item_bytes: Amount

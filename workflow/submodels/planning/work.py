@@ -260,15 +260,23 @@ def _page(rule: str) -> Callable[[Work], Cost]:
         evaluated = sum(len(work.grid.evaluated(model)) for model in models)
         cells = len(work.grid.benchmarks) * evaluated
         values = evaluated * sum(work.asked(benchmark).items for benchmark in work.grid.benchmarks)
-        views = sum(_pairs_of_sets(work.grid.submodels(model).values()) for model in models) if rule == "report" else 0
+        views = sum(_view_bytes(work, model) for model in models) if rule == "report" else 0
         return costs.light(
             work.hardware,
             work=cells * work.hardware.analysis.cell_seconds,
-            product=len(models) * page.model + cells * page.cell + views * work.hardware.files.view_bytes,
+            product=len(models) * page.model + cells * page.cell + views,
             memory=values * costs.VALUE_MEMORY,
         )
 
     return cost
+
+
+def _view_bytes(work: Work, model: str) -> float:
+    """The pages for the masks of every two calibration sets; each draws a square matrix three times, in cells."""
+    hidden, figures = work.shape(model).hidden, work.hardware.files
+    drawn = math.ceil(hidden / math.ceil(hidden / defaults.VIEW_CELLS))
+    pages = _pairs_of_sets(work.grid.submodels(model).values())
+    return pages * (figures.view_bytes + drawn**2 * figures.view_cell_bytes)
 
 
 def _pairs_of_sets(submodels: Iterable[Submodel]) -> int:
