@@ -64,6 +64,16 @@ def test_the_page_says_what_is_drawn_and_loads_nothing(pair, tmp_path, module, c
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
 
 
+def test_equal_masks_give_equal_pages(pair, tmp_path):
+    for name in ("a", "b"):
+        view(*pair, 1, "q_proj", tmp_path / name)
+    page = (tmp_path / "a").read_text(encoding="utf-8")
+    assert page == (tmp_path / "b").read_text(encoding="utf-8")
+    assert set(re.findall(r'class="(treescope_out_\w+)"', page)) == {
+        f"treescope_out_{name}" for name in ("A", "B", "difference")
+    }
+
+
 def test_every_two_sets_of_the_figure_have_a_page_of_their_first_draws(tmp_path):
     cells = [("python", 0), ("python", 1), ("java", 0), ("csr", 0)]
     grid = {"models": {"m": {"submodels": []}}, "submodels": {}, "roots": {"submodels": str(tmp_path / "masks")}}

@@ -4,6 +4,7 @@ that the report links to.
 Drawn by treescope, the array view of penzai, which the paper used. The page holds everything it needs.
 """
 
+import re
 from html import escape
 from pathlib import Path
 
@@ -52,10 +53,10 @@ def view(a: Path, b: Path, layer: int, module: str, out: Path) -> None:
         f"weights {distance:.3f}. Each cell is {cell}."
     )
     sections = [
-        _section(f"{name}: {_name(masks[name])}, {kept[name].mean():.1%} kept", _drawn(shares[name], 0))
+        _section(f"{name}: {_name(masks[name])}, {kept[name].mean():.1%} kept", _drawn(name, shares[name], 0))
         for name in masks
     ]
-    difference = _drawn(shares["A"] - shares["B"], -1)
+    difference = _drawn("difference", shares["A"] - shares["B"], -1)
     sections.append(_section("A minus B: blue is kept by A alone, red by B alone", difference))
     title = f"{parameter}: {_name(masks['A'])} and {_name(masks['B'])}"
     files.write_text(out, _PAGE.format(title=escape(title), about=escape(about), sections="\n".join(sections)))
@@ -117,7 +118,8 @@ def shares_of_blocks(mask: np.ndarray, side: int) -> np.ndarray:
     return sums / np.outer(heights, widths)
 
 
-def _drawn(values: np.ndarray, least: int) -> str:
+def _drawn(name: str, values: np.ndarray, least: int) -> str:
+    """The array as HTML. Treescope gives it a random class; with `name` in its place, equal masks give equal pages."""
     import treescope
     from treescope import lowering
 
@@ -126,7 +128,8 @@ def _drawn(values: np.ndarray, least: int) -> str:
     figure = treescope.render_array(
         values, rows=(0,), columns=(1,), axis_labels=labels, pixels_per_cell=_PIXELS, **colours
     )
-    return lowering.render_to_html_as_root(figure.treescope_part, compressed=False)
+    drawn = lowering.render_to_html_as_root(figure.treescope_part, compressed=False)
+    return re.sub("treescope_out_[0-9a-f]{32}", f"treescope_out_{name}", drawn)
 
 
 def _section(title: str, drawn: str) -> str:
