@@ -4,18 +4,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from submodels.analysis.figures.shared import (
-    NoData,
+    Cell,
     Plot,
     by_setting,
-    colourbar,
-    empty_cells,
-    fit_cell_width,
-    frame_cell,
-    heatmap,
-    heatmap_panels,
+    draw_heatmaps,
     in_order,
-    label_ticks,
-    name_axes,
     of_model,
     remarks_of,
     title_figure,
@@ -36,32 +29,31 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
     dense = frame[frame["calibration"] == DENSE]
     keys = ["method", "sparsity", "calibration_size", "part", "benchmark"]
     frame = frame[frame["calibration"] != DENSE].merge(dense[[*keys, "value"]], on=keys, suffixes=("", "_dense"))
-    if frame.empty:
-        raise NoData("the grid has no benchmark of held-out source files")
     frame["added"] = frame["value"] - frame["value_dense"]
-    settings = by_setting(frame, "")
-    panels = {f"{title}: {part}": rows[rows["part"] == part] for title, rows in settings.items() for part in PARTS}
-    panels = {title: rows for title, rows in panels.items() if len(rows)}
-    languages = list(dict.fromkeys(frame["language"]))
-    sets = in_order(tables, model, frame["calibration"])
+    settings = by_setting(frame, "the grid has no benchmark of held-out source files")
+    panels = {
+        f"{title}: {part}": [
+            Cell(row.calibration, row.language, row.added, f"{row.added:+.3f}", row.matched)
+            for row in of_part.itertuples()
+        ]
+        for title, rows in settings.items()
+        for part, of_part in rows.groupby("part")
+    }
     relative = of_model(tables["relative"], model)
     domains = dict(zip(relative["calibration"], relative["calibration_domain"], strict=True))
     of_interest = frame["calibration"].map(lambda name: domains.get(name, CONTROL) != CONTROL)
     highest = frame.loc[of_interest if of_interest.any() else frame.index, "added"].max()
-    width = fit_cell_width(0.85, len(languages))
-    figure, axes = heatmap_panels(len(panels), len(sets), len(languages), width)
-    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
-        values, texts = empty_cells(sets, languages)
-        for row in panel.itertuples():
-            i, j = sets.index(row.calibration), languages.index(row.language)
-            values[i, j], texts[i][j] = row.added, f"{row.added:+.3f}"
-            if row.matched:
-                frame_cell(axis, i, j)
-        image = heatmap(axis, values, texts, "Oranges", (0, max(highest, 1e-9)), width)
-        label_ticks(axis, sets, languages, domains, {}, width)
-        axis.set_title(title, loc="left")
-    name_axes(axes, "calibration set", "language of the files")
-    colourbar(figure, axes, image, "bits per byte added by pruning (lower is better)")
+    figure = draw_heatmaps(
+        panels,
+        in_order(tables, model, frame["calibration"]),
+        {language: language for language in frame["language"]},
+        colours="Oranges",
+        limits=(0, max(highest, 1e-9)),
+        cell_width=0.85,
+        names=("calibration set", "language of the files"),
+        measure="bits per byte added by pruning (lower is better)",
+        row_domains=domains,
+    )
     title_figure(figure, f"{model}: which data keep a language?", remarks_of(frame, "benchmark"))
     return figure, frame
 

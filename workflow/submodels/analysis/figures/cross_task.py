@@ -4,20 +4,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from submodels.analysis.figures.shared import (
+    Cell,
     Plot,
     by_setting,
-    colourbar,
     comparing,
     domain_legend,
     domains_of,
-    empty_cells,
-    fit_cell_width,
-    frame_cell,
-    heatmap,
-    heatmap_panels,
+    draw_heatmaps,
     in_order,
-    label_ticks,
-    name_axes,
     of_model,
     remarks_of,
     title_figure,
@@ -45,28 +39,28 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
         bare = bare.assign(calibration=bare["method"], calibration_domain=None)
         rows.append(pd.concat([panel, bare]).assign(panel=title))
     shown = pd.concat(rows)
-    benchmarks = list(dict.fromkeys(shown["benchmark"]))
-    sets = in_order(tables, model, shown["calibration"])
     limit = 100 * max(shown["difference"].abs().max(), 0.01) if shown["difference"].notna().any() else 1
-    width = fit_cell_width(0.66, len(benchmarks))
-    figure, axes = heatmap_panels(len(panels), len(sets), len(benchmarks), width)
-    for axis, panel in zip(axes, rows, strict=True):
-        values, texts = empty_cells(sets, benchmarks)
-        for row in panel.itertuples():
-            i, j = sets.index(row.calibration), benchmarks.index(row.benchmark)
-            values[i, j] = 100 * row.difference
-            texts[i][j] = NOT_RUN if row.status != "ok" else ("≈ " if row.inside_noise else "") + _whole(row.difference)
-            if row.matched:
-                frame_cell(axis, i, j)
-        image = heatmap(axis, values, texts, "RdBu", (-limit, limit), width)
-        label_ticks(axis, sets, benchmarks, domains_of(shown, "calibration"), domains_of(shown, "benchmark"), width)
-        axis.set_title(panel["panel"].iloc[0], loc="left")
-    name_axes(axes, "calibration set", "benchmark")
-    colourbar(figure, axes, image, "change against dense (percentage points)")
+    figure = draw_heatmaps(
+        {panel["panel"].iloc[0]: map(_cell, panel.itertuples()) for panel in rows},
+        in_order(tables, model, shown["calibration"]),
+        {name: name for name in shown["benchmark"]},
+        colours="RdBu",
+        limits=(-limit, limit),
+        cell_width=0.66,
+        names=("calibration set", "benchmark"),
+        measure="change against dense (percentage points)",
+        row_domains=domains_of(shown, "calibration"),
+        column_domains=domains_of(shown, "benchmark"),
+    )
     domain_legend(figure, [*shown["calibration_domain"], *shown["benchmark_domain"]])
     title_figure(figure, f"{model}: accuracy against the dense base model", remarks_of(shown, "benchmark"))
     columns = ["panel", "calibration", "benchmark", "dense", "value", "difference", "low", "high", "status", "reason"]
     return figure, shown[columns]
+
+
+def _cell(row) -> Cell:
+    text = NOT_RUN if row.status != "ok" else ("≈ " if row.inside_noise else "") + _whole(row.difference)
+    return Cell(row.calibration, row.benchmark, 100 * row.difference, text, row.matched)
 
 
 def _whole(value: float) -> str:

@@ -4,18 +4,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from submodels.analysis.figures.shared import (
+    Cell,
     Plot,
     by_setting,
-    colourbar,
     domain_legend,
     domains_of,
-    empty_cells,
-    fit_cell_width,
-    heatmap,
-    heatmap_panels,
+    draw_heatmaps,
     in_order,
-    label_ticks,
-    name_axes,
     of_model,
     title_figure,
 )
@@ -34,32 +29,39 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
     Colours run from 0 to the distance of random masks, which the last column shows.
     """
     frame = of_model(tables["jaccard"], model)
-    panels = by_setting(frame, "no two sub-models of one method and sparsity were compared")
+    settings = by_setting(frame, "no two sub-models of one method and sparsity were compared")
     sets = in_order(tables, model, [*frame["a"], *frame["b"]])
-    columns = [*sets, RANDOM_MASKS]
     domains = domains_of(frame, "a") | domains_of(frame, "b")
-    width = fit_cell_width(0.44, len(columns))
-    figure, axes = heatmap_panels(len(panels), len(sets), len(columns), width)
-    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
-        values, texts = empty_cells(sets, columns)
-        random = panel["random_kept"].iloc[0]
-        for row in panel.itertuples():
-            a, b = sets.index(row.a), sets.index(row.b)
-            for i, j, distance in (
-                (a, b, row.kept_distance),
-                (b, a, row.kept_distance),
-                (a, -1, random),
-                (b, -1, random),
-            ):
-                values[i, j], texts[i][j] = distance, f"{distance:.2f}"
-        image = heatmap(axis, values, texts, "viridis", (0, frame["random_kept"].max()), width)
-        label_ticks(axis, sets, columns, domains, domains, width)
-        axis.set_title(title, loc="left")
-    name_axes(axes, "calibration set", "calibration set")
-    colourbar(figure, axes, image, "Jaccard distance of kept weights (0: the same weights)")
+    figure = draw_heatmaps(
+        {title: _cells(rows) for title, rows in settings.items()},
+        sets,
+        {name: name for name in [*sets, RANDOM_MASKS]},
+        colours="viridis",
+        limits=(0, frame["random_kept"].max()),
+        cell_width=0.44,
+        names=("calibration set", "calibration set"),
+        measure="Jaccard distance of kept weights (0: the same weights)",
+        row_domains=domains,
+        column_domains=domains,
+    )
     domain_legend(figure, domains.values())
     title_figure(figure, f"{model}: how far apart are the kept weights?")
     return figure, frame
+
+
+def _cells(rows: pd.DataFrame) -> list[Cell]:
+    """Both halves of the matrix, and the last column."""
+    random = rows["random_kept"].iloc[0]
+    found = []
+    for row in rows.itertuples():
+        for a, b, distance in (
+            (row.a, row.b, row.kept_distance),
+            (row.b, row.a, row.kept_distance),
+            (row.a, RANDOM_MASKS, random),
+            (row.b, RANDOM_MASKS, random),
+        ):
+            found.append(Cell(a, b, distance, f"{distance:.2f}"))
+    return found
 
 
 FIGURE = Plot(CAPTION, draw)

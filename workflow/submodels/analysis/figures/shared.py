@@ -6,8 +6,9 @@ text keeps its size there.
 """
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -96,11 +97,6 @@ def domains_of(frame: pd.DataFrame, column: str) -> dict[str, str]:
     return dict(zip(frame[column], frame[f"{column}_domain"], strict=True))
 
 
-def empty_cells(rows: list, columns: list) -> tuple[np.ndarray, list[list[str]]]:
-    """Empty values and texts; cells that stay empty are not in the grid."""
-    return np.full((len(rows), len(columns)), np.nan), [[""] * len(columns) for _ in rows]
-
-
 def rows_and_columns(panels: int, width: float) -> tuple[int, int]:
     """Arrange panels of a width in inches on the page."""
     columns = min(panels, max(1, int(PAGE_WIDTH / width)))
@@ -113,12 +109,53 @@ def used_axes(axes: np.ndarray, panels: int) -> list[Axes]:
     return list(axes.flat[:panels])
 
 
-def fit_cell_width(wanted: float, columns: int) -> float:
-    """Width of a heatmap's cells, less than `wanted` where so many columns would not fit on the page."""
-    return min(wanted, (PAGE_WIDTH - LABELS - 0.2) / columns)
+class Cell(NamedTuple):
+    """A cell of a heatmap: its row and column by name, its value for the colour, and its text."""
+
+    row: str
+    column: str
+    value: float
+    text: str
+    framed: bool = False
 
 
-def heatmap_panels(panels: int, rows: int, columns: int, cell_width: float) -> tuple[Figure, list[Axes]]:
+def draw_heatmaps(
+    panels: dict[str, Iterable[Cell]],
+    rows: list[str],
+    columns: dict[str, str],
+    *,
+    colours: str,
+    limits: tuple[float, float],
+    cell_width: float,
+    names: tuple[str, str],
+    measure: str,
+    row_domains: dict | None = None,
+    column_domains: dict | None = None,
+) -> Figure:
+    """A heatmap for each panel (title -> cells), with one colour scale; cells that are left out are not in the grid.
+
+    columns: name -> label. cell_width: inches, less where so many columns would not fit on the page. names: of the rows
+    and of the columns. measure: what the colours say.
+    """
+    width = min(cell_width, (PAGE_WIDTH - LABELS - 0.2) / len(columns))
+    places = {name: j for j, name in enumerate(columns)}
+    figure, axes = _heatmap_panels(len(panels), len(rows), len(columns), width)
+    for axis, (title, cells) in zip(axes, panels.items(), strict=True):
+        values, texts = np.full((len(rows), len(columns)), np.nan), [[""] * len(columns) for _ in rows]
+        for cell in cells:
+            i, j = rows.index(cell.row), places[cell.column]
+            values[i, j], texts[i][j] = cell.value, cell.text
+            if cell.framed:
+                _frame_cell(axis, i, j)
+        image = _heatmap(axis, values, texts, colours, limits, width)
+        _label_ticks(axis, rows, list(columns.values()), row_domains or {}, column_domains or {}, width)
+        axis.set_title(title, loc="left")
+    _name_axes(axes, *names)
+    _colourbar(figure, axes, image, measure)
+    return figure
+
+
+def _heatmap_panels(panels: int, rows: int, columns: int, cell_width: float) -> tuple[Figure, list[Axes]]:
     """Heatmap panels of the same rows side by side, as many as the page holds; every cell has one size."""
     width = columns * cell_width + 0.2
     n_rows = rows_and_columns(panels, width + LABELS / 2)[0]
@@ -128,7 +165,7 @@ def heatmap_panels(panels: int, rows: int, columns: int, cell_width: float) -> t
     return figure, used_axes(axes, panels)
 
 
-def heatmap(
+def _heatmap(
     axis: Axes,
     values: np.ndarray,
     texts: list[list[str]],
@@ -152,7 +189,7 @@ def heatmap(
     return image
 
 
-def frame_cell(axis: Axes, row: int, column: int) -> None:
+def _frame_cell(axis: Axes, row: int, column: int) -> None:
     """A frame that is visible on every colour."""
     axis.add_patch(
         Rectangle(
@@ -167,7 +204,7 @@ def frame_cell(axis: Axes, row: int, column: int) -> None:
     )
 
 
-def label_ticks(
+def _label_ticks(
     axis: Axes, rows: list[str], columns: list[str], row_domains: dict, column_domains: dict, cell_width: float
 ) -> None:
     """Tick labels with a strip in the domain's colour beside them; slanted where a cell is too narrow for them."""
@@ -193,14 +230,14 @@ def label_ticks(
     axis.set_ylim(len(rows) - 0.5, -0.5)
 
 
-def name_axes(axes: list[Axes], rows: str, columns: str) -> None:
+def _name_axes(axes: list[Axes], rows: str, columns: str) -> None:
     for axis in axes:
         axis.set_xlabel(columns)
         if axis.get_subplotspec().is_first_col():
             axis.set_ylabel(rows)
 
 
-def colourbar(figure: Figure, axes: list[Axes], image, label: str) -> None:
+def _colourbar(figure: Figure, axes: list[Axes], image, label: str) -> None:
     shrink = min(1, 4 / figure.get_figwidth())
     figure.colorbar(image, ax=axes, label=label, location="bottom", shrink=shrink, aspect=30, pad=0.03)
 
