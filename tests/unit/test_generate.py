@@ -11,7 +11,7 @@ import tiny_models
 import torch
 import yaml
 from generate_support import CODE, CSR, MATH, TEXT, items, lm, model_dir, with_generation  # noqa: F401 (fixtures)
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -298,6 +298,7 @@ def test_of_equally_likely_tokens_the_first_are_kept():
     assert draw(torch.tensor([[0.0, 0.0, -torch.inf]]), 1 - torch.tensor([2.0**-53]).double()).tolist() == [1]
 
 
+@example(vocabulary=77, scale=10.0, top_k=300, top_p=1.0, dtype=torch.float32, seed=74)  # more than there are
 @settings(max_examples=60, deadline=None)
 @given(
     vocabulary=st.integers(1, 700),

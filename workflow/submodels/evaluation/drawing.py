@@ -32,9 +32,10 @@ def draw(
     if not top_k and top_p == 1:
         return _first_beyond(probabilities, uniform)
     # The likeliest tokens alone mostly hold all that are kept, which spares the sort of a whole vocabulary.
+    most = min(top_k or vocabulary, vocabulary)
     chosen, rows = torch.empty(len(logits), dtype=torch.int64, device=logits.device), slice(None)
     for count in (min(max(_FIRST, top_k), vocabulary), vocabulary):
-        tokens, kept, known = _kept(logits[rows], probabilities[rows], count, top_k or vocabulary, top_p)
+        tokens, kept, known = _kept(logits[rows], probabilities[rows], count, most, top_p)
         chosen[rows] = tokens.gather(-1, _first_beyond(kept, uniform[rows])[:, None]).squeeze(-1)
         if known.all():
             break
