@@ -45,9 +45,7 @@ rule benchmark_items:
     log:
         TREE.log("benchmark_items", "benchmark"),
     wildcard_constraints:
-        benchmark=any_of(
-            name for name, task in GRID.benchmarks.items() if task.source.kind in ("package", "hub", "held_out")
-        ),
+        benchmark=any_of(name for name, task in GRID.benchmarks.items() if task.source.is_converted),
     conda:
         environment("submodels")
     resources:

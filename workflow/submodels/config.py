@@ -357,29 +357,18 @@ def _unknown_names(grid: GridConfig, registries: Registries):
     for i, name in enumerate(grid.benchmarks):
         if name not in benchmark_names():
             yield f"benchmarks[{i}]: {unknown('benchmark', name, benchmark_names())}"
-        elif grid.evaluation.samples is not None:
-            try:
-                load_benchmark(name).with_sampling(grid.evaluation.samples)
-            except SubmodelsError as error:
-                yield f"evaluation.samples: {grid.evaluation.samples}: {error}"
+        else:
+            yield from _benchmark_faults(grid, load_benchmark(name))
     for name, source in grid.sources.items():
         if name not in benchmark_names():
             yield f"sources: {unknown('benchmark', name, benchmark_names())}"
-        elif load_benchmark(name).source.kind not in ("hub", "held_out"):
+        elif not load_benchmark(name).source.has_rows:
             yield f"sources.{name}: its items do not come from the Hub; only rows of Hub benchmarks have local sources"
         elif isinstance(source, HeldOut):
             yield from _held_out_faults(f"sources.{name}", load_benchmark(name), source.calibration_set, registries)
     for name in grid.evaluation.limit if isinstance(grid.evaluation.limit, dict) else ():
         if name not in grid.benchmarks:
             yield f"evaluation.limit: {unknown('benchmark of the grid', name, grid.benchmarks)}"
-    for name in grid.benchmarks:
-        if name in benchmark_names() and load_benchmark(name).by_token and grid.evaluation.backend == "vllm":
-            yield f"benchmarks: '{name}' needs the likelihoods of single tokens; use `backend: hf`"
-        if name in benchmark_names() and load_benchmark(name).source.held_out and name not in grid.sources:
-            yield (
-                f"benchmarks: '{name}' scores the files that a calibration set leaves out; name the set: "
-                f"`sources: {{{name}: {{calibration_set: ...}}}}`"
-            )
     for name in grid.base_models:
         if not any(axes.base_models is None or name in axes.base_models for axes in grid.submodels):
             yield f"base_models: '{name}' is in no block of submodels; add it to a block, or leave it out"
@@ -404,6 +393,20 @@ def _unknown_names(grid: GridConfig, registries: Registries):
             if name not in registries.calibration_sets:
                 known = registries.calibration_sets
                 yield f"submodels[{i}].calibration_sets: {unknown('calibration set', name, known)}"
+
+
+def _benchmark_faults(grid: GridConfig, task: Benchmark):
+    try:
+        task.with_sampling(grid.evaluation.samples)
+    except SubmodelsError as error:
+        yield f"evaluation.samples: {grid.evaluation.samples}: {error}"
+    if task.by_token and grid.evaluation.backend == "vllm":
+        yield f"benchmarks: '{task.name}' needs the likelihoods of single tokens; use `backend: hf`"
+    if task.source.held_out and task.name not in grid.sources:
+        yield (
+            f"benchmarks: '{task.name}' scores the files that a calibration set leaves out; name the set: "
+            f"`sources: {{{task.name}: {{calibration_set: ...}}}}`"
+        )
 
 
 def _held_out_faults(key: str, task: Benchmark, name: str, registries: Registries):

@@ -172,7 +172,7 @@ class Grid:
     def rows(self, benchmark: str) -> str | None:
         """The file of rows from which the items are made; None for a fixture, and for items without rows."""
         local, source = self.config.sources.get(benchmark), self.benchmarks[benchmark].source
-        if local == "fixture" or source.kind not in ("hub", "held_out"):
+        if local == "fixture" or not source.has_rows:
             return None
         if isinstance(local, HeldOut):
             return self._rows_file(local.calibration_set)
@@ -324,7 +324,7 @@ def find_items(benchmark: Benchmark, grid: str | None = None) -> Path:
 
 def _items_file(benchmark: Benchmark, tree: Tree) -> Path:
     """The file of the tiny world's items, the task file's local file, or the file of the stage `items`."""
-    if benchmark.source.kind in ("package", "hub", "held_out"):
+    if benchmark.source.is_converted:
         return Path(tree.items.format(benchmark=benchmark.name))
     if benchmark.source.file is not None:
         return resource("tasks") / benchmark.source.file

@@ -38,11 +38,15 @@ def view(a: Path, b: Path, layer: int, module: str, out: Path) -> None:
 
     layer: number of the decoder block, from 0. module: path of the linear layer in its block, or the end of it.
     """
-    masks = {"A": Masks(Path(a)), "B": Masks(Path(b))}
+    masks = Masks(Path(a))
+    _write(masks, Masks(Path(b)), find_parameter(masks, layer, module), out)
+
+
+def _write(a: Masks, b: Masks, parameter: str, out: Path) -> None:
+    masks = {"A": a, "B": b}
     check_comparable(masks)
-    parameter = find_parameter(masks["A"], layer, module)
     kept = {name: mask.mask(parameter) for name, mask in masks.items()}
-    rows, columns = masks["A"].shapes[parameter]
+    rows, columns = a.shapes[parameter]
     side = max(1, -(-max(rows, columns) // VIEW_CELLS))
     shares = {name: shares_of_blocks(mask, side) for name, mask in kept.items()}
     both = np.count_nonzero(kept["A"] & kept["B"])
@@ -58,7 +62,7 @@ def view(a: Path, b: Path, layer: int, module: str, out: Path) -> None:
     ]
     difference = _drawn("difference", shares["A"] - shares["B"], -1)
     sections.append(_section("A minus B: blue is kept by A alone, red by B alone", difference))
-    title = f"{parameter}: {_name(masks['A'])} and {_name(masks['B'])}"
+    title = f"{parameter}: {_name(a)} and {_name(b)}"
     files.write_text(out, _PAGE.format(title=escape(title), about=escape(about), sections="\n".join(sections)))
 
 
@@ -82,19 +86,18 @@ def view_sets(grid: dict, distances: pd.DataFrame, out: Path) -> list[dict]:
         a, b = (root / row["model"] / draws[*setting, row[side]] for side in ("a", "b"))
         if not all((directory / FILE_NAME).is_file() for directory in (a, b)):
             continue
-        layer, module = _shown_matrix(Masks(a))
         path = Path(out) / row["model"] / f"{a.name}--{b.name}.html"
-        view(a, b, layer, module, path)
+        masks = Masks(a)
+        _write(masks, Masks(b), _shown_parameter(masks), path)
         pages.append({name: row[name] for name in (*SETTING, "a", "b")} | {"path": path})
     return pages
 
 
-def _shown_matrix(masks: Masks) -> tuple[int, str]:
-    places = [layer_and_module(name) for name in masks]
-    numbers = sorted({number for number, _ in places})
+def _shown_parameter(masks: Masks) -> str:
+    numbers = sorted({layer_and_module(name)[0] for name in masks})
     middle = numbers[len(numbers) // 2]
-    modules = [module for number, module in places if number == middle]
-    return middle, next((module for module in modules if module.endswith("q_proj")), modules[0])
+    names = [name for name in masks if layer_and_module(name)[0] == middle]
+    return next((name for name in names if layer_and_module(name)[1].endswith("q_proj")), names[0])
 
 
 def find_parameter(masks: Masks, layer: int, module: str) -> str:

@@ -12,9 +12,8 @@ def prose(text: str, language: str) -> list[bool]:
 
     found = []
     for _, kind, value in _lexer(language).get_tokens_unprocessed(text):
-        is_prose = (kind in Comment and kind not in Comment.Preproc) or kind in String.Doc
-        is_prose &= kind not in Comment.PreprocFile
-        found += [is_prose] * len(value)
+        is_directive = kind in Comment.Preproc or kind in Comment.PreprocFile
+        found += [kind in String.Doc or (kind in Comment and not is_directive)] * len(value)
     return found
 
 

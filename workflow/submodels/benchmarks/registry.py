@@ -43,6 +43,16 @@ class ItemSource(HubSource):
     file: str | None = Field(None, description="JSONL, absolute or relative to resources/tasks/")
     held_out: Literal[True] | None = Field(None, description="held-out rows of a calibration set that the grid names")
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether the items are made of rows of a data set or of a calibration set."""
+        return self.kind in ("hub", "held_out")
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the stage `items` makes the items: of rows, or of what a package holds."""
+        return self.has_rows or self.kind == "package"
+
     @model_validator(mode="after")
     def _one(self):
         given = [key for key in SOURCES if getattr(self, key) is not None]
@@ -97,7 +107,7 @@ class Metadata(Strict):
             raise ValueError("`language` belongs only to `domain: code`")
         if self.quiet and self.domain != "code":
             raise ValueError("`quiet` says how the tests of a program fail, and belongs to `domain: code`")
-        if self.adapter is not None and self.source.kind not in ("hub", "package", "held_out"):
+        if self.adapter is not None and not self.source.is_converted:
             raise ValueError(
                 f"`adapter` belongs to a source with hub, package or held_out; rows of {self.source.kind} are items"
             )

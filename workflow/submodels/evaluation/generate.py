@@ -91,10 +91,11 @@ def generate(
         formatting = prompts.settings(prompt, task)
         formatting |= prompts.date(prompts.format_of(prompt, task), model)
         first = limit_of(limit, task.name)
-        asked = settings | {"limit": first}
-        manifest = Manifest("generate", {"task": task.task} | asked | formatting, speaker | {"items": path})
+        manifest = Manifest(
+            "generate", {"task": task.task, "limit": first} | settings | formatting, speaker | {"items": path}
+        )
         if not _made(manifest, samples_of(out, task.name), rows, first):
-            work.append((task, rows, manifest))
+            work.append((task, rows, manifest, first))
     if work:
         import torch
 
@@ -104,8 +105,8 @@ def generate(
             used = {"device": device, "threads": torch.get_num_threads(), "bos": lm.adds_bos}
             used["context"], used["packed"] = lm.max_length, lm.packed
             used["automatic_batch_size"] = batch_size == "auto"
-            for task, rows, manifest in work:
-                _run(lm, task, rows, manifest, out, limit_of(limit, task.name), prompt, used)
+            for task, rows, manifest, first in work:
+                _run(lm, task, rows, manifest, out, first, prompt, used)
     done = {task.name: files.read_json(manifest_of(samples_of(out, task.name)))["fingerprint"] for task in tasks}
     files.write_json(Path(out) / "done.json", {"benchmarks": done})
 

@@ -75,12 +75,15 @@ class EngineLM(Engine, HFLM):
 
     def score(self, requests: list[tuple[Any, list[int], list[int]]]) -> list[tuple[float, bool]]:
         pairs = [(context, continuation) for _, context, continuation in requests]
-        limits = {"most": self._scored_tokens, "head_bytes": self._head_bytes}
-        return score_tokens(self._decoder, pairs, **limits, branches=self._branches)
+        return score_tokens(self._decoder, pairs, **self._scored_at_once, branches=self._branches)
 
     def score_each(self, requests: list[tuple[list[int], list[int]]]) -> list[list[float]]:
-        limits = {"most": self._scored_tokens, "head_bytes": self._head_bytes}
-        return [values.tolist() for values, _ in token_likelihoods(self._decoder, requests, **limits)]
+        scored = token_likelihoods(self._decoder, requests, **self._scored_at_once)
+        return [values.tolist() for values, _ in scored]
+
+    @property
+    def _scored_at_once(self) -> dict[str, int]:
+        return {"most": self._scored_tokens, "head_bytes": self._head_bytes}
 
     @cached_property
     def _branches(self) -> bool:

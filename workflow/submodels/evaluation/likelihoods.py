@@ -26,19 +26,12 @@ _TREE = 1024  # the most tokens of a trunk with its branches, whose mask takes t
 Tokens = tuple[int, ...]
 
 
-def score_tokens(
-    decoder: Decoder,
-    requests: Sequence[tuple[list[int], list[int]]],
-    *,
-    most: int,
-    head_bytes: int,
-    branches: bool = False,
-) -> list[tuple[float, bool]]:
+def score_tokens(*arguments, **options) -> list[tuple[float, bool]]:
     """Log-likelihood, in nats, of each continuation after its context, and whether each of its tokens is the likeliest.
 
     The arguments are those of `token_likelihoods`.
     """
-    scored = token_likelihoods(decoder, requests, most=most, head_bytes=head_bytes, branches=branches)
+    scored = token_likelihoods(*arguments, **options)
     return [(values.sum().item(), greedy.all().item()) for values, greedy in scored]
 
 

@@ -89,10 +89,10 @@ def score(
     """Score the samples of each sub-model (id -> file: executions for code, else generations) and write `out`.
 
     Intervals are percentile bootstraps over items. `limit`: only the first items were asked, of all benchmarks or by
-    benchmark. `seen`: for each
-    sub-model the file of items that `generate` found in calibration rows; without it the overlap is unknown, and the
-    score says so. `sampling`: how the samples were drawn, as in `generate`. `keep`: keep the scores of equal samples
-    that are in `out` already. `pool`: scores sub-models in parallel. Returns how many scores were kept.
+    benchmark. `seen`: for each sub-model the file of items that `generate` found in calibration rows; without it the
+    overlap is unknown, and the score says so. `sampling`: how the samples were drawn, as in `generate`. `keep`: keep
+    the scores of equal samples that are in `out` already. `pool`: scores sub-models in parallel. Returns how many
+    scores were kept.
     """
     if synonyms not in SYNONYMS:
         raise unknown("kind of synonyms", synonyms, SYNONYMS)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -247,8 +247,7 @@ def _score(work: Work, model: str) -> Cost:
 
 def _overlap(work: Work, model: str) -> Cost:
     submodels = work.grid.submodels(model).values()
-    groups = Counter((submodel.method, submodel.sparsity) for submodel in submodels)
-    alike = sum(math.comb(size, 2) for size in groups.values())
+    alike = _pairs((submodel.method, submodel.sparsity) for submodel in submodels)
     return costs.overlap(work.shape(model), len(submodels), alike, work.hardware)
 
 
@@ -275,14 +274,15 @@ def _view_bytes(work: Work, model: str) -> float:
     """The pages for the masks of every two calibration sets; each draws a square matrix three times, in cells."""
     hidden, figures = work.shape(model).hidden, work.hardware.files
     drawn = math.ceil(hidden / math.ceil(hidden / defaults.VIEW_CELLS))
-    pages = _pairs_of_sets(work.grid.submodels(model).values())
+    cells = work.grid.submodels(model).values()
+    sets = {(cell.method, cell.sparsity, cell.rows, cell.calibration) for cell in cells if cell.draw}
+    pages = _pairs(key[:-1] for key in sets)
     return pages * (figures.view_bytes + drawn**2 * figures.view_cell_bytes)
 
 
-def _pairs_of_sets(submodels: Iterable[Submodel]) -> int:
-    """Pairs of calibration sets that are compared: those of one method, sparsity and number of rows."""
-    sets = {(cell.method, cell.sparsity, cell.rows, cell.calibration) for cell in submodels if cell.draw}
-    return sum(math.comb(count, 2) for count in Counter(key[:3] for key in sets).values())
+def _pairs(keys: Iterable[Hashable]) -> int:
+    """How many pairs of equal keys there are."""
+    return sum(math.comb(count, 2) for count in Counter(keys).values())
 
 
 RULES: dict[str, Callable[..., Cost]] = {  # in the order of work, as plans show them

@@ -3,15 +3,17 @@
 import pandas as pd
 
 from submodels.analysis import perplexities
-from submodels.analysis.formats import interval, marked
+from submodels.analysis.formats import marked
+from submodels.analysis.metric import Metric
 from submodels.analysis.study import Study
-from submodels.analysis.tables.shared import LEVEL, SETTING, Table, matrix
+from submodels.analysis.tables.shared import LEVEL, SETTING, Table, level_columns, matrix
 from submodels.terms import DENSE, NOT_RUN
 
 CAPTION = (
     "Bits per byte of held-out source files, lower is better: whole, of their code, and of their prose (comments and "
     "docstrings)."
 )
+METRIC = Metric("bits_per_byte", higher_is_better=False)
 PARTS = {"all": "bits_per_byte", "code": "code_bits_per_byte", "prose": "prose_bits_per_byte"}
 
 
@@ -51,17 +53,12 @@ def compute(study: Study) -> pd.DataFrame:
 def _columns(pooled: perplexities.Pooled | None) -> dict:
     if pooled is None:
         return {"status": NOT_RUN, "reason": "no score, or no byte of this part"}
-    value, _, low, high = pooled.interval
-    return {"value": value, "low": low, "high": high, "n_items": pooled.n_items, "status": "ok", "reason": None}
-
-
-def bits(value: float) -> str:
-    return f"{value:.3f}"
+    return level_columns(pooled.interval, pooled.n_items)
 
 
 def show(frame: pd.DataFrame) -> pd.DataFrame:
     cells = [
-        f"{bits(row.value)} {interval(row.low, row.high, bits)}" if row.status == "ok" else NOT_RUN
+        f"{METRIC.show(row.value)} {METRIC.show_interval(row.low, row.high)}" if row.status == "ok" else NOT_RUN
         for row in frame.itertuples()
     ]
     columns = [marked(row.benchmark, row.remarks) for row in frame.itertuples()]

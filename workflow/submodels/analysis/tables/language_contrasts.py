@@ -5,10 +5,10 @@ import math
 import pandas as pd
 
 from submodels.analysis import perplexities
-from submodels.analysis.formats import interval, marked, noise_mark, signed
+from submodels.analysis.formats import marked
 from submodels.analysis.perplexities import Sets
 from submodels.analysis.study import Setting, Study
-from submodels.analysis.tables.bits_per_byte import PARTS, benchmarks_of
+from submodels.analysis.tables.bits_per_byte import METRIC, PARTS, benchmarks_of
 from submodels.analysis.tables.shared import SETTING, Table, setting_columns
 from submodels.terms import GENERIC
 
@@ -26,10 +26,10 @@ COLUMNS += ["n_needed"]
 
 def compute(study: Study) -> pd.DataFrame:
     """One row for each setting, contrast, part and benchmark whose sub-models were scored, and one for their mean."""
-    rows = []
+    rows, benchmarks = [], benchmarks_of(study)
     for model in study.models:
         for setting in study.settings(model):
-            sides = {benchmark: _sides(study, model, setting, benchmark) for benchmark in benchmarks_of(study)}
+            sides = {benchmark: _sides(study, model, setting, benchmark) for benchmark in benchmarks}
             for against in AGAINST:
                 compared = {
                     benchmark: (matched, others[against])
@@ -77,15 +77,9 @@ def _sides(study: Study, model: str, setting: Setting, benchmark: str) -> tuple[
 
 
 def show(frame: pd.DataFrame) -> pd.DataFrame:
-    def bits(value: float) -> str:
-        return signed(value, 3)
-
     shown = frame[[*setting_columns(frame), "language", "part", "against"]].copy()
     shown["benchmark"] = [marked(row.benchmark, row.remarks) for row in frame.itertuples()]
-    shown["matched minus it"] = [
-        f"{noise_mark(row.low, row.high)}{bits(row.difference)} {interval(row.low, row.high, bits)}"
-        for row in frame.itertuples()
-    ]
+    shown["matched minus it"] = [METRIC.show_change(row.difference, row.low, row.high) for row in frame.itertuples()]
     shown["files"] = frame["n_items"]
     shown["files to decide it"] = ["" if pd.isna(n) else f"{n:.0f}" for n in frame["n_needed"]]
     return shown

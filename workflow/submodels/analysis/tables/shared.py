@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from submodels.analysis.study import CalibrationSet, Study
-from submodels.bootstrap import stratified_bootstrap
+from submodels.bootstrap import Interval, stratified_bootstrap
 from submodels.terms import NOT_RUN
 
 SETTING = ["model", "method", "sparsity", "calibration_size"]  # fixed in a comparison of calibration sets
@@ -39,8 +39,13 @@ def level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> di
 def mean_level(study: Study, items: list[np.ndarray]) -> dict:
     """As `level`, from values by item [items], one array for each benchmark."""
     groups = [values[:, None] for values in items]
-    value, _, low, high = stratified_bootstrap(groups, **asdict(study.resampling))
-    n_items = sum(len(values) for values in items)
+    interval = stratified_bootstrap(groups, **asdict(study.resampling))
+    return level_columns(interval, sum(len(values) for values in items))
+
+
+def level_columns(interval: Interval, n_items: int) -> dict:
+    """The columns `LEVEL` of a value that was measured."""
+    value, _, low, high = interval
     return {"value": value, "low": low, "high": high, "n_items": n_items, "status": "ok", "reason": None}
 
 

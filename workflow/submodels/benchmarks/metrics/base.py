@@ -57,5 +57,12 @@ def text_fault(item: dict, *fields: str) -> str | None:
     return None
 
 
+def document_fault(item: dict) -> str | None:
+    """The fault of an item whose whole `text` is scored."""
+    if fault := text_fault(item, "text"):
+        return fault
+    return None if item["text"].strip() else "`text` needs more than white space"
+
+
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)

@@ -8,15 +8,9 @@ the `tokens` and `bytes` by which it is weighted.
 
 from math import exp, log
 
-from submodels.benchmarks.metrics.base import AS_WORDS, Samples, Scorer, Scores, text_fault
+from submodels.benchmarks.metrics.base import AS_WORDS, Samples, Scorer, Scores, document_fault
 
 _MOST_NATS = 700  # of a token: exp of more overflows a floating-point number
-
-
-def _fault(item: dict) -> str | None:
-    if fault := text_fault(item, "text"):
-        return fault
-    return None if item["text"].strip() else "`text` needs more than white space"
 
 
 def _check(task_id: str, line: dict, size: int) -> None:
@@ -52,7 +46,7 @@ def _score(items: list[dict], samples: Samples, synonyms: str) -> Scores:
 SCORER = Scorer(
     "loglikelihood_rolling",
     lambda samples: ["perplexity", "bits_per_byte"],
-    _fault,
+    document_fault,
     _score,
     lambda item: [(AS_WORDS, item["text"])],
     documents=True,

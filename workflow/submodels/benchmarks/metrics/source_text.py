@@ -8,7 +8,7 @@ An item's values are those of its file, with the `bytes`, `code_bytes` and `pros
 from itertools import pairwise
 from math import isfinite, log
 
-from submodels.benchmarks.metrics.base import AS_TOKENS, Samples, Scorer, Scores, text_fault
+from submodels.benchmarks.metrics.base import AS_TOKENS, Samples, Scorer, Scores, document_fault, text_fault
 from submodels.benchmarks.prose import prose
 from submodels.terms import LANGUAGES
 
@@ -16,11 +16,11 @@ METRICS = ("bits_per_byte", "code_bits_per_byte", "prose_bits_per_byte")
 
 
 def _fault(item: dict) -> str | None:
-    if fault := text_fault(item, "text", "language"):
+    if fault := document_fault(item) or text_fault(item, "language"):
         return fault
     if item["language"] not in LANGUAGES:
         return f"`language` must be one of {', '.join(LANGUAGES)} (got {item['language']})"
-    return None if item["text"].strip() else "`text` needs more than white space"
+    return None
 
 
 def _check(task_id: str, line: dict, size: int) -> None:
