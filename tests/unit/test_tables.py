@@ -472,6 +472,7 @@ def test_bits_per_byte_by_language_and_part():
     shown = TABLES["language_contrasts"].to_read(TABLES["language_contrasts"].compute(made))
     assert shown["matched minus it"].str.startswith("−0.200").any()
     assert (shown["files"] == 2).all()
+    assert (shown["by one draw"] == "").all()
 
 
 def test_the_mean_over_languages_gives_each_language_the_same_weight():
@@ -514,6 +515,25 @@ def test_contrasts_weigh_sets_alike_and_leave_out_sets_of_no_language():
     scores = {id: analysis_fixture.source_files([value] * 2, [value] * 2) for id, value in bits.items()}
     frame = TABLES["language_contrasts"].compute(study({"source_python": scores}, extra=extra))
     assert frame["difference"].tolist() == pytest.approx([0.5 - 0.8] * 3)
+
+
+def test_contrasts_show_how_far_one_draw_leads():
+    """Seed 0 gives 0.5 - 0.6, seed 1 0.5 - 0.3; the third draw of Java has no partner."""
+    bits = {"python-0.50-s0": 0.5, "python-0.50-s1": 0.5}
+    bits |= {"java-0.50-s0": 0.6, "java-0.50-s1": 0.3, "java-0.50-s2": 0.9}
+    scores = {f"wanda-{id}": analysis_fixture.source_files([value] * 2, [value] * 2) for id, value in bits.items()}
+    entry = analysis_fixture.submodel_entry
+    extra = {
+        f"wanda-{name}-0.50-s{seed}": entry("wanda", name, "0.50", seed)
+        for name, seed in [("python", 1), ("java", 1), ("java", 2)]
+    }
+    frame = TABLES["language_contrasts"].compute(
+        study({"source_python": {"dense": scores["wanda-python-0.50-s0"], **scores}}, extra=extra)
+    )
+    assert frame["lowest_draw"].tolist() == pytest.approx([-0.1] * 3)
+    assert frame["highest_draw"].tolist() == pytest.approx([0.2] * 3)
+    shown = TABLES["language_contrasts"].to_read(frame)
+    assert set(shown["by one draw"]) == {"[−0.100, +0.200]"}
 
 
 def test_perplexities_of_a_language_are_no_source_files():

@@ -15,13 +15,14 @@ from submodels.terms import GENERIC
 CAPTION = (
     "Bits per byte of held-out source files after calibration on their language, minus those after calibration on "
     "other programming languages (unmatched) or on generic text, paired over files; last the mean over languages. "
-    "Below zero: the language helps. ≈: the interval contains zero; so many files would decide it."
+    "Below zero: the language helps. ≈: the interval contains zero; so many files would decide it. Intervals resample "
+    "files; the last column shows the difference by one draw of every set alone, from the lowest draw to the highest."
 )
 MOST = 100_000  # files; a difference that needs more of them is too small to look for
 ALL = "all"  # in place of a benchmark and a language: their mean
 AGAINST = ("unmatched", "generic")
 COLUMNS = [*SETTING, "benchmark", "language", "part", "against", "remarks", "difference", "low", "high", "n_items"]
-COLUMNS += ["n_needed"]
+COLUMNS += ["n_needed", "lowest_draw", "highest_draw"]
 
 
 def compute(study: Study) -> pd.DataFrame:
@@ -51,6 +52,7 @@ def compute(study: Study) -> pd.DataFrame:
                             | {"part": part, "against": against, "remarks": study.remarks(list(group))}
                             | {"difference": value, "low": low, "high": high, "n_items": change.n_items}
                             | {"n_needed": needed_files(value, low, high, change.n_items)}
+                            | _range_of_draws(study, model, group, metric)
                         )
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -62,6 +64,25 @@ def needed_files(value: float, low: float, high: float, n_items: int) -> int | N
     if low > 0 or high < 0 or n_items * reach**2 >= MOST * value**2:
         return None
     return math.floor(n_items * (reach / value) ** 2) + 1
+
+
+def _range_of_draws(study: Study, model: str, compared: dict[str, tuple[Sets, Sets]], metric: str) -> dict:
+    """The lowest and the highest difference by one draw of every set alone; nothing if the sets share only one draw."""
+    seed_of = {id: entry["seed"] for id, entry in study.submodels(model).items()}
+    sets = [ids for sides in compared.values() for side in sides for ids in side]
+    shared = set.intersection(*({seed_of[id] for id in ids} for ids in sets))
+    differences = []
+    for seed in shared:
+        alone = {
+            benchmark: tuple([[id for id in ids if seed_of[id] == seed] for ids in side] for side in sides)
+            for benchmark, sides in compared.items()
+        }
+        change = perplexities.mean_change(study, model, alone, metric=metric)
+        if change is not None:
+            differences.append(change.interval.value)
+    if len(differences) < 2:
+        return {}
+    return {"lowest_draw": min(differences), "highest_draw": max(differences)}
 
 
 def _sides(study: Study, model: str, setting: Setting, benchmark: str) -> tuple[Sets, dict[str, Sets]]:
@@ -82,6 +103,10 @@ def show(frame: pd.DataFrame) -> pd.DataFrame:
     shown["matched minus it"] = [METRIC.show_change(row.difference, row.low, row.high) for row in frame.itertuples()]
     shown["files"] = frame["n_items"]
     shown["files to decide it"] = ["" if pd.isna(n) else f"{n:.0f}" for n in frame["n_needed"]]
+    shown["by one draw"] = [
+        "" if pd.isna(row.lowest_draw) else METRIC.show_difference_interval(row.lowest_draw, row.highest_draw)
+        for row in frame.itertuples()
+    ]
     return shown
 
 
