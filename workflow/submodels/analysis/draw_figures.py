@@ -39,6 +39,11 @@ def _write(stem: Path, plot: Plot, tables: dict[str, pd.DataFrame], model: str) 
         figure, data = plot.draw(tables, model)
     except NoData as reason:
         figure, data = _empty(str(reason)), pd.DataFrame({"reason": [str(reason)]})
+    write_figure(stem, figure, data)
+
+
+def write_figure(stem: Path, figure: Figure, data: pd.DataFrame) -> None:
+    """Write a picture and the data behind it as <stem>.svg and <stem>.csv, and close the figure."""
     with files.atomic_path(stem.with_name(stem.name + ".svg")) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.1)
     plt.close(figure)
