@@ -49,25 +49,31 @@ def take(results: Path, out: Path) -> None:
 
 
 def make(study: Path, out: Path) -> None:
-    """Write tables (CSV) and figures (SVG, CSV) of a grid's data in the directory `study` to `out`."""
+    """Write tables (CSV) and figures (SVG, CSV) of a grid's data in the directory `study` to `out`.
+
+    The twelve models of `diversity` are one question: it has a table of them all, and no figures of each.
+    """
+    grid, scores = study / "grid.json", sorted(study.glob("scores/*/*.json"))
+    overlaps = sorted(study.glob("overlap/*.csv"))
+    loaded = load_study(scores, overlaps, grid)
+    name = loaded.grid["name"]
     with tempfile.TemporaryDirectory() as temporary:
-        made, grid = Path(temporary), study / "grid.json"
-        scores, overlaps = sorted(study.glob("scores/*/*.json")), sorted(study.glob("overlap/*.csv"))
+        made = Path(temporary)
         tabulate(scores, overlaps, grid, study / "submodels", made / "tables")
-        draw_figures(made / "tables", grid, made / "figures")
+        if name == "diversity":
+            table = training_diversity(loaded)
+            files.write_text(made / "tables/training_diversity.csv", table.to_csv(index=False, lineterminator="\n"))
+        else:
+            draw_figures(made / "tables", grid, made / "figures")
+        if name == "laptop_rows":
+            table = rows_by_draw(loaded)
+            with plt.rc_context(STYLE):
+                write_figure(made / "figures/rows", draw_rows(table), table)
         for path in sorted(made.glob("*/*")):
             if path.suffix in (".csv", ".svg"):
                 to = out / path.relative_to(made)
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, to)
-    loaded = load_study(scores, overlaps, grid)
-    if loaded.grid["name"] == "diversity":
-        table = training_diversity(loaded)
-        files.write_text(out / "tables/training_diversity.csv", table.to_csv(index=False, lineterminator="\n"))
-    if loaded.grid["name"] == "laptop_rows":
-        table = rows_by_draw(loaded)
-        with plt.rc_context(STYLE):
-            write_figure(out / "figures/rows", draw_rows(table), table)
 
 
 def training_diversity(study: Study) -> pd.DataFrame:
