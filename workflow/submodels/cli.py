@@ -210,6 +210,14 @@ def prune(
     batch_size: Annotated[int, typer.Option(min=1, help="Windows in one forward pass.")] = defaults.PRUNED_AT_ONCE,
     offload: Annotated[bool, typer.Option(help="Keep hidden states in the host's memory.")] = False,
     threads: Threads = None,
+    general: Annotated[
+        Path | None, typer.Option(help="Windows of a generic set, for general importance (dpruner).")
+    ] = None,
+    general_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of general importance (dpruner).")
+    ] = defaults.GENERAL_WEIGHT,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to learn masks on (maskllm).")] = defaults.TRAINED_TOKENS,
+    prior: Annotated[str, typer.Option(help="Method of the masks to begin with (maskllm).")] = defaults.PRIOR,
 ):
     """Prune a base model; writes submodel.safetensors and manifest.json."""
     from submodels.pruning.prune import prune
@@ -227,6 +235,10 @@ def prune(
         batch_size=batch_size,
         offload=offload,
         threads=threads,
+        general=general,
+        general_weight=general_weight,
+        tokens=tokens,
+        prior=prior,
     )
 
 

@@ -95,6 +95,29 @@ def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: 
         )
 
 
+def check_whole(stream: BlockStream, windows: Windows, state_bytes: float, at_once: int) -> None:
+    """Say how much memory the whole model with gradients needs, and refuse a job that will not fit.
+
+    state_bytes: for every weight that may be pruned, beside the model. at_once: windows computed together. Of every
+    block its input is kept for the backward pass, of one block at a time all activations.
+    """
+    size, text = stream.dtype.itemsize, stream.config.get_text_config()
+    shapes, place = stream.shapes.values(), stream.device.type
+    weights = sum(parameter.numel() for parameter in stream.model.parameters())
+    prunable, largest = sum(out * columns for out, columns in shapes), max(out * columns for out, columns in shapes)
+    length = windows.ids.shape[1] * at_once
+    working = working_bytes(size, length, hidden=text.hidden_size, widest=max(max(shape) for shape in shapes))
+    kept = len(stream) * length * text.hidden_size * size + 3 * 4 * length * text.vocab_size
+    need = weights * size + prunable * state_bytes + 8 * largest + 2 * working + kept
+    free = free_host_memory() if place == "cpu" else torch.cuda.mem_get_info(stream.device)[0]
+    print(f"the whole model with gradients needs about {need / _GB:.2g} GB, {free / _GB:.2g} GB are free", flush=True)
+    if need > free:
+        raise SubmodelsError(
+            f"not enough memory ({place}): the whole model with gradients needs about {need / _GB:.2g} GB, "
+            f"{free / _GB:.2g} GB are free; take a smaller model, --dtype bfloat16, or a method without gradients"
+        )
+
+
 def free_host_memory() -> int:
     """Bytes this process may still allocate, by the limits of the machine, control groups (v2) and address space."""
     free = psutil.virtual_memory().available

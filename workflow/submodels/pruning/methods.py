@@ -11,6 +11,7 @@ from submodels.errors import unknown
 
 if TYPE_CHECKING:
     from submodels.pruning.rules import Rule
+    from submodels.pruning.whole_model import EndToEnd
 
 _RULES = "submodels.pruning.rules"
 
@@ -23,6 +24,8 @@ class Method:
     target: place of its rule, `module:name`.
     description: one line for readers.
     updates_weights: whether it changes the weights it keeps, so that the sub-model holds their values.
+    needs_gradients: whether the whole model must be in memory, with gradients (`whole_model`).
+    settings: which of `SETTINGS` it takes. only_patterns: whether it makes masks of N:M patterns alone.
     """
 
     version: int
@@ -30,15 +33,35 @@ class Method:
     target: str
     description: str
     updates_weights: bool = False
+    needs_gradients: bool = False
+    settings: tuple[str, ...] = ()
+    only_patterns: bool = False
 
-    def rule(self) -> "Rule":
+    def rule(self) -> "Rule | EndToEnd":
         module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)
 
 
+SETTINGS = ("general", "general_weight", "tokens", "prior")  # of methods with gradients, see `whole_model.Settings`
+_GENERAL = {"needs_gradients": True, "settings": ("general", "general_weight")}
 METHODS = {
+    "dpruner": Method(
+        1, True, "submodels.pruning.gradients:DPRUNER", "gradients on the set, and general importance", **_GENERAL
+    ),
+    "dpruner_matrix": Method(
+        1, True, "submodels.pruning.gradients:DPRUNER_MATRIX", "the same, compared over the matrix", **_GENERAL
+    ),
     "magnitude": Method(1, False, f"{_RULES}:MAGNITUDE", "small weights go, compared over the matrix"),
     "magnitude_row": Method(1, False, f"{_RULES}:MAGNITUDE_ROW", "small weights go, compared within an output row"),
+    "maskllm": Method(
+        1,
+        True,
+        "submodels.pruning.learned_masks:MASKLLM",
+        "N:M masks learned on the set, weights as they are",
+        needs_gradients=True,
+        settings=("tokens", "prior"),
+        only_patterns=True,
+    ),
     "random": Method(1, False, f"{_RULES}:RANDOM", "control: weights of every output row go at random"),
     "ria": Method(1, True, f"{_RULES}:RIA", "relative importance and activations, compared over the matrix"),
     "ria_row": Method(1, True, f"{_RULES}:RIA_ROW", "relative importance and activations, within an output row"),

@@ -1,6 +1,8 @@
 """Stage `prune`: base model + calibration windows -> a sub-model: a mask, and the kept values where they change."""
 
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from submodels import defaults, files
 from submodels.allocator import keep_freed_memory
 from submodels.checkpoints import masks
 from submodels.checkpoints.base import find_context, fingerprint_base
+from submodels.checkpoints.decoder import Decoder
+from submodels.checkpoints.load import load_submodel
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.products import take_over
@@ -17,11 +21,15 @@ from submodels.provenance import Manifest
 from submodels.pruning import memory, patterns
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.methods import Method, get_method
-from submodels.pruning.patterns import Pattern
-from submodels.pruning.rules import Rule
+from submodels.pruning.patterns import NofM, Pattern
+from submodels.pruning.progress import Progress
+from submodels.pruning.rules import Pruned, Rule
 from submodels.pruning.sequential import prune_blocks
+from submodels.pruning.whole_model import EndToEnd, Job, Settings, freeze, linears_of
 from submodels.pruning.windows import Windows, read_windows
 from submodels.terms import DTYPES
+
+STATE = "training.safetensors"  # of an unfinished job with gradients, beside the mask that it makes
 
 
 def prune(
@@ -38,6 +46,10 @@ def prune(
     batch_size: int = defaults.PRUNED_AT_ONCE,
     offload: bool = False,
     threads: int | None = None,
+    general: Path | None = None,
+    general_weight: float = defaults.GENERAL_WEIGHT,
+    tokens: int = defaults.TRAINED_TOKENS,
+    prior: str = defaults.PRIOR,
 ) -> None:
     """Prune the base model in directory `model` and write `out`/submodel.safetensors and `out`/manifest.json.
 
@@ -48,10 +60,12 @@ def prune(
     dtype: of the computation, see `find_dtype`; statistics are always float32, values always in the checkpoint's dtype.
     batch_size: windows computed together. offload: hidden states wait on the host, the device holds only blocks.
     threads: CPU threads, None = PyTorch's choice.
+    general, general_weight, tokens, prior: of methods with gradients, see `whole_model.Settings`; `general` is a file
+    of windows. Such a job saves its state beside the mask from time to time; a killed job continues from there.
     The process keeps freed memory from here on (`allocator.keep_freed_memory`).
     """
     started, out = time.time(), Path(out)
-    chosen, pattern = _check_method(method, sparsity, windows)
+    chosen, pattern = _check_method(method, sparsity, windows, general)
     dtype = find_dtype(dtype, device)
     if batch_size < 1:
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
@@ -64,24 +78,37 @@ def prune(
     stream = _open(model, dtype, device)
     inputs, source, read = {}, None, None
     if windows is not None:
-        text_config = stream.config.get_text_config()
-        read = read_windows(windows, vocabulary=text_config.vocab_size, context=find_context(stream.config))
+        read = read_windows(windows, **_limits(stream))
         inputs["windows"] = Path(windows)
         source = {"name": calibration or Path(windows).parent.name, "sha256": files.sha256_file(windows)}
     inputs["base"] = fingerprint_base(model)
     parameters = {"method": method, "sparsity": str(pattern), "seed": seed}
     numerics = {"version": chosen.version, "dtype": _name(stream.dtype)}
+    told = {"general_weight": general_weight, "tokens": tokens, "prior": prior}
+    numerics |= {name: value for name, value in told.items() if name in chosen.settings}
+    if "general" in chosen.settings:
+        inputs["general"] = Path(general)
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
     if take_over(manifest, out / "manifest.json"):
         return
-    memory.check(stream, read, chosen.rule(), batch_size, offload=offload)
+    rule, progress = chosen.rule(), Progress(out / STATE, manifest.fingerprint)
+    if isinstance(rule, EndToEnd):
+        memory.check_whole(stream, read, rule.state_bytes(pattern), rule.windows)
+        of_set = None if general is None else read_windows(general, **_limits(stream))
+        settings = Settings(of_set, general_weight, tokens, prior)
+        job = partial(Job, stream=stream, windows=read, pattern=pattern, seed=seed, batch_size=batch_size,
+            settings=settings, progress=progress)  # fmt: skip
+        results = _end_to_end(model, stream, rule, job)
+    else:
+        memory.check(stream, read, rule, batch_size, offload=offload)
+        results = _streamed(stream, read, rule, pattern, seed, batch_size, offload)
 
     about = parameters | {"calibration": source, "base": inputs["base"]}
     if chosen.updates_weights:
         about["values"] = _name(stream.stored)
     try:
         with masks.writing(out, stream.shapes, **about) as writer:
-            pruned = _write_pruned(stream, read, chosen.rule(), pattern, seed, batch_size, offload, writer)
+            pruned = _write_pruned(results, writer)
     except (RuntimeError, MemoryError) as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -94,13 +121,18 @@ def prune(
     manifest.write(out / "manifest.json", [out / masks.FILE_NAME], calibration=source, **how, **results)
 
 
-def _check_method(method: str, sparsity: str, windows: Path | None) -> tuple[Method, Pattern]:
+def _check_method(method: str, sparsity: str, windows: Path | None, general: Path | None) -> tuple[Method, Pattern]:
     """The method and the pattern; an error if the method needs windows, or takes none, and the call differs."""
     chosen, pattern = get_method(method), patterns.parse(sparsity)
     if chosen.needs_calibration and windows is None:
         raise SubmodelsError(f"method '{method}' needs calibration windows; give --windows")
     if not chosen.needs_calibration and windows is not None:
         raise SubmodelsError(f"method '{method}' looks at weights only; leave out --windows")
+    if ("general" in chosen.settings) != (general is not None):
+        need = "needs windows of a generic set; give" if general is None else "takes one set of windows; leave out"
+        raise SubmodelsError(f"method '{method}' {need} --general")
+    if chosen.only_patterns and not isinstance(pattern, NofM):
+        raise SubmodelsError(f"method '{method}' makes masks of patterns such as 2of4 (got {sparsity})")
     return chosen, pattern
 
 
@@ -118,8 +150,13 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _limits(stream: BlockStream) -> dict[str, int | None]:
+    """What windows may hold, for `read_windows`."""
+    return {"vocabulary": stream.config.get_text_config().vocab_size, "context": find_context(stream.config)}
+
+
 @torch.inference_mode()
-def _write_pruned(
+def _streamed(
     stream: BlockStream,
     windows: Windows | None,
     rule: Rule,
@@ -127,12 +164,27 @@ def _write_pruned(
     seed: int,
     batch_size: int,
     offload: bool,
-    writer: masks.Writer,
-) -> dict[str, int]:
-    """Prune block by block, writing each mask as it is made; returns parameter -> number of pruned weights."""
-    pruned = {}
+) -> Iterator[tuple[str, Pruned]]:
+    """The pruned parameters, block by block."""
     batches = [] if windows is None else stream.embed(windows, batch_size, offload=offload)
-    for name, result in prune_blocks(stream, batches, rule, pattern, seed):
+    yield from prune_blocks(stream, batches, rule, pattern, seed)
+
+
+def _end_to_end(
+    model: Path, stream: BlockStream, rule: EndToEnd, make_job: Callable[..., Job]
+) -> Iterator[tuple[str, Pruned]]:
+    """The pruned parameters of a method with gradients; its state is kept until all of them are there."""
+    loaded = load_submodel(model, None, dtype=_name(stream.dtype), device=str(stream.device))
+    freeze(loaded, Decoder(loaded).blocks)
+    job = make_job(model=loaded, linears=linears_of(loaded, [*stream.shapes]))
+    yield from rule.prune(job)
+    job.progress.discard()
+
+
+def _write_pruned(results: Iterator[tuple[str, Pruned]], writer: masks.Writer) -> dict[str, int]:
+    """Write each mask as it is made; returns parameter -> number of pruned weights."""
+    pruned = {}
+    for name, result in results:
         values = None if result.weight is None else result.weight[result.kept].view(torch.uint8).cpu().numpy()
         writer.add(name, pack(result.kept), values)
         pruned[name] = result.kept.numel() - int(result.kept.sum())

@@ -1,0 +1,91 @@
+"""Methods with gradients: the whole model in memory, every calibration window through all of it, forward and back.
+
+Beside `sequential`, which never holds more than two blocks. Such a method is an `EndToEnd`: a function from a `Job` to
+the pruned parameters in the model's order, and the memory that it needs, which is checked before the model is loaded.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from submodels.pruning.blocks import BlockStream
+from submodels.pruning.patterns import Pattern
+from submodels.pruning.progress import Progress
+from submodels.pruning.rules import Pruned
+from submodels.pruning.windows import Windows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the methods with gradients are told beside the pattern.
+
+    general: windows of a generic set, for `dpruner`. general_weight: of general importance. tokens: the budget of
+    training, for `maskllm`. prior: the method whose mask it begins with.
+    """
+
+    general: Windows | None = None
+    general_weight: float = 1.0
+    tokens: int = 0
+    prior: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a method with gradients works on.
+
+    model: the base model in memory, in eval mode; none of its weights is trained. linears: pruned parameter -> its
+    layer, in the model's order. stream: the same model block by block, for what needs no gradient. seed: of all that is drawn.
+    """
+
+    model: nn.Module
+    linears: dict[str, nn.Linear]
+    stream: BlockStream
+    windows: Windows
+    pattern: Pattern
+    seed: int
+    batch_size: int
+    settings: Settings
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """prune: the method. windows: how many are computed at once. state_bytes: pattern -> memory for every weight that
+    may be pruned, beside the model."""
+
+    prune: Callable[[Job], Iterator[tuple[str, Pruned]]]
+    windows: int
+    state_bytes: Callable[[Pattern], float]
+
+
+def linears_of(model: nn.Module, names: list[str]) -> dict[str, nn.Linear]:
+    """The layers of the parameters `names`, in that order."""
+    return {name: model.get_submodule(name.removesuffix(".weight")) for name in names}
+
+
+def freeze(model: nn.Module, blocks: nn.ModuleList) -> None:
+    """Nothing is trained; for the backward pass a block keeps its input only, and computes the rest again."""
+    model.requires_grad_(False)
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def window_loss(model: nn.Module, windows: Windows) -> torch.Tensor:
+    """Mean cross-entropy of the next token, in nats, over all tokens but the first of each window.
+
+    Padding is not predicted, and neither are tokens that do not count.
+    """
+    ids, tokens, counted = windows
+    mask = None if tokens is None else tokens.long()
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    targets = ids if counted is None else ids.masked_fill(~counted, -100)
+    return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten())
+
+
+def on_device(windows: Windows, device: torch.device) -> Windows:
+    return Windows(*(None if tensor is None else tensor.to(device) for tensor in windows))
