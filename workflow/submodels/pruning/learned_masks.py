@@ -27,42 +27,49 @@ SPREAD, PRIOR = 0.01, 3.0  # of the first logits, and how strongly the prior mas
 
 
 class LearnedMask:
-    """The mask of one linear layer; once it is made, the layer multiplies its weight by it."""
+    """The mask of one linear layer; from `begin` on, the layer multiplies its weight by it.
+
+    The layer sees the mask as a tensor of its own with a gradient, `_mask`: it is computed once a step, though blocks
+    run again in the backward pass, and `finish` passes the gradient on to the logits.
+    """
 
     def __init__(self, name: str, linear: nn.Linear, pattern: NofM, seed: int, prior: torch.Tensor | None):
         out_features, in_features = linear.weight.shape
         if in_features % pattern.m:
             raise SubmodelsError(f"{name}: {in_features} inputs are no multiple of {pattern.m}; take another pattern")
         device = linear.weight.device
-        self._linear, self._seed, self._step = linear, layer_seed(seed, name), 0
+        self._linear, self._seed = linear, layer_seed(seed, name)
         self._choices = candidates(pattern.m - pattern.n, pattern.m).to(device)
         groups = out_features * in_features // pattern.m
-        logits = (torch.randn(groups, len(self._choices), generator=self._dice()) * SPREAD).to(device)
+        dice = torch.Generator().manual_seed(self._seed)
+        logits = (torch.randn(len(self._choices), groups, generator=dice) * SPREAD).to(device)
         if prior is not None:
             logits = with_prior(logits, prior.reshape(groups, pattern.m).to(device), self._choices, PRIOR)
         self.logits = nn.Parameter(logits)
         linear.forward = self._forward
 
-    def _dice(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self._seed + self._step)
-
     def begin(self, step: int, scale: float, temperature: float) -> None:
-        """Begin a step. Its noise is the same whenever the mask is computed: blocks run again in the backward pass."""
-        self._step, self._scale, self._temperature = step + 1, scale, temperature
-
-    def masked_weight(self) -> torch.Tensor:
-        """The weight times the relaxed mask of this step, (out_features, in_features)."""
-        noise = gumbel(self.logits.shape, self._dice()).to(self.logits.device)
-        soft = relaxed_masks(self.logits, noise, self._choices, self._scale, self._temperature)
+        """Draw the relaxed mask of a step."""
+        dice = torch.Generator().manual_seed(self._seed + step + 1)
+        noise = gumbel(self.logits.shape, dice).to(self.logits.device)
+        self._relaxed = relaxed_masks(self.logits, noise, self._choices, scale, temperature)
         weight = self._linear.weight
-        return weight * soft.reshape(weight.shape).to(weight.dtype)
+        self._mask = self._relaxed.detach().reshape(weight.shape).to(weight.dtype).requires_grad_(True)
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x, self._linear.weight * self._mask, self._linear.bias)
+
+    def finish(self, reward: float) -> None:
+        """The gradient of the logits, for the gradient of the loss by the mask, and a reward for the squares that are
+        kept: loss - reward * sum((W * mask) ** 2)."""
+        kept = self._linear.weight.float().square() * self._mask.detach().float()
+        gradient = self._mask.grad.float() - 2 * reward * kept
+        self._relaxed.backward(gradient.reshape(self._relaxed.shape))
+        self._relaxed = self._mask = None
 
     def kept(self) -> torch.Tensor:
         """(out_features, in_features) bool: the mask that was learned."""
         return hard_masks(self.logits.detach(), self._choices).reshape(self._linear.weight.shape)
-
-    def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self.masked_weight(), self._linear.bias)
 
 
 def learn_masks(job: Job) -> Iterator[tuple[str, Pruned]]:
@@ -88,9 +95,8 @@ def learn_masks(job: Job) -> Iterator[tuple[str, Pruned]]:
         if not torch.isfinite(loss):
             raise SubmodelsError(f"step {step}: the loss is {loss.item()}; check the base model, or change --dtype")
         loss.backward()
-        reward = annealed(*REWARD, done) / squares
-        for mask in masks.values() if reward else ():
-            (-reward * mask.masked_weight().float().square().sum()).backward()
+        for mask in masks.values():
+            mask.finish(annealed(*REWARD, done) / squares)
         torch.nn.utils.clip_grad_norm_(logits.values(), CLIP)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done)
@@ -152,8 +158,9 @@ def _restore(optimizer: torch.optim.Optimizer, logits: dict[str, nn.Parameter], 
 
 
 def _state_bytes(pattern: NofM) -> float:
-    """Logits, their gradients and two moments for every candidate, and the prior mask."""
-    return 16 * math.comb(pattern.m, pattern.n) / pattern.m + 1
+    """For every candidate a logit, its gradient, two moments and its share in the mask; the mask, its gradient and the
+    prior for every weight."""
+    return 20 * math.comb(pattern.m, pattern.n) / pattern.m + 13
 
 
 MASKLLM = EndToEnd(learn_masks, WINDOWS, _state_bytes)

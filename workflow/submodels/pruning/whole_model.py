@@ -39,7 +39,8 @@ class Job:
     """What a method with gradients works on.
 
     model: the base model in memory, in eval mode; none of its weights is trained. linears: pruned parameter -> its
-    layer, in the model's order. stream: the same model block by block, for what needs no gradient. seed: of all that is drawn.
+    layer, in the model's order. stream: the same model block by block, for what needs no gradient. seed: of all that is
+    drawn.
     """
 
     model: nn.Module

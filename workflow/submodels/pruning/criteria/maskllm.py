@@ -1,9 +1,10 @@
 """MaskLLM: N:M masks learned end to end (Fang et al., "MaskLLM: Learnable Semi-Structured Sparsity for Large Language
-Models", NeurIPS 2024, arXiv 2409.17481). Written from the paper; its authors' code is under a research licence.
+Models", NeurIPS 2024, arXiv 2409.17481). Written from the paper; the code of its authors is under a research licence.
 
 A group of M consecutive inputs of an output row has a logit for each way to keep N of them. In training a group's mask
 is the mean of its candidates, weighted by a Gumbel softmax over the logits; in the end it is the candidate with the
-highest logit. The base model's weights never change.
+highest logit. The base model's weights never change. Tensors have the candidates first, [candidates, groups]: a softmax
+over the last of two dimensions takes nine times as long on a CPU.
 """
 
 from itertools import combinations
@@ -12,22 +13,9 @@ import torch
 
 
 def candidates(kept: int, size: int) -> torch.Tensor:
-    """Every way to keep `kept` of `size` weights: (candidates, size), float32, 1 = kept, in lexicographic order."""
-    masks = torch.zeros(len(list(combinations(range(size), kept))), size)
-    for mask, places in zip(masks, combinations(range(size), kept), strict=True):
-        mask[list(places)] = 1
-    return masks
-
-
-def relaxed_masks(
-    logits: torch.Tensor, noise: torch.Tensor, choices: torch.Tensor, scale: float, temperature: float
-) -> torch.Tensor:
-    """softmax((scale * logits + noise) / temperature) @ choices: masks between the candidates, that can be trained.
-
-    logits, noise: (groups, candidates), float32; the noise is drawn from Gumbel(0, 1). choices: `candidates`. Returns
-    (groups, size), values from 0 to 1, the sum of a group is the number of kept weights.
-    """
-    return torch.softmax((scale * logits + noise) / temperature, dim=1) @ choices
+    """Every way to keep `kept` of `size` weights: [candidates, size], float32, 1 = kept, in lexicographic order."""
+    places = torch.tensor(list(combinations(range(size), kept)))
+    return torch.zeros(len(places), size).scatter_(1, places, 1)
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator | None = None) -> torch.Tensor:
@@ -36,24 +24,35 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator | None = None) -> 
     return uniform.log_().neg_().log_().neg_()
 
 
-def annealed(start: float, end: float, progress: float) -> float:
-    """The value between `start` and `end`, linear in the progress of training, 0 to 1."""
-    return start + (end - start) * progress
+def relaxed_masks(
+    logits: torch.Tensor, noise: torch.Tensor, choices: torch.Tensor, scale: float, temperature: float
+) -> torch.Tensor:
+    """The mean of the candidates, weighted by softmax((scale * logits + noise) / temperature).
+
+    logits, noise: [candidates, groups], float32; noise from Gumbel(0, 1). choices: [candidates, size]. Returns
+    [groups, size], values from 0 to 1; the values of a group add up to the number of weights that are kept.
+    """
+    return (choices.T @ torch.softmax((scale * logits + noise) / temperature, dim=0)).T
+
+
+def annealed(start: float, end: float, done: float) -> float:
+    """The value between `start` and `end`, linear in the share of the training that is done."""
+    return start + (end - start) * done
 
 
 def with_prior(logits: torch.Tensor, kept: torch.Tensor, choices: torch.Tensor, strength: float) -> torch.Tensor:
     """Logits that favour the candidates near a given mask.
 
-    logits += (overlap - expected) * std(logits) * strength; overlap: how many weights a candidate keeps of those that
-    the given mask keeps, expected: the mean of this number over all candidates (1 for 2:4).
+    logits + (overlap - expected) * std(logits) * strength. overlap: how many weights a candidate keeps of those that
+    the given mask keeps; expected: the mean of this number over all candidates (1 for 2:4).
 
-    kept: (groups, size) bool. Returns (groups, candidates).
+    kept: [groups, size] bool. Returns [candidates, groups].
     """
-    overlap = kept.float() @ choices.T
-    expected = kept.float().sum(dim=1, keepdim=True) * choices.sum(dim=1)[0] / choices.shape[1]
+    overlap = choices @ kept.float().T
+    expected = kept.float().sum(dim=1) * choices[0].sum() / choices.shape[1]
     return logits + (overlap - expected) * logits.std() * strength
 
 
 def hard_masks(logits: torch.Tensor, choices: torch.Tensor) -> torch.Tensor:
-    """The candidate with the highest logit: (groups, candidates) -> (groups, size) bool; the first of equal logits."""
-    return choices.bool()[logits.argmax(dim=1)]
+    """The candidate with the highest logit: [candidates, groups] -> [groups, size] bool; the first of equal logits."""
+    return choices.bool()[logits.argmax(dim=0)]
