@@ -162,9 +162,15 @@ def save_windows(path, input_ids, attention_mask=None):
     return path
 
 
-def masks_of(model_dir, out, windows=None, attention_mask=None, *, method="wanda", sparsity="0.50", **options):
-    """Prune through the stage; parameter -> bool array. A method that looks at weights only gets no windows."""
+def masks_of(model_dir, out, windows=None, attention_mask=None, *, method="wanda", sparsity=None, **options):
+    """Prune through the stage; parameter -> bool array. A method that looks at weights only gets no windows, and others
+    what they need beside the options given: a pattern, a generic set, a short training."""
     path = None
+    sparsity = sparsity or ("2of4" if METHODS[method].only_patterns else "0.50")
+    if "general" in METHODS[method].settings:
+        options = {"general": save_windows(out / "g" / "windows.safetensors", draw_windows(seed=9))} | options
+    if "tokens" in METHODS[method].settings:
+        options = {"tokens": 400} | options
     if METHODS[method].needs_calibration:
         windows = draw_windows() if windows is None else windows
         path = save_windows(out / "w" / "windows.safetensors", windows, attention_mask)

@@ -13,7 +13,7 @@ from submodels.benchmarks.metrics import SCORERS
 from submodels.benchmarks.registry import load_benchmark
 from submodels.calibration.calibrate import calibrate
 from submodels.calibration.registry import CalibrationSet
-from submodels.contamination import Draw, _find, check_draw, contained, tokens, words
+from submodels.contamination import Draw, _find, check_draws, contained, tokens, words
 from submodels.errors import SubmodelsError
 from submodels.evaluation.generate import generate
 from submodels.evaluation.score import score
@@ -89,7 +89,7 @@ def paper(tmp_path):
 
 
 def check(draw, items, out, benchmark="tiny_math"):
-    check_draw(draw, [(load_benchmark(benchmark), items, files.read_jsonl(items))], out)
+    check_draws([] if draw is None else [draw], [(load_benchmark(benchmark), items, files.read_jsonl(items))], out)
 
 
 def test_strict_refuses_and_names_set_row_benchmark_and_item(draw, items, tmp_path):
@@ -105,7 +105,7 @@ def test_strict_refuses_and_names_set_row_benchmark_and_item(draw, items, tmp_pa
 def test_nothing_is_asked_of_what_has_seen_the_items(draw, items, tmp_path):
     """Before a model is even looked for."""
     with pytest.raises(SubmodelsError, match=r"mine: row 0 of .* holds item m/0 of tiny_math"):
-        generate(tmp_path / "model", tmp_path / "sub", {"tiny_math": items}, tmp_path / "out", draw=draw([QUESTION]))
+        generate(tmp_path / "model", tmp_path / "sub", {"tiny_math": items}, tmp_path / "out", draws=[draw([QUESTION])])
     assert not (tmp_path / "out").exists()
 
 
@@ -114,7 +114,7 @@ def test_rows_without_items_pass(draw, items, tmp_path):
     texts = [QUESTION[:40], QUESTION.replace("30", "31"), "What is left? 7", OTHER]
     check(draw(texts), items, tmp_path / "found.json")
     found = files.read_json(tmp_path / "found.json")
-    assert (found["draw"], found["benchmarks"]["tiny_math"]["seen"]) == ("mine-s0", [])
+    assert ([*found["draws"]], found["benchmarks"]["tiny_math"]["seen"]) == (["mine-s0"], [])
 
 
 def test_only_rows_that_were_drawn_count(model, items, tmp_path):

@@ -20,7 +20,7 @@ from submodels.pruning.criteria.maskllm import annealed, candidates, gumbel, har
 from submodels.pruning.gradients import gradient_moments
 from submodels.pruning.learned_masks import drawn_windows, learning_rate, step_count
 from submodels.pruning.progress import Progress
-from submodels.pruning.prune import STATE
+from submodels.pruning.prune import STATE, prune
 from submodels.pruning.whole_model import freeze, linears_of, window_loss
 from submodels.pruning.windows import Windows
 
@@ -245,7 +245,7 @@ def test_the_need_of_memory_is_said_and_checked(model, tmp_path, monkeypatch, ca
     learn(model, tmp_path / "a")
     assert "the whole model with gradients needs about" in capfd.readouterr().out
     monkeypatch.setattr(memory, "free_host_memory", lambda: 1000)
-    with pytest.raises(SubmodelsError, match="not enough memory .*whole model with gradients"):
+    with pytest.raises(SubmodelsError, match=r"not enough memory .*whole model with gradients"):
         learn(model, tmp_path / "b")
 
 
@@ -256,7 +256,7 @@ def test_faults_are_found_before_work(model, general, tmp_path):
         ("wanda", {"general": general}, "takes one set of windows; leave out --general"),
     ):
         with pytest.raises(SubmodelsError, match=fault):
-            masks_of(model, tmp_path / "out", method=method, **options)
+            prune(model, general, method, options.pop("sparsity", "0.50"), tmp_path / "out", **options)
 
 
 def test_the_manifest_says_what_the_method_was_told(model, general, tmp_path):

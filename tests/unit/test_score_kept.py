@@ -25,7 +25,7 @@ def samples(root, submodel, right=3):
     lines = [{"task_id": f"math/{n}", "completion": f" #### {n}", "sample": 0} for n in range(3)]
     files.write_jsonl(directory / "tiny_math.jsonl.gz", lines)
     files.write_json(
-        directory / "contamination.json", {"benchmarks": {name: {"seen": []} for name in ITEMS}, "draw": None}
+        directory / "contamination.json", {"benchmarks": {name: {"seen": []} for name in ITEMS}, "draws": {}}
     )
 
 

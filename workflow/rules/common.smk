@@ -156,20 +156,27 @@ def get_submodel(wildcards):
     return GRID.submodels(wildcards.model)[wildcards.submodel]
 
 
-def get_draw_dir(wildcards):
-    """Directory of a sub-model's calibration draw; None for the dense model and for methods that need no data."""
-    draw = None if wildcards.submodel == DENSE else get_submodel(wildcards).draw
-    return draw and TREE.calibration.format(model=wildcards.model, calibration=draw)
+def get_draw_dirs(wildcards):
+    """Directories of the draws that a sub-model sees: none for the dense model and for methods that need no data."""
+    draws = [] if wildcards.submodel == DENSE else GRID.draws_of(get_submodel(wildcards))
+    names = dict.fromkeys(of.draw for of in draws)
+    return [TREE.calibration.format(model=wildcards.model, calibration=name) for name in names]
 
 
 def get_windows(wildcards):
-    draw = get_draw_dir(wildcards)
-    return f"{draw}/{paths.DRAWN_WINDOWS}" if draw else []
+    """Windows of a sub-model's calibration draw; nothing for methods that need no data."""
+    draw = get_submodel(wildcards).draw
+    return TREE.windows.format(model=wildcards.model, calibration=draw) if draw else []
+
+
+def get_general_windows(wildcards):
+    """Windows of the generic set; nothing for methods that take none."""
+    general = GRID.general(get_submodel(wildcards))
+    return TREE.windows.format(model=wildcards.model, calibration=general.draw) if general else []
 
 
 def get_drawn_rows(wildcards):
-    draw = get_draw_dir(wildcards)
-    return f"{draw}/{paths.DRAWN_ROWS}" if draw else []
+    return [f"{draw}/{paths.DRAWN_ROWS}" for draw in get_draw_dirs(wildcards)]
 
 
 def get_method_options(wildcards):
@@ -178,8 +185,11 @@ def get_method_options(wildcards):
     They are not made from the job's input, because Snakemake does not notice changes of parameters made from input.
     """
     cell, windows = get_submodel(wildcards), get_windows(wildcards)
-    drawn = {"windows": windows, "calibration": cell.calibration} if windows else {}
-    return options(method=cell.method, sparsity=cell.sparsity, seed=cell.seed, **drawn)
+    told = {"windows": windows, "calibration": cell.calibration} if windows else {}
+    told |= {name: getattr(GRID.config.pruning, name) for name in METHODS[cell.method].settings}
+    if "general" in told:
+        told["general"] = get_general_windows(wildcards)
+    return options(method=cell.method, sparsity=cell.sparsity, seed=cell.seed, **told)
 
 
 def get_calibration_spec(wildcards):
@@ -253,10 +263,10 @@ def benchmark_options(names):
 
 
 def get_submodel_options(wildcards):
-    """Nothing for the dense base model; else the sub-model, and the draw that must hold no items."""
+    """Nothing for the dense base model; else the sub-model, and the draws that must hold no items."""
     if wildcards.submodel == DENSE:
         return ""
-    return options(submodel=TREE.submodel.format(**wildcards), draw=get_draw_dir(wildcards))
+    return options(submodel=TREE.submodel.format(**wildcards), draw=get_draw_dirs(wildcards))
 
 
 def get_generation_options(wildcards):

@@ -10,6 +10,7 @@ rule prune:
     input:
         model=get_model,
         windows=get_windows,
+        general=get_general_windows,
     output:
         mask=TREE.mask,
         manifest=f"{TREE.submodel}/manifest.json",

@@ -286,8 +286,11 @@ def generate(
         Path | None, typer.Option(help="Directory of a sub-model; the dense base model if not given.")
     ] = None,
     draw: Annotated[
-        Path | None,
-        typer.Option(help="Directory that `calibrate` wrote for the sub-model: its rows must hold none of the items."),
+        list[Path] | None,
+        typer.Option(
+            help="Directory that `calibrate` wrote for the sub-model, whose rows must hold none of the items; repeat "
+            "for more."
+        ),
     ] = None,
     seed: Seed = 0,
     limit: Annotated[
@@ -307,7 +310,7 @@ def generate(
     benchmarks = _pairs(benchmark, "NAME")
     generate(
         model, submodel, benchmarks, out,
-        draw=draw, seed=seed, limit=_limit(limit), device=device, dtype=dtype, prompt=prompt, backend=backend,
+        draws=draw or (), seed=seed, limit=_limit(limit), device=device, dtype=dtype, prompt=prompt, backend=backend,
         threads=threads, batch_size=_count(batch_size), sampling=_count(sampling),
     )  # fmt: skip
 

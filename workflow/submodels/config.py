@@ -138,6 +138,12 @@ class Axes(Strict):
             if METHODS[method].needs_calibration != bool(self.calibration_sets):
                 wants = "needs calibration_sets" if not self.calibration_sets else "takes no calibration_sets"
                 raise ValueError(f"method '{method}' {wants}: put it in a separate block")
+            free = [at for at in self.sparsities if not patterns.parse(at).is_structured]
+            if METHODS[method].only_patterns and free:
+                raise ValueError(
+                    f"method '{method}' makes masks of patterns such as 2of4 only (got {', '.join(free)}): put it in a "
+                    "separate block"
+                )
         if self.rows is not None and not self.calibration_sets:
             raise ValueError("rows need calibration_sets, and this block has none; leave rows out")
         return self
@@ -242,6 +248,26 @@ class Pruning(Strict):
     )
     batch_size: int = Field(defaults.PRUNED_AT_ONCE, ge=1, description="calibration windows in one forward pass")
     offload: bool = Field(False, description="true: activations wait in the memory of the host, for a small GPU")
+    general: Name | None = Field(
+        None, description="calibration set of general importance, for `dpruner` and `dpruner_matrix`, such as `c4`"
+    )
+    general_weight: float = Field(
+        defaults.GENERAL_WEIGHT,
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of general importance, beside 1 for the domain's",
+    )
+    tokens: int = Field(
+        defaults.TRAINED_TOKENS, ge=1, description="number of tokens on which `maskllm` learns each sub-model's masks"
+    )
+    prior: Name = Field(defaults.PRIOR, description="method whose masks `maskllm` begins with")
+
+    @model_validator(mode="after")
+    def _one_shot_prior(self):
+        known = [name for name, method in METHODS.items() if not method.needs_gradients]
+        if self.prior not in known:
+            raise ValueError(str(unknown("method without gradients", self.prior, known)))
+        return self
 
     @property
     def computed_in(self) -> str:
@@ -393,6 +419,16 @@ def _unknown_names(grid: GridConfig, registries: Registries):
             if name not in registries.calibration_sets:
                 known = registries.calibration_sets
                 yield f"submodels[{i}].calibration_sets: {unknown('calibration set', name, known)}"
+    yield from _general_faults(grid, registries)
+
+
+def _general_faults(grid: GridConfig, registries: Registries):
+    name, known = grid.pruning.general, registries.calibration_sets
+    takes = [method for axes in grid.submodels for method in axes.methods if "general" in METHODS[method].settings]
+    if name is not None and name not in known:
+        yield f"pruning.general: {unknown('calibration set', name, known)}"
+    elif takes and name is None:
+        yield f"pruning.general: method '{takes[0]}' needs a generic calibration set; name one, such as `general: c4`"
 
 
 def _benchmark_faults(grid: GridConfig, task: Benchmark):

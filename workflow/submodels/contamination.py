@@ -109,15 +109,15 @@ class Draw:
         return {"set": name, "source": source["path"], "row": row["row"]}
 
 
-def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[dict]]], out: Path) -> None:
-    """Compare the rows of a draw with benchmarks (task, file of items, items); write the pairs found to `out`.
+def check_draws(draws: list[Path], benchmarks: list[tuple[Benchmark, Path, list[dict]]], out: Path) -> None:
+    """Compare the rows of draws with benchmarks (task, file of items, items); write the pairs found to `out`.
 
-    draw: directory that `calibrate` wrote; None for a model that saw no rows. Items in rows are an error under a
+    draws: directories that `calibrate` wrote; none for a model that saw no rows. Items in rows are an error under a
     benchmark's protocol `strict`; under `paper` they are recorded. Benchmarks that are in `out` are not searched again.
     """
-    rows = None if draw is None else Draw(draw)
+    rows = [Draw(draw) for draw in draws]
     about = {"version": versions.CONTAMINATION, "shortest": SHORTEST}
-    about["rows"] = rows and rows.fingerprint
+    about["draws"] = {of.directory.name: of.fingerprint for of in rows}
     known = files.read_json(out) if out.is_file() else {}
     known = known["benchmarks"] if known.items() >= about.items() else {}
     found, refused = {}, []
@@ -126,7 +126,7 @@ def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[d
         if known.get(task.name, {}).items() >= found[task.name].items():
             found[task.name] = known[task.name]
         else:
-            found[task.name]["seen"] = list(_find(task, items, rows)) if rows else []
+            found[task.name]["seen"] = [pair for of in rows for pair in _find(task, items, of)]
         if task.protocol == "strict":
             refused += [(task.name, pair) for pair in found[task.name]["seen"]]
     if refused:
@@ -136,7 +136,7 @@ def check_draw(draw: Path | None, benchmarks: list[tuple[Benchmark, Path, list[d
             f"calibration rows hold items of the benchmarks that would score them:\n{shown}{more}\n"
             "leave these rows or sets out of the grid, or score a benchmark whose `metadata.protocol` is paper"
         )
-    files.write_json(out, about | {"draw": rows and rows.directory.name, "benchmarks": found})
+    files.write_json(out, about | {"benchmarks": found})
 
 
 def _sentence(benchmark: str, pair: dict) -> str:
@@ -144,7 +144,7 @@ def _sentence(benchmark: str, pair: dict) -> str:
 
 
 def read_seen(paths: list[Path], benchmark: str) -> list[dict] | None:
-    """The pairs of rows and items that `check_draw` found for a benchmark; None where the benchmark was not checked."""
+    """The pairs of rows and items that `check_draws` found for a benchmark; None where it was not checked."""
     seen = {}
     for path in paths:
         found = files.read_json(path)["benchmarks"].get(benchmark) if path.is_file() else None

@@ -71,7 +71,8 @@ class Grid:
                             f"{place} is in an earlier block already{_as(other, submodel)}; every sub-model belongs to "
                             "one block"
                         )
-                    self._check_draw(submodel, place)
+                    for draw in self.draws_of(submodel):
+                        self._check_draw(draw, place)
                     self._submodels[model][submodel.id] = submodel
                     if axes.evaluate:
                         self._evaluated[model].append(submodel.id)
@@ -90,8 +91,6 @@ class Grid:
 
     def _check_draw(self, submodel: Submodel, place: str) -> None:
         """Refuse two draws of one name: the name of a set may equal another set's name with its number of rows."""
-        if submodel.draw is None:
-            return
         other = self._draws.setdefault(submodel.draw, submodel)
         if (other.calibration, other.rows) != (submodel.calibration, submodel.rows):
             raise SubmodelsError(
@@ -116,6 +115,17 @@ class Grid:
         if submodel.draw is None:
             return None
         return self.config.calibration.size if submodel.rows is None else DrawSize(rows=submodel.rows)
+
+    def general(self, submodel: Submodel) -> Submodel | None:
+        """The sub-model as if it were calibrated on the generic set, for methods that take general importance from
+        such a draw; None for other methods."""
+        takes = "general" in METHODS[submodel.method].settings
+        return replace(submodel, calibration=self.config.pruning.general) if takes else None
+
+    def draws_of(self, submodel: Submodel) -> list[Submodel]:
+        """The sub-model and `general`, where they have a draw: all rows that a sub-model sees."""
+        both = [submodel, self.general(submodel)]
+        return [of for of in both if of is not None and of.draw is not None]
 
     def draws(self) -> dict[str, Submodel]:
         """Every calibration draw `<set>[-n<rows>]-s<seed>` that the grid needs -> one sub-model that needs it."""

@@ -6,7 +6,7 @@ other. Samples of another grid are taken over, and from a run with another limit
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from submodels.benchmarks.registry import Benchmark, Limit, limit_of, load_bench
 from submodels.checkpoints.base import TOKENIZER_FILES
 from submodels.checkpoints.masks import FILE_NAME as MASK_FILE
 from submodels.checkpoints.masks import Masks
-from submodels.contamination import SEEN, check_draw
+from submodels.contamination import SEEN, check_draws
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError, unknown
 from submodels.evaluation.answers import Answers
@@ -36,7 +36,7 @@ def generate(
     benchmarks: dict[str, Path],
     out: Path,
     *,
-    draw: Path | None = None,
+    draws: Sequence[Path] = (),
     seed: int = 0,
     device: str = "cpu",
     dtype: str = AUTO,
@@ -51,8 +51,8 @@ def generate(
 
     model, submodel: directories; without a sub-model the dense base model answers. limit: only the first items, of
     all benchmarks or by benchmark.
-    draw: the directory of the sub-model's calibration draw, whose rows must hold none of the items (see
-    `contamination.check_draw`); without it a calibrated sub-model is not checked, and its scores say so.
+    draws: the directories of the calibration draws that the sub-model saw, whose rows must hold none of the items (see
+    `contamination.check_draws`); without them a calibrated sub-model is not checked, and its scores say so.
     backend: a name of BACKENDS. batch_size: `auto` begins with a size that fits and halves it when memory runs out.
     dtype: see `find_dtype`. threads: CPU threads, None = PyTorch's choice. prompt: the model's format of instructions.
     sampling: how many samples are drawn where pass@k is scored, or greedy; None: as the task files say.
@@ -79,8 +79,8 @@ def generate(
     given = [(task, path, load_items(task, path)) for task, path in zip(tasks, paths, strict=True)]
     for task, path, rows in given:
         check_programs(task, rows, str(path))
-    if draw is not None or submodel is None or not _saw_rows(submodel):
-        check_draw(draw, given, Path(out) / SEEN)
+    if draws or submodel is None or not _saw_rows(submodel):
+        check_draws(list(draws), given, Path(out) / SEEN)
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
     if submodel is not None:
         speaker["mask"] = files.sha256_file(_mask_file(submodel))

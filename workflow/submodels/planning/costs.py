@@ -12,7 +12,7 @@ from submodels.evaluation import batches
 from submodels.evaluation.batches import CPU_TOKENS, GPU_TOKENS
 from submodels.model_shape import ModelShape
 from submodels.planning.hardware import Hardware, rate_of
-from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
+from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, working_bytes
 
 LARGEST_SHARD = 5e9  # bytes of a checkpoint that are written at once
 LINE_MEMORY = 2000  # bytes of a sample or an item, read
@@ -145,6 +145,55 @@ def prune(
         product=mask_bytes(shape, kept, values=values, hardware=hardware),
         temporary=shape.prunable / 8 if values else 0,
         plain=checkpoint_bytes(shape, hardware),
+    )
+
+
+def prune_whole(
+    shape: ModelShape,
+    one_shot: Cost,
+    *,
+    tokens: float,
+    length: float,
+    windows: int,
+    state: float,
+    logits: float,
+    dtype: str,
+    device: str,
+    threads: int,
+    hardware: Hardware,
+) -> Cost:
+    """A method with gradients: a one-shot method first, then `tokens` through the whole model, `windows` of `length` at
+    once. A backward pass takes twice the operations of a forward pass, and computes every block again.
+
+    state: bytes for every prunable weight. logits: trained in each step for every prunable weight; 0 if none.
+    """
+    machine, size = hardware.machine(device), DTYPE_BYTES[dtype]
+    on_gpu, head = device != "cpu", shape.vocabulary * shape.hidden
+    cores = 1 if on_gpu else threads
+    steps = tokens / (windows * length)
+    work = forward_operations(shape, 4 * shape.prunable + 3 * head, tokens, 4 * length) / (machine.flops[dtype] * cores)
+    work += 4 * steps * shape.blocks * machine.block_seconds
+    work += steps * logits * shape.prunable / (machine.relaxed * cores)
+    need = whole_bytes(
+        size,
+        state,
+        weights=shape.parameters,
+        prunable=shape.prunable,
+        matrix=shape.hidden * shape.intermediate,
+        blocks=shape.blocks,
+        length=math.ceil(windows * length),
+        hidden=shape.hidden,
+        widest=shape.intermediate,
+        vocabulary=shape.vocabulary,
+    )
+    host = hardware.process.torch_memory + machine.host_memory
+    saved = state * shape.prunable  # what a killed job continues from
+    return replace(
+        one_shot,
+        work=one_shot.work + work,
+        memory=max(one_shot.memory, host + (saved if on_gpu else need)),
+        device_memory=max(one_shot.device_memory, need if on_gpu else 0),
+        temporary=saved,
     )
 
 

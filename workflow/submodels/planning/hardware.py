@@ -25,6 +25,7 @@ class Machine(Strict):
     block_seconds: Amount
     sorted: Rate
     columns: Rate
+    relaxed: Rate
     start: Amount
     memory: Rate
     host_memory: Amount

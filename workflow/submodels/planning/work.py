@@ -174,21 +174,35 @@ def _calibrate(work: Work, model: str, calibration: str) -> Cost:
 def _prune(work: Work, model: str, submodel: str) -> Cost:
     cell = work.grid.submodels(model)[submodel]
     pruning, calibrating = work.grid.config.pruning, work.grid.config.calibration
-    updates = METHODS[cell.method].updates_weights
-    return costs.prune(
+    method, filled = METHODS[cell.method], work.hardware.analysis.filled if calibrating.windows == "rows" else 1
+    prior = METHODS[pruning.prior] if "prior" in method.settings else method
+    place = {"dtype": work.dtype(model, pruning), "device": pruning.device, "threads": work.threads}
+    cost = costs.prune(
         work.shape(model),
         windows=work.windows(cell),
         seqlen=calibrating.seqlen,
-        filled=work.hardware.analysis.filled if calibrating.windows == "rows" else 1,
+        filled=filled,
         batch_size=pruning.batch_size,
         kept=work.kept(cell),
-        solves=updates,
-        values=updates,
-        dtype=work.dtype(model, pruning),
-        device=pruning.device,
+        solves=prior.updates_weights or "general" in method.settings,
+        values=method.updates_weights,
         offload=pruning.offload,
-        threads=work.threads,
         hardware=work.hardware,
+        **place,
+    )
+    if not method.gradients:
+        return cost
+    trains, pattern, length = "tokens" in method.settings, patterns.parse(cell.sparsity), calibrating.seqlen * filled
+    return costs.prune_whole(
+        work.shape(model),
+        cost,
+        tokens=pruning.tokens if trains else work.windows(cell) * length,
+        length=length,
+        windows=method.gradients.windows,
+        state=method.gradients.state_bytes(pattern),
+        logits=math.comb(pattern.m, pattern.n) / pattern.m if trains else 0,
+        hardware=work.hardware,
+        **place,
     )
 
 
@@ -206,9 +220,9 @@ def _light(work: Work, **wildcards: str) -> Cost:
 
 def _generate(work: Work, model: str, submodel: str) -> Cost:
     evaluation = work.grid.config.evaluation
-    draw = None if submodel == DENSE else work.grid.submodels(model)[submodel].draw
-    rows = work.windows(work.grid.draws()[draw]) if draw else 0
-    searched = costs.search(sum(map(work.items, work.grid.benchmarks)) if draw else 0, rows, work.hardware)
+    draws = [] if submodel == DENSE else work.grid.draws_of(work.grid.submodels(model)[submodel])
+    rows = sum(map(work.windows, draws))
+    searched = costs.search(sum(map(work.items, work.grid.benchmarks)) if draws else 0, rows, work.hardware)
     cost = costs.generate(
         work.shape(model),
         [work.answer(model, benchmark) for benchmark in work.grid.benchmarks],

@@ -92,5 +92,10 @@ def _general_importance(job: Job) -> Iterator[tuple[str, torch.Tensor]]:
             batch.advance(block, index, stream.device)
 
 
-DPRUNER = EndToEnd(partial(_prune, unstructured=selection.per_row), 1, lambda pattern: 8.0)
-DPRUNER_MATRIX = EndToEnd(partial(_prune, unstructured=selection.per_matrix), 1, lambda pattern: 8.0)
+def _tokens(job: Job) -> int:
+    """The tokens of both sets."""
+    return job.windows.n_tokens + job.settings.general.n_tokens
+
+
+DPRUNER = EndToEnd(partial(_prune, unstructured=selection.per_row), _tokens)
+DPRUNER_MATRIX = EndToEnd(partial(_prune, unstructured=selection.per_matrix), _tokens)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from submodels.errors import SubmodelsError
 from submodels.pruning.criteria.maskllm import annealed, candidates, gumbel, hard_masks, relaxed_masks, with_prior
-from submodels.pruning.methods import get_method
+from submodels.pruning.methods import METHODS, get_method
 from submodels.pruning.patterns import NofM
 from submodels.pruning.rules import Pruned
 from submodels.pruning.sequential import layer_seed, prune_blocks
@@ -20,7 +20,7 @@ from submodels.pruning.windows import Windows
 # The recipe of the paper's released scripts, but for the windows of a step (theirs are 256 of 4,096 tokens) and for the
 # reward: theirs is 1e-5 times a sum of squares, which grows with the model; here it is 10 times the share of the
 # squares that is kept, about as much as theirs is for a model of 7 billion parameters.
-WINDOWS = 8
+WINDOWS = METHODS["maskllm"].gradients.windows
 SCALE, TEMPERATURE, REWARD = (100.0, 500.0), (4.0, 0.05), (10.0, 0.0)  # from the first step to the last, linear
 RATE, LAST_RATE, DECAY, BETAS, EPSILON, CLIP = 5e-4, 5e-5, 0.1, (0.9, 0.95), 1e-5, 1.0
 SPREAD, PRIOR = 0.01, 3.0  # of the first logits, and how strongly the prior mask moves them
@@ -119,8 +119,7 @@ def _prior(job: Job) -> dict[str, torch.Tensor]:
 
 def step_count(windows: Windows, tokens: int) -> int:
     """How many steps of `WINDOWS` windows hold about `tokens` tokens; at least one."""
-    held = windows.ids.numel() if windows.tokens is None else int(windows.tokens.sum())
-    return max(1, round(tokens * len(windows.ids) / (held * WINDOWS)))
+    return max(1, round(tokens * len(windows.ids) / (windows.n_tokens * WINDOWS)))
 
 
 def drawn_windows(windows: Windows, step: int, seed: int) -> Windows:
@@ -157,10 +156,10 @@ def _restore(optimizer: torch.optim.Optimizer, logits: dict[str, nn.Parameter], 
         }
 
 
-def _state_bytes(pattern: NofM) -> float:
-    """For every candidate a logit, its gradient, two moments and its share in the mask; the mask, its gradient and the
-    prior for every weight."""
-    return 20 * math.comb(pattern.m, pattern.n) / pattern.m + 13
+def trained_tokens(job: Job) -> int:
+    """The tokens of all steps."""
+    count = step_count(job.windows, job.settings.tokens) * WINDOWS
+    return round(count * job.windows.n_tokens / len(job.windows.ids))
 
 
-MASKLLM = EndToEnd(learn_masks, WINDOWS, _state_bytes)
+MASKLLM = EndToEnd(learn_masks, trained_tokens)

@@ -10,7 +10,7 @@ import torch
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.input_statistics import InputGram
-from submodels.pruning.need import fixed_bytes, gram_bytes, working_bytes
+from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, working_bytes
 from submodels.pruning.rules import Rule
 from submodels.pruning.windows import Windows
 
@@ -98,17 +98,21 @@ def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: 
 def check_whole(stream: BlockStream, windows: Windows, state_bytes: float, at_once: int) -> None:
     """Say how much memory the whole model with gradients needs, and refuse a job that will not fit.
 
-    state_bytes: for every weight that may be pruned, beside the model. at_once: windows computed together. Of every
-    block its input is kept for the backward pass, of one block at a time all activations.
+    state_bytes: for every weight that may be pruned, beside the model. at_once: windows computed together.
     """
-    size, text = stream.dtype.itemsize, stream.config.get_text_config()
-    shapes, place = stream.shapes.values(), stream.device.type
-    weights = sum(parameter.numel() for parameter in stream.model.parameters())
-    prunable, largest = sum(out * columns for out, columns in shapes), max(out * columns for out, columns in shapes)
-    length = windows.ids.shape[1] * at_once
-    working = working_bytes(size, length, hidden=text.hidden_size, widest=max(max(shape) for shape in shapes))
-    kept = len(stream) * length * text.hidden_size * size + 3 * 4 * length * text.vocab_size
-    need = weights * size + prunable * state_bytes + 8 * largest + 2 * working + kept
+    text, shapes, place = stream.config.get_text_config(), stream.shapes.values(), stream.device.type
+    need = whole_bytes(
+        stream.dtype.itemsize,
+        state_bytes,
+        weights=sum(parameter.numel() for parameter in stream.model.parameters()),
+        prunable=sum(out * columns for out, columns in shapes),
+        matrix=max(out * columns for out, columns in shapes),
+        blocks=len(stream),
+        length=windows.ids.shape[1] * at_once,
+        hidden=text.hidden_size,
+        widest=max(max(shape) for shape in shapes),
+        vocabulary=text.vocab_size,
+    )
     free = free_host_memory() if place == "cpu" else torch.cuda.mem_get_info(stream.device)[0]
     print(f"the whole model with gradients needs about {need / _GB:.2g} GB, {free / _GB:.2g} GB are free", flush=True)
     if need > free:

@@ -3,17 +3,33 @@
 The table itself needs no torch: code that only plans (the grid, its validation) reads it without that slow import.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from submodels.errors import unknown
+from submodels.pruning import need
+from submodels.pruning.patterns import Pattern
 
 if TYPE_CHECKING:
     from submodels.pruning.rules import Rule
     from submodels.pruning.whole_model import EndToEnd
 
 _RULES = "submodels.pruning.rules"
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Of a method that needs the whole model in memory, with gradients (`whole_model`).
+
+    windows: computed at once. state_bytes: memory for every weight that may be pruned, beside the model.
+    settings: which of the keys of `pruning` it takes, see `whole_model.Settings`.
+    """
+
+    windows: int
+    state_bytes: Callable[[Pattern], float]
+    settings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -24,8 +40,8 @@ class Method:
     target: place of its rule, `module:name`.
     description: one line for readers.
     updates_weights: whether it changes the weights it keeps, so that the sub-model holds their values.
-    needs_gradients: whether the whole model must be in memory, with gradients (`whole_model`).
-    settings: which of `SETTINGS` it takes. only_patterns: whether it makes masks of N:M patterns alone.
+    gradients: of a method that needs them; None for a method that looks at a block at a time.
+    only_patterns: whether it makes masks of N:M patterns alone.
     """
 
     version: int
@@ -33,23 +49,38 @@ class Method:
     target: str
     description: str
     updates_weights: bool = False
-    needs_gradients: bool = False
-    settings: tuple[str, ...] = ()
+    gradients: Gradients | None = None
     only_patterns: bool = False
+
+    @property
+    def needs_gradients(self) -> bool:
+        return self.gradients is not None
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return self.gradients.settings if self.gradients else ()
 
     def rule(self) -> "Rule | EndToEnd":
         module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)
 
 
-SETTINGS = ("general", "general_weight", "tokens", "prior")  # of methods with gradients, see `whole_model.Settings`
-_GENERAL = {"needs_gradients": True, "settings": ("general", "general_weight")}
+_DPRUNER = Gradients(1, need.moments_bytes, ("general", "general_weight"))
+_MASKLLM = Gradients(8, need.learned_masks_bytes, ("tokens", "prior"))
 METHODS = {
     "dpruner": Method(
-        1, True, "submodels.pruning.gradients:DPRUNER", "gradients on the set, and general importance", **_GENERAL
+        1,
+        True,
+        "submodels.pruning.gradients:DPRUNER",
+        "gradients on the set, and general importance on a generic set, within an output row",
+        gradients=_DPRUNER,
     ),
     "dpruner_matrix": Method(
-        1, True, "submodels.pruning.gradients:DPRUNER_MATRIX", "the same, compared over the matrix", **_GENERAL
+        1,
+        True,
+        "submodels.pruning.gradients:DPRUNER_MATRIX",
+        "the same as dpruner, compared over the matrix",
+        gradients=_DPRUNER,
     ),
     "magnitude": Method(1, False, f"{_RULES}:MAGNITUDE", "small weights go, compared over the matrix"),
     "magnitude_row": Method(1, False, f"{_RULES}:MAGNITUDE_ROW", "small weights go, compared within an output row"),
@@ -58,8 +89,7 @@ METHODS = {
         True,
         "submodels.pruning.learned_masks:MASKLLM",
         "N:M masks learned on the set, weights as they are",
-        needs_gradients=True,
-        settings=("tokens", "prior"),
+        gradients=_MASKLLM,
         only_patterns=True,
     ),
     "random": Method(1, False, f"{_RULES}:RANDOM", "control: weights of every output row go at random"),

@@ -1,5 +1,9 @@
 """How much memory pruning takes, in bytes: plain numbers, so that plans and rules know it without torch."""
 
+import math
+
+from submodels.pruning.patterns import NofM, Pattern
+
 
 def fixed_bytes(size: int, *, embeddings: int, block: int, matrix: int) -> int:
     """Independent of the windows: the block at work and the next one, or the embeddings if they are larger, and the
@@ -16,3 +20,35 @@ def gram_bytes(inputs: list[int]) -> int:
 def working_bytes(size: int, length: int, *, hidden: int, widest: int) -> int:
     """Memory of a block's forward pass for one window at its widest point."""
     return length * (12 * hidden + 5 * widest) * size
+
+
+def whole_bytes(
+    size: int,
+    state: float,
+    *,
+    weights: int,
+    prunable: int,
+    matrix: int,
+    blocks: int,
+    length: int,
+    hidden: int,
+    widest: int,
+    vocabulary: int,
+) -> float:
+    """Of a method with gradients: the weights, its state for every prunable weight, the work on the largest matrix, and
+    the activations of `length` tokens: of every block its input, of one block at a time everything, and the logits
+    with their gradients."""
+    working = working_bytes(size, length, hidden=hidden, widest=widest)
+    kept = blocks * length * hidden * size + 3 * 4 * length * vocabulary
+    return weights * size + prunable * state + 8 * matrix + 2 * working + kept
+
+
+def moments_bytes(pattern: Pattern) -> float:
+    """D-Pruner's state: two float32 sums for every weight."""
+    return 8.0
+
+
+def learned_masks_bytes(pattern: NofM) -> float:
+    """MaskLLM's state: for every candidate a logit, its gradient, two moments and its share in the mask, all float32;
+    for every weight the mask, its gradient and the prior."""
+    return 20 * math.comb(pattern.m, pattern.n) / pattern.m + 13

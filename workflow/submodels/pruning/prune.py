@@ -1,8 +1,7 @@
 """Stage `prune`: base model + calibration windows -> a sub-model: a mask, and the kept values where they change."""
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ from submodels import defaults, files
 from submodels.allocator import keep_freed_memory
 from submodels.checkpoints import masks
 from submodels.checkpoints.base import find_context, fingerprint_base
-from submodels.checkpoints.decoder import Decoder
-from submodels.checkpoints.load import load_submodel
 from submodels.dtypes import AUTO, find_dtype
 from submodels.errors import SubmodelsError
 from submodels.products import take_over
@@ -25,7 +22,7 @@ from submodels.pruning.patterns import NofM, Pattern
 from submodels.pruning.progress import Progress
 from submodels.pruning.rules import Pruned, Rule
 from submodels.pruning.sequential import prune_blocks
-from submodels.pruning.whole_model import EndToEnd, Job, Settings, freeze, linears_of
+from submodels.pruning.whole_model import Job, Settings
 from submodels.pruning.windows import Windows, read_windows
 from submodels.terms import DTYPES
 
@@ -62,6 +59,7 @@ def prune(
     threads: CPU threads, None = PyTorch's choice.
     general, general_weight, tokens, prior: of methods with gradients, see `whole_model.Settings`; `general` is a file
     of windows. Such a job saves its state beside the mask from time to time; a killed job continues from there.
+    The manifest says how many tokens the method computed (`tokens`), each as often as it did.
     The process keeps freed memory from here on (`allocator.keep_freed_memory`).
     """
     started, out = time.time(), Path(out)
@@ -91,14 +89,14 @@ def prune(
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
     if take_over(manifest, out / "manifest.json"):
         return
-    rule, progress = chosen.rule(), Progress(out / STATE, manifest.fingerprint)
-    if isinstance(rule, EndToEnd):
-        memory.check_whole(stream, read, rule.state_bytes(pattern), rule.windows)
-        of_set = None if general is None else read_windows(general, **_limits(stream))
-        settings = Settings(of_set, general_weight, tokens, prior)
-        job = partial(Job, stream=stream, windows=read, pattern=pattern, seed=seed, batch_size=batch_size,
-            settings=settings, progress=progress)  # fmt: skip
-        results = _end_to_end(model, stream, rule, job)
+    rule, seen = chosen.rule(), 0 if read is None else read.n_tokens
+    progress = Progress(out / STATE, manifest.fingerprint)
+    if chosen.gradients:
+        memory.check_whole(stream, read, chosen.gradients.state_bytes(pattern), chosen.gradients.windows)
+        generic = None if general is None else read_windows(general, **_limits(stream))
+        settings = Settings(generic, general_weight, tokens, prior)
+        job = Job(Path(model), stream, read, pattern, seed, batch_size, settings, progress)
+        results, seen = rule.prune(job), rule.tokens(job)
     else:
         memory.check(stream, read, rule, batch_size, offload=offload)
         results = _streamed(stream, read, rule, pattern, seed, batch_size, offload)
@@ -118,7 +116,8 @@ def prune(
     if stream.device.type == "cuda":
         how["peak_device_memory_mb"] = round(torch.cuda.max_memory_reserved(stream.device) / 1e6, 1)
     results = _results(pruned, stream.shapes)
-    manifest.write(out / "manifest.json", [out / masks.FILE_NAME], calibration=source, **how, **results)
+    manifest.write(out / "manifest.json", [out / masks.FILE_NAME], calibration=source, tokens=seen, **how, **results)
+    progress.discard()
 
 
 def _check_method(method: str, sparsity: str, windows: Path | None, general: Path | None) -> tuple[Method, Pattern]:
@@ -168,17 +167,6 @@ def _streamed(
     """The pruned parameters, block by block."""
     batches = [] if windows is None else stream.embed(windows, batch_size, offload=offload)
     yield from prune_blocks(stream, batches, rule, pattern, seed)
-
-
-def _end_to_end(
-    model: Path, stream: BlockStream, rule: EndToEnd, make_job: Callable[..., Job]
-) -> Iterator[tuple[str, Pruned]]:
-    """The pruned parameters of a method with gradients; its state is kept until all of them are there."""
-    loaded = load_submodel(model, None, dtype=_name(stream.dtype), device=str(stream.device))
-    freeze(loaded, Decoder(loaded).blocks)
-    job = make_job(model=loaded, linears=linears_of(loaded, [*stream.shapes]))
-    yield from rule.prune(job)
-    job.progress.discard()
 
 
 def _write_pruned(results: Iterator[tuple[str, Pruned]], writer: masks.Writer) -> dict[str, int]:

@@ -1,18 +1,21 @@
 """Methods with gradients: the whole model in memory, every calibration window through all of it, forward and back.
 
 Beside `sequential`, which never holds more than two blocks. Such a method is an `EndToEnd`: a function from a `Job` to
-the pruned parameters in the model's order, and the memory that it needs, which is checked before the model is loaded.
+the pruned parameters in the model's order. The memory that it needs is checked before the model is loaded.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from submodels.checkpoints.decoder import Decoder
+from submodels.checkpoints.load import load_submodel
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.patterns import Pattern
 from submodels.pruning.progress import Progress
@@ -38,13 +41,11 @@ class Settings:
 class Job:
     """What a method with gradients works on.
 
-    model: the base model in memory, in eval mode; none of its weights is trained. linears: pruned parameter -> its
-    layer, in the model's order. stream: the same model block by block, for what needs no gradient. seed: of all that is
-    drawn.
+    directory: of the base model. stream: the same model block by block, for what needs no gradient. seed: of all that
+    is drawn. batch_size: of windows in the stream.
     """
 
-    model: nn.Module
-    linears: dict[str, nn.Linear]
+    directory: Path
     stream: BlockStream
     windows: Windows
     pattern: Pattern
@@ -53,15 +54,32 @@ class Job:
     settings: Settings
     progress: Progress
 
+    @cached_property
+    def model(self) -> nn.Module:
+        """The base model in memory, in eval mode; none of its weights is trained.
+
+        Every weight is copied from the mapped file: products round by where in a file their weights lie, and training
+        adds that up.
+        """
+        dtype = str(self.stream.dtype).removeprefix("torch.")
+        model = load_submodel(self.directory, None, dtype=dtype, device=str(self.stream.device))
+        for weight in model.parameters():
+            weight.data = weight.data.clone()
+        freeze(model, Decoder(model).blocks)
+        return model
+
+    @cached_property
+    def linears(self) -> dict[str, nn.Linear]:
+        """Pruned parameter -> its layer, in the model's order."""
+        return linears_of(self.model, [*self.stream.shapes])
+
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """prune: the method. windows: how many are computed at once. state_bytes: pattern -> memory for every weight that
-    may be pruned, beside the model."""
+    """prune: the method. tokens: how many tokens it computes, each as often as it is computed."""
 
     prune: Callable[[Job], Iterator[tuple[str, Pruned]]]
-    windows: int
-    state_bytes: Callable[[Pattern], float]
+    tokens: Callable[[Job], int]
 
 
 def linears_of(model: nn.Module, names: list[str]) -> dict[str, nn.Linear]:

@@ -19,6 +19,11 @@ class Windows(NamedTuple):
     tokens: torch.Tensor | None = None
     counted: torch.Tensor | None = None
 
+    @property
+    def n_tokens(self) -> int:
+        """How many positions count."""
+        return self.ids.numel() if self.counted is None else int(self.counted.sum())
+
     def batches(self, size: int) -> "list[Windows]":
         """Slices of `size` windows, each without the positions on its right that are neither read nor counted."""
         return [self._slice(slice(start, start + size)) for start in range(0, len(self.ids), size)]
