@@ -169,6 +169,37 @@ def test_another_version_of_a_method_renews_its_sub_models(project, tmp_path):
     assert plan == ALWAYS | {"prune": 2, "generate": 2, "execute": 2, "score": 2, "overlap": 2}
 
 
+@pytest.fixture
+def trained(finished, tmp_path):
+    """A working directory in which a grid of two methods with gradients has been run."""
+    shutil.copy(finished / "mine.jsonl", tmp_path)
+    return run_grid(tmp_path, _trained())
+
+
+def _trained(**pruning):
+    grid = changed(base_models=["tiny-llama"], pruning={"general": "mine", "tokens": 1000} | pruning)
+    methods = {"dpruner": 0.5, "maskllm": "2of4", "wanda": 0.5}
+    grid["submodels"] = [
+        {"methods": [name], "calibration_sets": ["python"], "sparsities": [at]} for name, at in methods.items()
+    ]
+    return grid
+
+
+@pytest.mark.parametrize("change", [{"general_weight": 2}, {"tokens": 2000}, {"prior": "wanda"}], ids=str)
+def test_a_setting_of_one_method_prunes_again_with_that_method(trained, change):
+    write_grid(trained, _trained(**change))
+    assert plan(trained) == ALWAYS | {
+        "describe": 1, "prune": 1, "generate": 1, "execute": 1, "score": 1, "overlap": 1,
+    }  # fmt: skip
+
+
+def test_editing_the_generic_set_reruns_what_takes_general_importance_from_it(trained):
+    (trained / "mine.jsonl").write_text('{"text": "y"}\n', encoding="utf-8")
+    assert plan(trained) == ALWAYS | {
+        "calibrate": 1, "prune": 1, "generate": 1, "execute": 1, "score": 1, "overlap": 1,
+    }  # fmt: skip
+
+
 def test_adding_a_base_model_reruns_no_other(project):
     grid = changed(base_models=["tiny-llama", "tiny-gemma", "third"], models={"third": {"tiny_world": "llama"}})
     write_grid(project, grid)

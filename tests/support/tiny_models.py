@@ -170,7 +170,7 @@ def masks_of(model_dir, out, windows=None, attention_mask=None, *, method="wanda
     if "general" in METHODS[method].settings:
         options = {"general": save_windows(out / "g" / "windows.safetensors", draw_windows(seed=9))} | options
     if "tokens" in METHODS[method].settings:
-        options = {"tokens": 400} | options
+        options = {"tokens": 400, "prior": "wanda"} | options
     if METHODS[method].needs_calibration:
         windows = draw_windows() if windows is None else windows
         path = save_windows(out / "w" / "windows.safetensors", windows, attention_mask)

@@ -56,6 +56,17 @@ def test_sparsities_are_canonical():
         (("submodels", 0, "sparsities", [0.5, "0.50"]), ["submodels[0].sparsities", "listed twice: 0.50"]),
         (("submodels", 0, "methods", ["wonda"]), ["submodels[0]", "'wonda'", "wanda"]),
         (("submodels", 0, "methods", ["magnitude"]), ["submodels[0]", "magnitude", "takes no calibration_sets"]),
+        (
+            ("submodels", 0, "methods", ["maskllm"]),
+            ["submodels[0]", "maskllm", "patterns such as 2of4 only (got 0.50)", "separate block"],
+        ),
+        (
+            ("submodels", 0, "methods", ["dpruner"]),
+            ["grid.yaml: pruning.general: method 'dpruner' needs a generic calibration set", "`general: c4`"],
+        ),
+        (("pruning", {"general": "c5"}), ["pruning.general: unknown calibration set 'c5'", "c4"]),
+        (("pruning", {"prior": "maskllm"}), ["pruning: unknown method without gradients 'maskllm'", "sparsegpt"]),
+        (("pruning", {"general_weight": -1}), ["pruning.general_weight", "-1"]),
         (("submodels", 0, "calibration_sets", []), ["submodels[0]", "wanda", "needs calibration_sets"]),
         (("submodels", 0, "seeds", [-1]), ["submodels[0].seeds[0]", "-1"]),
         (("submodels", 0, "base_models", ["tiny-gemma"]), ["submodels[0].base_models", "'tiny-gemma'", "tiny-llama"]),

@@ -199,3 +199,16 @@ def test_files_that_are_not_there_are_named_with_their_keys(tmp_path):
     for name in ("own", "test"):
         (tmp_path / f"{name}.jsonl").write_text("")
     expanded.check_files()
+
+
+def test_general_importance_comes_from_a_draw_of_the_generic_set_as_large_as_the_set_itself():
+    blocks = [sized(methods=["dpruner"], rows=[32]), sized(methods=["dpruner", "wanda"])]
+    grid = expand(submodels=blocks, pruning={"general": "csr"}, keep=[])
+    assert list(grid.draws()) == ["csr-n32-s0", "csr-s0", "python-n32-s0", "python-s0"]
+    seen = {id: [of.draw for of in grid.draws_of(cell)] for id, cell in grid.submodels("tiny-llama").items()}
+    assert seen == {
+        "dpruner-python-n32-0.50-s0": ["python-n32-s0", "csr-n32-s0"],
+        "dpruner-python-0.50-s0": ["python-s0", "csr-s0"],
+        "wanda-python-0.50-s0": ["python-s0"],
+    }
+    assert "csr" in grid.row_sources()

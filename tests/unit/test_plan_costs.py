@@ -1,5 +1,6 @@
 """Costs by hand, on round figures, and what must hold of them whatever the figures."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from submodels.model_shape import ModelShape, read_shape
 from submodels.planning import costs
 from submodels.planning.costs import Asked
 from submodels.planning.hardware import Hardware, rate_of, read_hardware
-from submodels.pruning import memory
+from submodels.pruning import memory, patterns
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.methods import METHODS
 from submodels.pruning.windows import Windows
@@ -24,6 +25,7 @@ MACHINE = {
     "block_seconds": 0.0,
     "sorted": 100.0,
     "columns": 10.0,
+    "relaxed": 1000.0,
     "start": 0.0,
     "memory": 1e6,
     "host_memory": 0.0,
@@ -90,6 +92,44 @@ def test_sparsegpt_by_hand():
     grams = sum(2 * 40 * columns**2 + 2 * columns**3 for columns in [10] * 6 + [20])
     more = (2 * grams + 2 * 800 * 10) / 1000 + 2 * 80 / 10
     assert prune(solves=True).work - prune().work == pytest.approx(more)
+
+
+def whole(**changes):
+    given = {
+        "tokens": 80, "length": 10, "windows": 2, "state": 8.0, "logits": 0, "dtype": "float32", "device": "cpu",
+        "threads": 1,
+    }  # fmt: skip
+    return costs.prune_whole(SHAPE, prune(), **given | changes, hardware=HARDWARE)
+
+
+def test_gradients_by_hand():
+    """Four times the blocks' 800 weights and attention, three times the head's 100; a state of 8 bytes a weight."""
+    more = 80 * (2 * (4 * 800 + 3 * 100) + 4 * 4 * 10 * 10 * 2) / 1000
+    assert whole().work - prune().work == pytest.approx(more)
+    assert whole(threads=2).work - prune().work == pytest.approx(more / 2)
+    activations = 2 * 20 * (12 * 10 + 5 * 20) * 4 + 2 * 20 * 10 * 4 + 3 * 4 * 20 * 10
+    assert whole().memory == 100 + 1000 * 4 + 800 * 8 + 8 * 200 + activations
+    assert whole().temporary == 6400
+    learned = whole(logits=1.5)  # four steps, each with 1.5 logits for every weight
+    assert learned.work - whole().work == pytest.approx(4 * 1.5 * 800 / 1000)
+    gpu = whole(device="cuda")
+    assert gpu.device_memory == whole().memory - 100
+    assert gpu.memory == max(prune().memory, 100 + 6400)
+
+
+@pytest.mark.parametrize(("method", "sparsity"), [("dpruner", "0.50"), ("maskllm", "2of4")])
+def test_gradients_need_what_the_stage_itself_says(method, sparsity, tmp_path, capsys):
+    save_model(tmp_path, hidden_size=64, intermediate_size=176)
+    shape, stream = read_shape(tmp_path), BlockStream(tmp_path, dtype=torch.float32)
+    needs = METHODS[method].gradients
+    state = needs.state_bytes(patterns.parse(sparsity))
+    memory.check_whole(stream, Windows(torch.ones(6, 16, dtype=torch.int64)), state, needs.windows)
+    said = float(re.search(r"about (\S+) GB", capsys.readouterr().out)[1]) * 1e9
+    planned = costs.prune_whole(
+        shape, prune(windows=0), tokens=96, length=16, windows=needs.windows, state=state, logits=0, dtype="float32",
+        device="cpu", threads=1, hardware=HARDWARE,
+    )  # fmt: skip
+    assert planned.memory - 100 == pytest.approx(said, rel=0.05)  # two digits are said
 
 
 def test_memory_is_on_the_device_or_offloaded_to_the_host():

@@ -56,15 +56,9 @@ class Job:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The base model in memory, in eval mode; none of its weights is trained.
-
-        Every weight is copied from the mapped file: products round by where in a file their weights lie, and training
-        adds that up.
-        """
+        """The base model in memory, in eval mode; none of its weights is trained."""
         dtype = str(self.stream.dtype).removeprefix("torch.")
         model = load_submodel(self.directory, None, dtype=dtype, device=str(self.stream.device))
-        for weight in model.parameters():
-            weight.data = weight.data.clone()
         freeze(model, Decoder(model).blocks)
         return model
 
