@@ -109,6 +109,14 @@ def test_nothing_is_asked_of_what_has_seen_the_items(draw, items, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_every_draw_of_a_sub_model_is_searched(draw, items, tmp_path):
+    """The rows of the generic set, too."""
+    of_both = [draw([OTHER]), draw([OTHER, QUESTION], name="generic-s0")]
+    benchmarks = [(load_benchmark("tiny_math"), items, files.read_jsonl(items))]
+    with pytest.raises(SubmodelsError, match=r"generic: row 1 of .* holds item m/0 of tiny_math"):
+        check_draws(of_both, benchmarks, tmp_path / "found.json")
+
+
 def test_rows_without_items_pass(draw, items, tmp_path):
     # half of a question, another number, and an item of too few words
     texts = [QUESTION[:40], QUESTION.replace("30", "31"), "What is left? 7", OTHER]

@@ -96,7 +96,7 @@ def test_sparsegpt_by_hand():
 
 def whole(**changes):
     given = {
-        "tokens": 80, "length": 10, "windows": 2, "state": 8.0, "logits": 0, "dtype": "float32", "device": "cpu",
+        "tokens": 80, "length": 10, "windows": 2, "state": 8.0, "saved": 6.0, "logits": 0, "dtype": "float32", "device": "cpu",
         "threads": 1,
     }  # fmt: skip
     return costs.prune_whole(SHAPE, prune(), **given | changes, hardware=HARDWARE)
@@ -109,12 +109,12 @@ def test_gradients_by_hand():
     assert whole(threads=2).work - prune().work == pytest.approx(more / 2)
     activations = 2 * 20 * (12 * 10 + 5 * 20) * 4 + 2 * 20 * 10 * 4 + 3 * 4 * 20 * 10
     assert whole().memory == 100 + 1000 * 4 + 800 * 8 + 8 * 200 + activations
-    assert whole().temporary == 6400
+    assert whole().temporary == 4800
     learned = whole(logits=1.5)  # four steps, each with 1.5 logits for every weight
     assert learned.work - whole().work == pytest.approx(4 * 1.5 * 800 / 1000)
     gpu = whole(device="cuda")
     assert gpu.device_memory == whole().memory - 100
-    assert gpu.memory == max(prune().memory, 100 + 6400)
+    assert gpu.memory == max(prune().memory, 100 + 4800)
 
 
 @pytest.mark.parametrize(("method", "sparsity"), [("dpruner", "0.50"), ("maskllm", "2of4")])
@@ -126,8 +126,8 @@ def test_gradients_need_what_the_stage_itself_says(method, sparsity, tmp_path, c
     memory.check_whole(stream, Windows(torch.ones(6, 16, dtype=torch.int64)), state, needs.windows)
     said = float(re.search(r"about (\S+) GB", capsys.readouterr().out)[1]) * 1e9
     planned = costs.prune_whole(
-        shape, prune(windows=0), tokens=96, length=16, windows=needs.windows, state=state, logits=0, dtype="float32",
-        device="cpu", threads=1, hardware=HARDWARE,
+        shape, prune(windows=0), tokens=96, length=16, windows=needs.windows, state=state, saved=0, logits=0,
+        dtype="float32", device="cpu", threads=1, hardware=HARDWARE,
     )  # fmt: skip
     assert planned.memory - 100 == pytest.approx(said, rel=0.05)  # two digits are said
 

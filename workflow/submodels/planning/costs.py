@@ -156,6 +156,7 @@ def prune_whole(
     length: float,
     windows: int,
     state: float,
+    saved: float,
     logits: float,
     dtype: str,
     device: str,
@@ -165,7 +166,8 @@ def prune_whole(
     """A method with gradients: a one-shot method first, then `tokens` through the whole model, `windows` of `length` at
     once. A backward pass takes twice the operations of a forward pass, and computes every block again.
 
-    state: bytes for every prunable weight. logits: trained in each step for every prunable weight; 0 if none.
+    state, saved: bytes for every prunable weight, in memory and in the file that a killed job continues from. logits:
+    trained in each step for every prunable weight; 0 if none.
     """
     machine, size = hardware.machine(device), DTYPE_BYTES[dtype]
     on_gpu, head = device != "cpu", shape.vocabulary * shape.hidden
@@ -187,13 +189,12 @@ def prune_whole(
         vocabulary=shape.vocabulary,
     )
     host = hardware.process.torch_memory + machine.host_memory
-    saved = state * shape.prunable  # what a killed job continues from
     return replace(
         one_shot,
         work=one_shot.work + work,
-        memory=max(one_shot.memory, host + (saved if on_gpu else need)),
+        memory=max(one_shot.memory, host + (saved * shape.prunable if on_gpu else need)),
         device_memory=max(one_shot.device_memory, need if on_gpu else 0),
-        temporary=saved,
+        temporary=saved * shape.prunable,
     )
 
 

@@ -200,6 +200,7 @@ def _prune(work: Work, model: str, submodel: str) -> Cost:
         length=length,
         windows=method.gradients.windows,
         state=method.gradients.state_bytes(pattern),
+        saved=method.gradients.saved_bytes(pattern),
         logits=math.comb(pattern.m, pattern.n) / pattern.m if trains else 0,
         hardware=work.hardware,
         **place,

@@ -129,8 +129,7 @@ def drawn_windows(windows: Windows, step: int, seed: int) -> Windows:
         turn: torch.randperm(count, generator=torch.Generator().manual_seed(layer_seed(seed, f"pass {turn}")))
         for turn in {number // count for number in numbers}
     }
-    rows = torch.stack([orders[number // count][number % count] for number in numbers])
-    return Windows(*(None if tensor is None else tensor[rows] for tensor in windows))
+    return windows.take(torch.stack([orders[number // count][number % count] for number in numbers]))
 
 
 def learning_rate(done: float) -> float:

@@ -23,12 +23,14 @@ _RULES = "submodels.pruning.rules"
 class Gradients:
     """Of a method that needs the whole model in memory, with gradients (`whole_model`).
 
-    windows: computed at once. state_bytes: memory for every weight that may be pruned, beside the model.
+    windows: computed at once. state_bytes: memory for every weight that may be pruned, beside the model; saved_bytes:
+    the part of it that a killed job continues from.
     settings: which of the keys of `pruning` it takes, see `whole_model.Settings`.
     """
 
     windows: int
     state_bytes: Callable[[Pattern], float]
+    saved_bytes: Callable[[Pattern], float]
     settings: tuple[str, ...]
 
 
@@ -65,8 +67,8 @@ class Method:
         return getattr(import_module(module), name)
 
 
-_DPRUNER = Gradients(1, need.moments_bytes, ("general", "general_weight"))
-_MASKLLM = Gradients(8, need.learned_masks_bytes, ("tokens", "prior"))
+_DPRUNER = Gradients(1, need.moments_bytes, need.moments_bytes, ("general", "general_weight"))
+_MASKLLM = Gradients(8, need.learned_masks_bytes, need.logits_bytes, ("tokens", "prior"))
 METHODS = {
     "dpruner": Method(
         1,

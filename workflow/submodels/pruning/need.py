@@ -48,7 +48,12 @@ def moments_bytes(pattern: Pattern) -> float:
     return 8.0
 
 
+def logits_bytes(pattern: NofM) -> float:
+    """Of what MaskLLM trains: for every candidate a logit and its two moments, float32."""
+    return 12 * math.comb(pattern.m, pattern.n) / pattern.m
+
+
 def learned_masks_bytes(pattern: NofM) -> float:
-    """MaskLLM's state: for every candidate a logit, its gradient, two moments and its share in the mask, all float32;
-    for every weight the mask, its gradient and the prior."""
-    return 20 * math.comb(pattern.m, pattern.n) / pattern.m + 13
+    """MaskLLM's state: for every candidate also the gradient of its logit and its share in the mask; for every weight
+    the mask, its gradient and the prior."""
+    return logits_bytes(pattern) * 5 / 3 + 13

@@ -25,10 +25,11 @@ class Windows(NamedTuple):
         return self.ids.numel() if self.counted is None else int(self.counted.sum())
 
     def batches(self, size: int) -> "list[Windows]":
-        """Slices of `size` windows, each without the positions on its right that are neither read nor counted."""
-        return [self._slice(slice(start, start + size)) for start in range(0, len(self.ids), size)]
+        """Slices of `size` windows, as `take` makes them."""
+        return [self.take(slice(start, start + size)) for start in range(0, len(self.ids), size)]
 
-    def _slice(self, part: slice) -> "Windows":
+    def take(self, part: slice | torch.Tensor) -> "Windows":
+        """Some of the windows, without the positions on their right that are neither read nor counted."""
         ids, *masks = (None if tensor is None else tensor[part] for tensor in self)
         if None not in masks:
             length = int((masks[0] | masks[1]).any(dim=0).nonzero().max()) + 1
