@@ -96,8 +96,8 @@ def test_sparsegpt_by_hand():
 
 def whole(**changes):
     given = {
-        "tokens": 80, "length": 10, "windows": 2, "state": 8.0, "saved": 6.0, "logits": 0, "dtype": "float32", "device": "cpu",
-        "threads": 1,
+        "tokens": 80, "length": 10, "windows": 2, "state": 8.0, "saved": 6.0, "logits": 0,
+        "dtype": "float32", "device": "cpu", "threads": 1,
     }  # fmt: skip
     return costs.prune_whole(SHAPE, prune(), **given | changes, hardware=HARDWARE)
 
