@@ -234,8 +234,10 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_mask(method, after, model, 
 
 def test_the_state_of_another_job_is_ignored(tmp_path):
     Progress(tmp_path / "state", "one", save_every=0).save_if_due(lambda: {"x": torch.ones(2)}, 7)
-    tensors, step = Progress(tmp_path / "state", "one").load()
+    again = Progress(tmp_path / "state", "one")
+    tensors, step = again.load()
     assert (tensors["x"].tolist(), step) == ([1, 1], 7)
+    assert again.earlier > 0
     assert Progress(tmp_path / "state", "two").load() is None
     (tmp_path / "state").write_bytes(b"cut off")
     assert Progress(tmp_path / "state", "one").load() is None

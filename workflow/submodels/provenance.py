@@ -51,8 +51,9 @@ class Manifest:
         inputs = {name: entry["sha256"] for name, entry in self.content["inputs"].items()}
         return files.fingerprint([self.content["stage"], self.content["parameters"], inputs])
 
-    def write(self, path: Path | str, products: Iterable[Path] = (), **results) -> None:
-        """products: the files that this manifest describes, in its directory or below."""
+    def write(self, path: Path | str, products: Iterable[Path] = (), earlier: float = 0.0, **results) -> None:
+        """products: the files that this manifest describes, in its directory or below. earlier: seconds of killed runs
+        that this run continued."""
         started = datetime.datetime.fromtimestamp(self._started, datetime.UTC)
         directory = Path(path).parent
         files.write_json(
@@ -65,7 +66,7 @@ class Manifest:
                 "versions": versions(self.content["stage"]),
                 "git": git_state(),
                 "started": started.isoformat(timespec="seconds"),
-                "wall_seconds": round(time.time() - self._started, 3),
+                "wall_seconds": round(earlier + time.time() - self._started, 3),
                 "peak_memory_mb": round(peak_memory_mb(), 1),
             },
         )

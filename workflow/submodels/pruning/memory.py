@@ -14,6 +14,7 @@ from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, working
 from submodels.pruning.rules import Rule
 from submodels.pruning.windows import Windows
 
+SMALLER = "take a smaller model, --dtype bfloat16, or a method without gradients"  # where the whole model is too large
 _GB = 1e9
 _ADVISED = 0.9  # of the memory free now; less may be free at the next start, and holes between buffers take memory
 
@@ -118,7 +119,7 @@ def check_whole(stream: BlockStream, windows: Windows, state_bytes: float, at_on
     if need > free:
         raise SubmodelsError(
             f"not enough memory ({place}): the whole model with gradients needs about {need / _GB:.2g} GB, "
-            f"{free / _GB:.2g} GB are free; take a smaller model, --dtype bfloat16, or a method without gradients"
+            f"{free / _GB:.2g} GB are free; {SMALLER}"
         )
 
 

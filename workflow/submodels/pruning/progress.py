@@ -17,11 +17,13 @@ class Progress:
     """A file that is replaced as a whole from time to time.
 
     identity: of everything that decides the result; a file of another identity, or a broken file, is ignored.
+    earlier: seconds of the runs that were killed, up to what they saved.
     """
 
     def __init__(self, path: Path, identity: str, save_every: float = SAVE_EVERY):
         self.path, self._identity, self._save_every = Path(path), identity, save_every
-        self._saved = time.monotonic()
+        self._began = self._saved = time.monotonic()
+        self.earlier = 0.0
 
     def load(self) -> tuple[dict[str, torch.Tensor], int] | None:
         """The tensors and the number of finished steps; None if there is nothing to continue."""
@@ -32,7 +34,9 @@ class Progress:
                 about = file.metadata() or {}
                 if about.get("identity") != self._identity:
                     return None
-                return {name: file.get_tensor(name) for name in file.keys()}, int(about["step"])  # noqa: SIM118
+                found = {name: file.get_tensor(name) for name in file.keys()}, int(about["step"])  # noqa: SIM118
+                self.earlier = float(about["seconds"])
+                return found
         except (SafetensorError, OSError, ValueError, KeyError):
             return None
 
@@ -42,7 +46,8 @@ class Progress:
             return
         with files.atomic_path(self.path) as temporary:
             found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors().items()}
-            save_file(found, temporary, {"identity": self._identity, "step": str(step)})
+            seconds = self.earlier + time.monotonic() - self._began
+            save_file(found, temporary, {"identity": self._identity, "step": str(step), "seconds": str(seconds)})
         self._saved = time.monotonic()
 
     def discard(self) -> None:

@@ -110,13 +110,15 @@ def prune(
     except (RuntimeError, MemoryError) as error:
         if not memory.is_out_of_memory(error):
             raise
-        raise SubmodelsError(f"{model}: out of memory on {device}; take fewer windows or --offload") from error
+        advice = memory.SMALLER if chosen.gradients else "take fewer windows or --offload"
+        raise SubmodelsError(f"{model}: out of memory on {device}; {advice}") from error
 
     how = {"device": device, "batch_size": batch_size, "offload": offload}
     if stream.device.type == "cuda":
         how["peak_device_memory_mb"] = round(torch.cuda.max_memory_reserved(stream.device) / 1e6, 1)
     results = _results(pruned, stream.shapes)
-    manifest.write(out / "manifest.json", [out / masks.FILE_NAME], calibration=source, tokens=seen, **how, **results)
+    product, manifest_path = out / masks.FILE_NAME, out / "manifest.json"
+    manifest.write(manifest_path, [product], progress.earlier, calibration=source, tokens=seen, **how, **results)
     progress.discard()
 
 
