@@ -28,6 +28,7 @@ TABLE_NAMES = (
     "sparsity_curves",
     "claims",
     "methods",
+    "table_one",
 )
 FIGURE_NAMES = ("cross_task", "sparsity", "languages", "bits_per_byte", "jaccard", "jaccard_layers")
 PAGE = "page.json"  # beside the tables: the report's other texts

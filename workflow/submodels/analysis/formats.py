@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from submodels.pruning.methods import METHODS
 from submodels.terms import NOT_RUN
 
 
@@ -55,9 +56,20 @@ def marked(name: str, remarks: str | None) -> str:
     return name if pd.isna(remarks) or not remarks else f"{name} ({remarks})"
 
 
+def labelled(name: str, method: str) -> str:
+    """A name with the kind of product where the method makes more than a mask: `sparsegpt-c4-0.50-s0 (mask + values)`."""
+    values = method in METHODS and METHODS[method].updates_weights
+    return f"{name} ({METHODS[method].product})" if values else name
+
+
+def method_name(method: str) -> str:
+    """A method as readers see it: `sparsegpt (mask + values)`."""
+    return labelled(method, method)
+
+
 def setting_name(method: str, sparsity: str, calibration_size: str, sizes: int) -> str:
     """The setting of a comparison; the size of the calibration sets only where the grid has several `sizes`."""
-    return f"{method}, {sparsity} pruned" + (f", {calibration_size}" if sizes > 1 else "")
+    return f"{method_name(method)}, {sparsity} pruned" + (f", {calibration_size}" if sizes > 1 else "")
 
 
 def interval(low: float, high: float, show: Callable = percent) -> str:

@@ -1,8 +1,11 @@
 """Figures of the paper (Puccioni et al., arXiv 2501.05248), to compare with ours. Percentages.
 
-Table III and Table IV are the paper's. The full matrix of Gemma-1.1-7b-it is in the README of the authors' repository;
+Table I, Table III and Table IV are the paper's. The full matrix of Gemma-1.1-7b-it is in the README of the authors' repository;
 the paper gives its best rows only (Table III).
 """
+
+# Method -> its ticks in Table I, as far as they are known to us.
+TABLE_I = {"maskllm": "efficient; needs no calibration data"}
 
 # Base model -> domain -> (best calibration set, dense, best sub-model at 50% sparsity).
 TABLE_III = {

@@ -19,7 +19,7 @@ from submodels import files
 from submodels.analysis import paper
 from submodels.analysis.claims import CLAIMS, NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from submodels.analysis.figures import FIGURES
-from submodels.analysis.formats import interval, measured, not_run, not_testable, setting_name
+from submodels.analysis.formats import interval, measured, method_name, not_run, not_testable, setting_name
 from submodels.analysis.links import Links
 from submodels.analysis.metric import Metric
 from submodels.analysis.score_list import list_scores
@@ -33,7 +33,15 @@ from submodels.layout import PAGE
 from submodels.terms import DENSE, NO_CALIBRATION
 
 # Tables shown as they are.
-_READABLE = ("methods", "best_submodels", "code_languages", "bits_per_byte", "language_contrasts", "within_domain")
+_READABLE = (
+    "table_one",
+    "methods",
+    "best_submodels",
+    "code_languages",
+    "bits_per_byte",
+    "language_contrasts",
+    "within_domain",
+)
 _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # Matplotlib's; a pixel is 3/4 point
 
 
@@ -199,7 +207,12 @@ def _matrix_row(name: str, model: str, benchmarks: list[str], cells: pd.DataFram
             shown.append(_CELL | {"text": not_run(row.reason), "missing": True})
             continue
         ids, metric = row.submodels.split(), Metric(row.primary, row.higher_is_better)
-        axes = {"model": model, "method": row.method, "calibration": row.calibration, "sparsity": row.sparsity}
+        axes = {
+            "model": model,
+            "method": method_name(row.method),
+            "calibration": row.calibration,
+            "sparsity": row.sparsity,
+        }
         if isinstance(row.calibration_size, str):
             axes["calibration_size"] = row.calibration_size
         shown.append(

@@ -1,6 +1,7 @@
 """The model card of an exported sub-model."""
 
 from submodels.checkpoints.masks import Masks
+from submodels.pruning.methods import MASK_AND_VALUES, MASK_ONLY
 
 _TEMPLATE = """---
 base_model: {base}
@@ -20,6 +21,7 @@ kernels, no speed-up.
 |---|---|
 | base model | {base} |
 | pruning method | {method} |
+| kind of product | {product} |
 | sparsity pattern | {sparsity} |
 | pruned weights | {pruned} of {weights} in the decoder blocks' linear layers ({share:.2%}) |
 | calibration set | {calibration} |
@@ -50,6 +52,7 @@ def model_card(base: str, masks: Masks, quantised: dict[str, int]) -> str:
     return _TEMPLATE.format(
         base=base,
         method=header["method"],
+        product=MASK_AND_VALUES if masks.has_values else MASK_ONLY,
         sparsity=header["sparsity"],
         weights=f"{weights:,}",
         pruned=f"{weights - kept:,}",

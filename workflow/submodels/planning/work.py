@@ -192,16 +192,16 @@ def _prune(work: Work, model: str, submodel: str) -> Cost:
     )
     if not method.gradients:
         return cost
-    trains, pattern, length = "tokens" in method.settings, patterns.parse(cell.sparsity), calibrating.seqlen * filled
+    pattern, length = patterns.parse(cell.sparsity), calibrating.seqlen * filled
     return costs.prune_whole(
         work.shape(model),
         cost,
-        tokens=pruning.tokens if trains else work.windows(cell) * length,
+        tokens=pruning.tokens if method.trains else work.windows(cell) * length,
         length=length,
         windows=method.gradients.windows,
         state=method.gradients.state_bytes(pattern),
         saved=method.gradients.saved_bytes(pattern),
-        logits=math.comb(pattern.m, pattern.n) / pattern.m if trains else 0,
+        logits=math.comb(pattern.m, pattern.n) / pattern.m if method.trains else 0,
         hardware=work.hardware,
         **place,
     )

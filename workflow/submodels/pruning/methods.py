@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _RULES = "submodels.pruning.rules"
 
 
+# Kinds of product. They differ in size and in what they may change, so results of one kind are no rival of the other.
+MASK_ONLY, MASK_AND_VALUES = "mask only", "mask + values"
+
+
 @dataclass(frozen=True)
 class Gradients:
     """Of a method that needs the whole model in memory, with gradients (`whole_model`).
@@ -55,8 +59,17 @@ class Method:
     only_patterns: bool = False
 
     @property
+    def product(self) -> str:
+        """The kind of product."""
+        return MASK_AND_VALUES if self.updates_weights else MASK_ONLY
+
+    @property
     def needs_gradients(self) -> bool:
         return self.gradients is not None
+
+    @property
+    def trains(self) -> bool:
+        return "tokens" in self.settings
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -117,8 +117,9 @@ def prune(
     if stream.device.type == "cuda":
         how["peak_device_memory_mb"] = round(torch.cuda.max_memory_reserved(stream.device) / 1e6, 1)
     results = _results(pruned, stream.shapes)
-    product, manifest_path = out / masks.FILE_NAME, out / "manifest.json"
-    manifest.write(manifest_path, [product], progress.earlier, calibration=source, tokens=seen, **how, **results)
+    results |= {"tokens": seen, "bytes": (out / masks.FILE_NAME).stat().st_size}
+    products = [out / masks.FILE_NAME]
+    manifest.write(out / "manifest.json", products, progress.earlier, calibration=source, **how, **results)
     progress.discard()
 
 

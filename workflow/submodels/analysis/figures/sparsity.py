@@ -19,6 +19,7 @@ from submodels.analysis.figures.shared import (
     remarks_of,
     title_figure,
 )
+from submodels.analysis.formats import method_name
 from submodels.pruning import patterns
 from submodels.terms import CONTROL, DENSE, GENERIC
 
@@ -50,7 +51,9 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
     figure, axes = plt.subplots(len(methods), len(domains), figsize=size, sharex=True, sharey=True, squeeze=False)
     for row, (method, calibration_size) in zip(axes, methods, strict=True):
         of_size = frame[frame["calibration_size"].isna() | (frame["calibration_size"] == calibration_size)]
-        name = f", {method}" + (f", {calibration_size}" if several_sizes else "") if len(methods) > 1 else ""
+        name = (
+            f", {method_name(method)}" + (f", {calibration_size}" if several_sizes else "") if len(methods) > 1 else ""
+        )
         for axis, domain in zip(row, domains, strict=True):
             _curves(axis, of_size[of_size["domain"] == domain], method)
             axis.set_title(f"{domain}{name}", loc="left")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from submodels.analysis import perplexities
-from submodels.analysis.formats import not_run
+from submodels.analysis.formats import labelled, not_run
 from submodels.analysis.metric import ACCURACY, Metric
 from submodels.analysis.study import Study, paired
 from submodels.analysis.tables.shared import Table, with_remarks
@@ -131,7 +131,14 @@ def _shown(row) -> tuple:
         return *place, not_run(row.reason), "", "", "", ""
     values = f"{metric.show(row.dense)} → {metric.show(row.value)}"
     change = metric.show_change(row.difference, row.low, row.high)
-    return *place, row.submodel, "yes" if row.matched else "no", values, change, str(int(row.n_items))
+    return (
+        *place,
+        labelled(row.submodel, row.method),
+        "yes" if row.matched else "no",
+        values,
+        change,
+        str(int(row.n_items)),
+    )
 
 
 TABLE = Table(CAPTION, compute, show)

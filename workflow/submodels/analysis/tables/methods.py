@@ -9,16 +9,18 @@ from dataclasses import asdict, replace
 import pandas as pd
 
 from submodels.analysis import perplexities
-from submodels.analysis.formats import not_run, number, percent
+from submodels.analysis.formats import not_run
 from submodels.analysis.metric import Metric
 from submodels.analysis.study import REFERENCE, CalibrationSet, Setting, Study, paired
-from submodels.analysis.tables.shared import Table, setting_columns, with_remarks
+from submodels.analysis.tables.shared import COST, Table, cost, setting_columns, show_cost, with_remarks
 from submodels.bootstrap import Interval, stratified_bootstrap
+from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE
 
 CAPTION = (
-    "Pruning methods on the same calibration set. Time and peak memory of pruning one sub-model are means over the "
-    "manifests of the sub-models. Matched: mean accuracy over the benchmarks of the calibration set’s domain (and, for "
+    "Pruning methods on the same calibration set. Time, peak memory and size on disk of one sub-model, and the tokens "
+    "that the method computed, are means over the manifests of the sub-models. Methods make a mask only; mask + values: "
+    "they also change the weights that they keep. Matched: mean accuracy over the benchmarks of the calibration set’s domain (and, for "
     "code with a language, of that language); outside: over all other benchmarks; methods without data are scored on "
     f"the same benchmarks. Changes are against {REFERENCE}, with intervals over items: accuracies in percentage "
     "points, perplexities in their own unit; ≈: the interval contains zero."
@@ -26,9 +28,8 @@ CAPTION = (
 _SIDES = ("matched", "outside")
 _OF_SCORE = ("", "_low", "_high")
 _OF_CHANGE = ("_change", "_change_low", "_change_high")
-_COST = ["n_submodels", "submodels", "wall_seconds", "peak_memory_mb", "pruned"]
 COLUMNS = ["model", "sparsity", "calibration", "calibration_size", "calibration_domain", "language", "method"]
-COLUMNS += ["remarks", *_COST]
+COLUMNS += ["product", "remarks", *COST]
 COLUMNS += [f"{side}{end}" for side in _SIDES for end in (*_OF_SCORE, *_OF_CHANGE, "_benchmarks", "_items", "_reason")]
 
 
@@ -46,7 +47,9 @@ def compute(study: Study) -> pd.DataFrame:
             remarks = study.remarks([name for names in sides.values() for name in names] + study.perplexities)
             reference = members.get(REFERENCE, [])
             for method, ids in members.items():
-                row = entry | {"method": method, "remarks": remarks} | _cost(study, model, ids)
+                row = entry | {"method": method, "remarks": remarks}
+                if method != DENSE:
+                    row |= {"product": METHODS[method].product} | cost(study, model, ids)
                 for side, benchmarks in sides.items():
                     row |= _kept(study, model, ids, reference, benchmarks, side)
                 for benchmark in study.perplexities:
@@ -95,24 +98,6 @@ def _sides(study: Study, model: str, calibration: CalibrationSet, ids: list[str]
     return {"matched": matched, "outside": [name for name in ran if name not in matched]}
 
 
-def _cost(study: Study, model: str, ids: list[str]) -> dict:
-    """Means over sub-models of the costs in their manifests; nothing for dense."""
-    if ids == [DENSE]:
-        return {}
-    manifests = [study.manifests[model, id] for id in ids]
-    return {
-        "n_submodels": len(ids),
-        "submodels": " ".join(ids),
-        "wall_seconds": _mean([manifest["wall_seconds"] for manifest in manifests]),
-        "peak_memory_mb": _mean([manifest["peak_memory_mb"] for manifest in manifests]),
-        "pruned": _mean([manifest["results"]["sparsity"] for manifest in manifests]),
-    }
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _kept(study: Study, model: str, ids: list[str], reference: list[str], benchmarks: list[str], side: str) -> dict:
     """Mean accuracy over benchmarks, every benchmark weighing the same, and its difference from the reference."""
     if not benchmarks:
@@ -151,11 +136,7 @@ def _columns(name: str, ends: tuple[str, ...], interval: Interval) -> dict:
 
 def show(frame: pd.DataFrame) -> pd.DataFrame:
     size = [name for name in setting_columns(frame) if name == "calibration_size"]
-    shown = frame[["model", "sparsity", "calibration", *size, "method"]].copy()
-    shown["sub-models"] = ["" if pd.isna(n) else str(int(n)) for n in frame["n_submodels"]]
-    shown["time (s)"] = [number(value) for value in frame["wall_seconds"]]
-    shown["peak memory (MB)"] = ["" if pd.isna(value) else f"{value:.0f}" for value in frame["peak_memory_mb"]]
-    shown["pruned (%)"] = [percent(value) for value in frame["pruned"]]
+    shown = frame[["model", "sparsity", "calibration", *size, "method"]].join(show_cost(frame))
     for side in _SIDES:
         _show_score(shown, frame, side, Metric(side, higher_is_better=True))
     for name in _perplexities_in(frame):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from submodels.analysis.formats import count, method_name, number, percent
 from submodels.analysis.study import CalibrationSet, Study
 from submodels.bootstrap import Interval, stratified_bootstrap
 from submodels.terms import NOT_RUN
@@ -23,8 +24,9 @@ class Table:
     show: Callable[[pd.DataFrame], pd.DataFrame]
 
     def to_read(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Cells as text, with readable names of columns."""
-        return self.show(frame).rename(columns={"calibration_size": "calibration size"})
+        """Cells as text, with readable names of columns, and the kind of product beside methods that change weights."""
+        shown = self.show(frame).rename(columns={"calibration_size": "calibration size"})
+        return shown.assign(method=shown["method"].map(method_name)) if "method" in shown else shown
 
 
 def level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> dict:
@@ -53,6 +55,42 @@ def by_sets(pairs: pd.DataFrame) -> dict[frozenset[CalibrationSet], pd.DataFrame
     """The rows between every two calibration sets, in either order."""
     both = [frozenset(pair) for pair in zip(pairs["set_a"], pairs["set_b"], strict=True)]
     return dict(iter(pairs.groupby(pd.Series(both, index=pairs.index, dtype=object), sort=False)))
+
+
+COST = ["n_submodels", "submodels", "wall_seconds", "peak_memory_mb", "tokens", "bytes", "pruned"]
+
+
+def cost(study: Study, model: str, ids: list[str]) -> dict:
+    """The columns `COST`: means over sub-models of what their manifests say of their pruning."""
+    manifests = [study.manifests[model, id] for id in ids]
+    results = [manifest["results"] for manifest in manifests]
+    return {
+        "n_submodels": len(ids),
+        "submodels": " ".join(ids),
+        "wall_seconds": _mean([manifest["wall_seconds"] for manifest in manifests]),
+        "peak_memory_mb": _mean([manifest["peak_memory_mb"] for manifest in manifests]),
+        "tokens": _mean([of.get("tokens") for of in results]),
+        "bytes": _mean([of.get("bytes") for of in results]),
+        "pruned": _mean([of["sparsity"] for of in results]),
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """None where a manifest of an earlier version does not say."""
+    return None if None in values else sum(values) / len(values)
+
+
+def show_cost(frame: pd.DataFrame) -> pd.DataFrame:
+    """The costs of pruning as cells of text."""
+    columns = {
+        "sub-models": [count(n) for n in frame["n_submodels"]],
+        "time (s)": [number(value) for value in frame["wall_seconds"]],
+        "peak memory (MB)": [count(value) for value in frame["peak_memory_mb"]],
+        "calibration tokens": [count(value) for value in frame["tokens"]],
+        "size (MB)": [number(value / 1e6) for value in frame["bytes"].astype(float)],
+        "pruned (%)": [percent(value) for value in frame["pruned"]],
+    }
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def setting_columns(frame: pd.DataFrame) -> list[str]:
