@@ -57,7 +57,7 @@ def marked(name: str, remarks: str | None) -> str:
 
 
 def labelled(name: str, method: str) -> str:
-    """A name with the kind of product where the method makes more than a mask: `sparsegpt-c4-0.50-s0 (mask + values)`."""
+    """A name with the kind of product, where the method makes more than a mask: `my-model (mask + values)`."""
     values = method in METHODS and METHODS[method].updates_weights
     return f"{name} ({METHODS[method].product})" if values else name
 

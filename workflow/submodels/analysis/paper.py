@@ -1,7 +1,7 @@
 """Figures of the paper (Puccioni et al., arXiv 2501.05248), to compare with ours. Percentages.
 
-Table I, Table III and Table IV are the paper's. The full matrix of Gemma-1.1-7b-it is in the README of the authors' repository;
-the paper gives its best rows only (Table III).
+Table I, Table III and Table IV are the paper's. The full matrix of Gemma-1.1-7b-it is in the README of the authors'
+repository; the paper gives its best rows only (Table III).
 """
 
 # Method -> its ticks in Table I, as far as they are known to us.

@@ -7,17 +7,17 @@ from submodels.analysis.claims import CLAIMS, evaluate
 from submodels.analysis.formats import not_testable, number
 from submodels.analysis.metric import ACCURACY
 from submodels.analysis.study import Study
-from submodels.analysis.tables.shared import COST, Table, cost, setting_columns, show_cost
+from submodels.analysis.tables.shared import COST, Table, cost, setting_columns, show_cost, with_remarks
 from submodels.pruning.methods import METHODS
 from submodels.terms import NOT_RUN
 
 CAPTION = (
     "The paper’s Table I, measured. Needs: what a method looks at beside the weights. Domain gain: accuracy in "
-    "percentage points, matched minus unmatched calibration sets of the same method, paired over items. Of the ticks in "
-    "the paper’s table only those for MaskLLM are known here."
+    "percentage points, matched minus unmatched calibration sets of the same method, paired over items. Of the ticks "
+    "in the paper’s table only those for MaskLLM are known here."
 )
-COLUMNS = ["model", "method", "sparsity", "calibration_size", "product", "needs", "paper", *COST]
-COLUMNS += [*(_OF_GAIN := ("value", "low", "high", "n", "status", "reason"))]
+_OF_GAIN = ["value", "low", "high", "n", "status", "reason"]
+COLUMNS = ["model", "method", "sparsity", "calibration_size", "product", "needs", "paper", *COST, *_OF_GAIN, "remarks"]
 _GAIN = CLAIMS["matched_beats_unmatched"]
 
 
@@ -39,6 +39,7 @@ def compute(study: Study) -> pd.DataFrame:
 def _row(study: Study, model: str, setting: dict, ids: list[str]) -> dict:
     name = setting["method"]
     about = {"product": METHODS[name].product, "needs": needs(name), "paper": paper.TABLE_I.get(name, "")}
+    about |= {"remarks": study.remarks(study.accuracies)}
     return {"model": model} | setting | about | cost(study, model, ids)
 
 
@@ -58,7 +59,7 @@ def show(frame: pd.DataFrame) -> pd.DataFrame:
         ACCURACY.show_change(row.value, row.low, row.high) if row.status == "ok" else not_testable(row.reason)
         for row in frame.itertuples()
     ]
-    return shown
+    return with_remarks(shown, frame)
 
 
 TABLE = Table(CAPTION, compute, show)
