@@ -6,7 +6,7 @@ import pytest
 from test_tables import accuracy, study
 
 from submodels.analysis import perplexities
-from submodels.analysis.formats import number, signed_number
+from submodels.analysis.formats import number, setting_name, signed_number
 from submodels.analysis.study import load_study
 from submodels.analysis.tables import TABLES
 from submodels.errors import SubmodelsError
@@ -16,14 +16,14 @@ WANDA, SECOND, RIA = "wanda-python-0.50-s0", "wanda-python-0.50-s1", "ria-python
 MAGNITUDE = "magnitude-none-0.50-s0"
 
 
-def manifest(seconds: float, megabytes: float, pruned: float = 0.5) -> dict:
-    return {"wall_seconds": seconds, "peak_memory_mb": megabytes, "results": {"sparsity": pruned}}
+def manifest(seconds: float, megabytes: float, pruned: float = 0.5, **results) -> dict:
+    return {"wall_seconds": seconds, "peak_memory_mb": megabytes, "results": {"sparsity": pruned} | results}
 
 
 MANIFESTS = {
-    WANDA: manifest(2, 100),
-    SECOND: manifest(4, 300),
-    RIA: manifest(5, 400, 0.51),
+    WANDA: manifest(2, 100, tokens=1000, bytes=2e6),
+    SECOND: manifest(4, 300, tokens=3000, bytes=4e6),
+    RIA: manifest(5, 400, 0.51),  # of an earlier version, which counted neither tokens nor bytes
     MAGNITUDE: manifest(1, 50),
 }
 ACCURACIES = {  # benchmark -> values of dense, the draws of wanda, ria and magnitude
@@ -60,6 +60,10 @@ def test_methods_by_hand():
     assert frame["wall_seconds"].tolist()[1:] == [3, 5, 1]
     assert frame["peak_memory_mb"].tolist()[1:] == [200, 400, 50]
     assert frame["pruned"].tolist()[1:] == [0.5, 0.51, 0.5]
+    assert column(frame, "tokens")["wanda"] == 2000
+    assert column(frame, "bytes")["wanda"] == 3e6
+    assert pd.isna(column(frame, "tokens")["ria"])
+    assert set(frame["product"].dropna()) == {"mask only"}
     assert column(frame, "matched") == {"dense": 1.0, "wanda": 0.375, "ria": 0.75, "magnitude": 0.0}
     assert column(frame, "outside") == {"dense": 1.0, "wanda": 0.625, "ria": 0.25, "magnitude": 0.0}
     assert frame["matched_benchmarks"].tolist() == ["tiny_python"] * 4
@@ -76,13 +80,15 @@ def test_methods_by_hand():
 def test_methods_to_read():
     shown = show_methods(methods(four_submodels()))
     assert shown.columns.tolist() == [
-        *("model", "sparsity", "calibration", "method", "sub-models", "time (s)", "peak memory (MB)", "pruned (%)"),
+        *("model", "sparsity", "calibration", "method", "sub-models", "time (s)", "peak memory (MB)"),
+        *("calibration tokens", "size (MB)", "pruned (%)"),
         *("matched (%)", "matched, change", "outside (%)", "outside, change"),
         *("tiny text perplexity (lower is better)", "tiny text perplexity, change"),
     ]
     dense, wanda, ria, _ = shown.to_dict("records")
     assert [dense[name] for name in ("sub-models", "time (s)", "peak memory (MB)", "pruned (%)")] == [""] * 4
     assert (wanda["time (s)"], wanda["peak memory (MB)"], wanda["matched, change"]) == ("3.000", "200", "")
+    assert (wanda["calibration tokens"], wanda["size (MB)"], ria["size (MB)"]) == ("2,000", "3.000", "")
     assert dense["matched (%)"] == "100.0"
     assert ria["matched, change"].removeprefix("≈ ").startswith("+37.5 [")
     assert ria["tiny text perplexity (lower is better)"] == "4.000"
@@ -212,3 +218,57 @@ def test_a_missing_manifest_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(directory.name)
     with pytest.raises(SubmodelsError, match=r"wanda-python-0\.50-s0/manifest\.json: no such file"):
         load_study(paths["scores"], [], paths["grid"], tmp_path)
+
+
+def sparsegpt(calibration: str) -> tuple[str, dict]:
+    return f"sparsegpt-{calibration}-0.50-s0", analysis_fixture.submodel_entry("sparsegpt", calibration, "0.50", 0)
+
+
+def test_table_one_by_hand():
+    """Wanda has sets of two domains: on python 1 against 1/2, on math 1 against 1/4, so it gains 5/8. RIA has a single
+    set, and magnitude takes none."""
+    math = "wanda-math-0.50-s0"
+    python = {WANDA: [1, 1, 1, 1], math: [1, 1, 0, 0], RIA: [1, 1, 1, 0], MAGNITUDE: [0, 0, 0, 0]}
+    sums = {WANDA: [1, 0, 0, 0], math: [1, 1, 1, 1], RIA: [1, 1, 0, 0], MAGNITUDE: [0, 0, 0, 0]}
+    scores = {
+        name: {id: accuracy(values, analysis_fixture.BENCHMARKS[name][2]) for id, values in by_id.items()}
+        | {"dense": accuracy([1, 1, 1, 1], analysis_fixture.BENCHMARKS[name][2])}
+        for name, by_id in (("tiny_python", python), ("tiny_math", sums))
+    }
+    made = study(scores, manifests=MANIFESTS | {math: manifest(4, 300, tokens=3000, bytes=4e6)})
+    frame = TABLES["table_one"].compute(made).set_index("method")
+    assert frame.index.tolist() == ["wanda", "ria", "magnitude"]
+    assert frame["value"].tolist()[:1] == [0.625]
+    assert (frame.loc["wanda", "n"], frame.loc["wanda", "tokens"], frame.loc["wanda", "wall_seconds"]) == (8, 2000, 3)
+    assert frame["needs"].tolist() == ["calibration data", "calibration data", "nothing"]
+    shown = TABLES["table_one"].to_read(frame.reset_index()).set_index("method")
+    assert shown.loc["wanda", "domain gain"].startswith("+62.5 [")
+    assert shown.loc["ria", "domain gain"].startswith("not testable here: needs a benchmark with matched and unmatched")
+    assert shown.loc["magnitude", "domain gain"] == "not testable here: takes no calibration data"
+
+
+def test_table_one_says_what_a_method_needs_and_what_the_paper_ticks():
+    ids = {"maskllm-python-2of4-s0": ("maskllm", "2of4"), "dpruner-python-0.50-s0": ("dpruner", "0.50")}
+    extra = {id: analysis_fixture.submodel_entry(of, "python", at, 0) for id, (of, at) in ids.items()}
+    scores = {id: accuracy([1, 0], "pass@1") for id in ("dense", *ids)}
+    made = study({"tiny_python": scores}, extra=extra, manifests=dict.fromkeys(ids, manifest(1, 1)))
+    frame = TABLES["table_one"].compute(made).set_index("method")
+    assert frame.loc["maskllm", "needs"] == "calibration data, gradients, training"
+    assert frame.loc["maskllm", "paper"] == "efficient; needs no calibration data"
+    assert (frame.loc["dpruner", "needs"], frame.loc["dpruner", "paper"]) == ("calibration data, gradients", "")
+
+
+def test_methods_that_change_values_are_labelled_wherever_they_are_shown():
+    id, entry = sparsegpt("python")
+    scores = {name: accuracy([1, 0] * 20, "pass@1") for name in ("dense", WANDA)}
+    scores[id] = accuracy([1, 1] * 20, "pass@1")
+    made = study({"tiny_python": scores}, extra={id: entry}, manifests=dict.fromkeys((WANDA, id), manifest(1, 1)))
+    label = "sparsegpt (mask + values)"
+    for name in ("methods", "table_one", "relative", "sparsity_curves"):
+        frame = TABLES[name].compute(made)
+        assert "sparsegpt" in set(frame["method"]), name
+        assert label in set(TABLES[name].to_read(frame)["method"]), name
+    best = TABLES["best_submodels"].to_read(TABLES["best_submodels"].compute(made))
+    assert set(best["best sub-model"]) == {f"{id} (mask + values)"}
+    assert setting_name("sparsegpt", "0.50", "", 1) == f"{label}, 0.50 pruned"
+    assert setting_name("wanda", "0.50", "", 1) == "wanda, 0.50 pruned"
