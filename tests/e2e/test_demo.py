@@ -85,16 +85,23 @@ def test_pruning_separates_the_submodels(demo):
 
 
 def test_the_methods_are_compared_by_what_their_runs_cost_and_keep(demo):
-    table = pd.read_csv(demo / "results/demo/tables/methods.csv")
-    for _, group in table.groupby("model"):
-        rows = group.set_index("method")
-        assert set(rows.index) == {"dense", "wanda", "ria", "sparsegpt", "magnitude", "magnitude_row", "random"}
+    table = pd.read_csv(demo / "results/demo/tables/methods.csv", dtype={"sparsity": str})
+    found = {cell: group.set_index("method") for cell, group in table.groupby(["model", "sparsity"])}
+    methods = {"dense", "wanda", "ria", "sparsegpt", "magnitude", "magnitude_row", "random"}
+    for model, more in (("tiny-llama", {"dpruner"}), ("tiny-gemma", set())):
+        rows = found.pop((model, "0.50"))
+        assert set(rows.index) == methods | more
         pruned, perplexity = rows.drop("dense"), rows["tiny_text_perplexity"]
         assert (pruned["wall_seconds"] > 0).all()
         assert (pruned["peak_memory_mb"] > 0).all()
         assert perplexity.idxmin() == "dense"
         assert perplexity.idxmax() == rows["matched"].idxmin() == "random"
-    assert set(table["model"]) == {"tiny-llama", "tiny-gemma"}
+        assert (pruned["bytes"] > 0).all()
+    ((cell, rows),) = found.items()
+    assert cell == ("tiny-llama", "2of4")
+    assert set(rows.index) == {"dense", "wanda", "sparsegpt", "maskllm"}
+    assert rows.loc["maskllm", "matched_change_low"] > 0, "learned masks keep more of their domain than Wanda's"
+    assert rows.loc["maskllm", "tokens"] > 10 * rows.loc["wanda", "tokens"]
 
 
 def test_nothing_is_left_to_do(root, demo):

@@ -9,6 +9,7 @@ from perplexity import perplexity
 from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 
+from submodels.bootstrap import paired_bootstrap
 from submodels.checkpoints import masks
 from submodels.checkpoints.load import load_submodel
 from submodels.pruning.patterns import parse
@@ -142,6 +143,27 @@ def test_sparsegpt_updates_weights_as_the_reference(shared, submodel, pattern, c
     found = load_submodel(shared / "data" / "models" / "stories260K", submodel(*case)).state_dict()
     for name, expected in golden.items():
         torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_learned_masks_of_a_real_model_are_better_than_wandas(shared, submodel, tmp_path):
+    """On held-out windows, paired: the interval of the difference in nats excludes 0."""
+    model, golden = shared / "data/models/stories260K", shared / "golden/stories260K"
+    windows = golden / "calib_tinystories.safetensors"
+    prune(model, windows, "maskllm", "2of4", tmp_path / "learned", threads=1, tokens=150_000)
+    held_out = load_torch(golden / "eval_tinystories.safetensors")["input_ids"]
+    places = (tmp_path / "learned", submodel("stories260K", "wanda", "2-4", "tinystories"))
+    learned, wanda = (_losses(load_submodel(model, place, dtype="float32"), held_out) for place in places)
+    interval = paired_bootstrap(learned, wanda)
+    assert interval.high < 0, interval
+
+
+@torch.inference_mode()
+def _losses(model, windows):
+    """Mean loss of each window, in nats."""
+    logits = model(windows).logits[:, :-1]
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")
+    return losses.mean(dim=1).double().numpy()
 
 
 def test_perplexity_by_hand():
