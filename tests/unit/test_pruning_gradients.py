@@ -17,7 +17,7 @@ from submodels.pruning import gradients, learned_masks, memory
 from submodels.pruning import prune as prune_stage
 from submodels.pruning.criteria.dpruner import domain_importance, general_importance, normalised_ranks
 from submodels.pruning.criteria.maskllm import annealed, candidates, gumbel, hard_masks, relaxed_masks, with_prior
-from submodels.pruning.gradients import gradient_moments
+from submodels.pruning.gradients import mean_importance
 from submodels.pruning.learned_masks import drawn_windows, learning_rate, step_count
 from submodels.pruning.progress import Progress
 from submodels.pruning.prune import STATE, prune
@@ -38,10 +38,9 @@ def general(tmp_path):
 
 
 def test_domain_importance_by_hand():
-    """|2 * 0.5 - 0.1 * 4 / 2| and |-1 * 0.1 - 0.4 * 1 / 2|."""
+    """With g w = 1 and -0.1: |1 - 1 / 2| and |-0.1 - 0.01 / 2|."""
     weight, gradient = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 0.1]])
-    found = domain_importance(weight, gradient, torch.tensor([[0.1, 0.4]]))
-    assert found.tolist()[0] == pytest.approx([0.8, 0.3])
+    assert domain_importance(weight, gradient).tolist()[0] == pytest.approx([0.5, 0.105])
     assert weight.tolist() == [[2.0, -1.0]]
 
 
@@ -117,19 +116,17 @@ def test_a_relaxed_mask_keeps_n_of_m_in_sum(seed, scale, temperature):
     assert (hard_masks(logits, candidates(2, 4)).sum(dim=1) == 2).all()
 
 
-def test_moments_are_those_of_single_backward_passes(model, tmp_path):
+def test_importance_is_the_mean_over_single_windows(model, tmp_path):
     loaded = AutoModelForCausalLM.from_pretrained(model)
     name = "model.layers.1.mlp.down_proj.weight"
     weight, windows = loaded.get_parameter(name), Windows(draw_windows())
     found = []
     for part in windows.batches(1):
         (gradient,) = torch.autograd.grad(window_loss(loaded, part), weight)
-        found.append(gradient)
-    stacked = torch.stack(found)
+        found.append(domain_importance(weight.detach(), gradient))
     freeze(loaded, Decoder(loaded).blocks)
-    first, second = gradient_moments(loaded, linears_of(loaded, [name]), windows, Progress(tmp_path / "none", "x"))
-    assert torch.allclose(first[name], stacked.mean(dim=0), atol=1e-7)
-    assert torch.allclose(second[name], stacked.square().mean(dim=0), atol=1e-9)
+    mean = mean_importance(loaded, linears_of(loaded, [name]), windows, Progress(tmp_path / "none", "x"))
+    assert torch.allclose(mean[name], torch.stack(found).mean(dim=0), atol=1e-7)
     assert weight.grad is None
 
 

@@ -21,19 +21,16 @@ from submodels.pruning.windows import Windows
 _GRAM = Rule(InputGram, None)  # only its statistic is collected
 
 
-def gradient_moments(
+def mean_importance(
     model: nn.Module, linears: dict[str, nn.Linear], windows: Windows, progress: Progress
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Mean gradient and mean squared gradient of a window's loss for every weight, float32, by parameter.
+) -> dict[str, torch.Tensor]:
+    """Importance of every weight for the windows, the mean of `domain_importance`, float32, by parameter.
 
-    A gradient is added up and freed as soon as it is there, so that the gradients of all weights are never in memory
+    A gradient is used and freed as soon as it is there, so that the gradients of all weights are never in memory
     together.
     """
     device = next(model.parameters()).device
-    first = {name: torch.zeros_like(linear.weight, dtype=torch.float32) for name, linear in linears.items()}
-    second = {name: torch.zeros_like(total) for name, total in first.items()}
-    totals = {f"first.{name}": total for name, total in first.items()}
-    totals |= {f"second.{name}": total for name, total in second.items()}
+    totals = {name: torch.zeros_like(linear.weight, dtype=torch.float32) for name, linear in linears.items()}
     done = 0
     if saved := progress.load():
         tensors, done = saved
@@ -41,9 +38,7 @@ def gradient_moments(
             total.copy_(tensors[name])
 
     def add(name: str, weight: nn.Parameter) -> None:
-        gradient = weight.grad.float()
-        first[name] += gradient
-        second[name].addcmul_(gradient, gradient)
+        totals[name] += domain_importance(weight.detach(), weight.grad)
         weight.grad = None
 
     for name, linear in linears.items():
@@ -60,18 +55,16 @@ def gradient_moments(
         progress.save_if_due(lambda: totals, number + 1)
     for total in totals.values():
         total /= len(parts)
-    return first, second
+    return totals
 
 
 def _prune(job: Job, unstructured: Callable[[torch.Tensor, float], torch.Tensor]) -> Iterator[tuple[str, Pruned]]:
     """Importance for the domain of the windows, plus general importance on the windows of a generic set, by ranks
     within the group that `unstructured` compares."""
     per_row = unstructured is selection.per_row
-    gradients, fisher = gradient_moments(job.model, job.linears, job.windows, job.progress)
+    domain = mean_importance(job.model, job.linears, job.windows, job.progress)
     for name, general in _general_importance(job):
-        weight = job.linears[name].weight.detach()
-        domain = domain_importance(weight, gradients.pop(name), fisher.pop(name))
-        score = normalised_ranks(domain, per_row)
+        score = normalised_ranks(domain.pop(name), per_row)
         score += job.settings.general_weight * normalised_ranks(general, per_row)
         yield name, Pruned(select(score, job.pattern, unstructured))
 

@@ -80,7 +80,7 @@ class Method:
         return getattr(import_module(module), name)
 
 
-_DPRUNER = Gradients(1, need.moments_bytes, need.moments_bytes, ("general", "general_weight"))
+_DPRUNER = Gradients(1, need.importance_bytes, need.importance_bytes, ("general", "general_weight"))
 _MASKLLM = Gradients(8, need.learned_masks_bytes, need.logits_bytes, ("tokens", "prior"))
 METHODS = {
     "dpruner": Method(

@@ -43,9 +43,9 @@ def whole_bytes(
     return weights * size + prunable * state + 8 * matrix + 2 * working + kept
 
 
-def moments_bytes(pattern: Pattern) -> float:
-    """D-Pruner's state: two float32 sums for every weight."""
-    return 8.0
+def importance_bytes(pattern: Pattern) -> float:
+    """D-Pruner's state: a float32 sum for every weight."""
+    return 4.0
 
 
 def logits_bytes(pattern: NofM) -> float:

@@ -5,8 +5,8 @@ Departures from the released code, which nobody has been able to run as it is:
 
 - No cube term: it is no part of the expansion, keeps the sign of the weight, and outweighs all other terms wherever
   the loss is not scaled for float16, so that the score becomes plain magnitude.
-- The second-order term has the sign of the Taylor expansion, and its Fisher information is the mean of the squares of
-  each window's gradient; the code squares the gradient of a batch.
+- The second-order term has the sign and the factor of the Taylor expansion, and is of one window, whose squared
+  gradient is the empirical Fisher information; the code adds the squared gradient of a batch, divided by 2,000.
 - The loss is a mean over tokens, in nats, without a loss scale: in the code the terms grow by different powers of it.
 - The weights are not trained in between, and gradients are not clipped: the importance is that of the base model's own
   weights, which are the weights that are pruned.
@@ -17,17 +17,18 @@ Departures from the released code, which nobody has been able to run as it is:
 import torch
 
 
-def domain_importance(weight: torch.Tensor, gradient: torch.Tensor, fisher: torch.Tensor) -> torch.Tensor:
-    """|g w - F w ** 2 / 2|: how much the loss changes, to second order, when a weight becomes 0.
+def domain_importance(weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """|g w - (g w) ** 2 / 2|: how much the loss of one window changes, to second order, when a weight becomes 0.
+
+    A weight's importance is the mean over windows, as in the code: the changes of two windows do not cancel each other.
 
     weight: (out_features, in_features), any float dtype.
-    gradient: the same shape, float32: the mean over windows of the gradient of the window's loss, in nats.
-    fisher: the same shape, float32: the mean over windows of the squares of these gradients, the empirical Fisher
-        information, which stands in for the diagonal of the Hessian.
+    gradient: the same shape, of the window's loss in nats. Its square, the empirical Fisher information, stands in for
+        the diagonal of the Hessian.
     Returns scores of the same shape, float32, in nats.
     """
-    weight = weight.float()
-    return (weight * (gradient - fisher * weight / 2)).abs_()
+    change = weight.float() * gradient.float()
+    return (change - change.square() / 2).abs_()
 
 
 def general_importance(weight: torch.Tensor, inverse_root: torch.Tensor) -> torch.Tensor:
