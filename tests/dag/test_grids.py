@@ -37,6 +37,10 @@ def test_a_grid_of_the_study_differs_in_the_origin_of_models_and_rows_alone(path
     ran, shipped = read_grid(path), read_grid(GRIDS / path.name)
     assert [name.removesuffix("-gguf") for name in ran.base_models] == shipped.base_models
     here = {"base_models": ran.base_models, "models": ran.models, "sources": ran.sources}
+    here["submodels"] = [
+        axes.model_copy(update={"base_models": axes.base_models and [f"{name}-gguf" for name in axes.base_models]})
+        for axes in shipped.submodels
+    ]
     here["calibration"] = shipped.calibration.model_copy(update={"sources": ran.calibration.sources})
     assert shipped.model_copy(update=here) == ran
     assert shipped.sources.items() <= ran.sources.items()

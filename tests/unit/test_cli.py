@@ -31,7 +31,7 @@ def test_help_lists_every_stage_and_imports_nothing_heavy():
 def test_check_says_what_the_grid_holds_and_the_machine_lacks(root):
     done = submodels("check", "--config", str(root / "config.yaml"))
     assert done.returncode == 0, done.stderr
-    assert "tiny-llama: 21 sub-models, 21 of them evaluated" in done.stdout
+    assert "tiny-llama: 25 sub-models, 25 of them evaluated" in done.stdout
     assert "sandbox unshare:" in done.stdout
 
 

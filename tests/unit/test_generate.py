@@ -504,6 +504,6 @@ def test_a_sub_model_that_saw_no_rows_has_seen_no_items(model_dir, tmp_path):
         prune(model_dir, calibrated, method, "0.50", tmp_path / method)
         generate(model_dir, tmp_path / method, {"tiny_csr": items}, tmp_path / "out" / method, threads=1)
     found = files.read_json(tmp_path / "out/magnitude/contamination.json")
-    assert found["draw"] is None
+    assert found["draws"] == {}
     assert found["benchmarks"]["tiny_csr"]["seen"] == []
     assert not (tmp_path / "out/wanda/contamination.json").exists()
