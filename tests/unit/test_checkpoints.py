@@ -109,6 +109,7 @@ def test_card_says_first_that_zeros_bring_no_speed(tmp_path):
     assert "same size" in first
     assert "no speed-up" in first
     assert card.startswith("---\nbase_model: tiny-model\n")
+    assert "| kind of product | mask only |" in card
     assert "| calibration set | java |" in card
     assert "| seed of the calibration draw | 4 |" in card
     assert "(50.00%)" in card
@@ -136,7 +137,9 @@ def test_updated_weights_are_loaded_and_exported(tmp_path, dtype):
             assert (weight[kept] != base[name][kept]).any(), "some kept weight must have moved"
         else:
             assert torch.equal(weight, base[name])
-    assert "updated by the method" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "updated by the method" in card
+    assert "| kind of product | mask + values |" in card
 
 
 def test_export_never_overwrites_and_leaves_nothing_half_done(tmp_path):

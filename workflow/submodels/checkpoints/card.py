@@ -1,7 +1,7 @@
 """The model card of an exported sub-model."""
 
 from submodels.checkpoints.masks import Masks
-from submodels.pruning.methods import MASK_AND_VALUES, MASK_ONLY
+from submodels.terms import MASK_AND_VALUES, MASK_ONLY
 
 _TEMPLATE = """---
 base_model: {base}

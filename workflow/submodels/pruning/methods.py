@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 from submodels.errors import unknown
 from submodels.pruning import need
 from submodels.pruning.patterns import Pattern
+from submodels.terms import MASK_AND_VALUES, MASK_ONLY
 
 if TYPE_CHECKING:
     from submodels.pruning.rules import Rule
     from submodels.pruning.whole_model import EndToEnd
 
 _RULES = "submodels.pruning.rules"
-
-
-# Kinds of product. They differ in size and in what they may change, so results of one kind are no rival of the other.
-MASK_ONLY, MASK_AND_VALUES = "mask only", "mask + values"
 
 
 @dataclass(frozen=True)
