@@ -131,6 +131,23 @@ def test_a_figure_says_what_is_partial_or_made_up(drawn):
     assert figure.get_suptitle().endswith("\nfixture")
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_names_the_kind_of_product(drawn, name):
+    """Also where it is the only method that calibrates, above the curves of those that do not."""
+    tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}
+    for key in USED:
+        frame = tables[key][tables[key]["method"] != "ria"]
+        tables[key] = frame.assign(method=frame["method"].replace("wanda", "sparsegpt"))
+    with plt.rc_context(STYLE):
+        figure, data = FIGURES[name].draw(tables, "tiny-llama")
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    assert titles
+    assert all("sparsegpt (mask + values)" in title for title in titles)
+    assert "Mask + values: the method also changes" in " ".join(figure.get_suptitle().split())
+    assert "method" not in data or "sparsegpt" in set(data["method"]), "the data have the plain name"
+    plt.close(figure)
+
+
 def test_sizes_of_calibration_sets_have_panels_of_their_own(drawn):
     """Half of the rows are said to come from smaller sets: nothing is merged, and titles say which is which."""
     tables = {path.stem: read_table(path) for path in drawn["tables"].glob("*.csv")}

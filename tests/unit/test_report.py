@@ -13,6 +13,7 @@ import pytest
 from submodels import files
 from submodels.analysis.claims import CLAIMS
 from submodels.analysis.report import write_report
+from submodels.analysis.table_files import read_table
 from submodels.config import read_grid
 from submodels.errors import SubmodelsError
 from submodels.grid import Grid
@@ -197,6 +198,39 @@ def test_perplexities_are_numbers_and_lower_is_better(report, page):
 def test_methods_are_compared_in_groups(page):
     assert "tiny-llama, 0.50 pruned, calibration set python" in page.words
     assert "Nothing to compare" not in " ".join(page.words)
+
+
+def test_the_kind_of_product_is_named_everywhere(report, page, monkeypatch, tmp_path):
+    """The same page, with sparsegpt in the place of wanda: in claims, matrices, tables, examples and the list."""
+    assert "mask + values" not in " ".join(page.words)
+    root, paths = report
+    monkeypatch.chdir(root)
+    grid = files.read_json(paths["grid"])
+    for entry in grid["submodels"].values():
+        entry["method"] = entry["method"].replace("wanda", "sparsegpt")
+    files.write_json(tmp_path / "grid.json", grid)
+    shutil.copy(paths["tables"] / PAGE, tmp_path)
+    content = files.read_json(tmp_path / PAGE)
+    for entry in content["matrices"]:
+        entry["method"] = entry["method"].replace("wanda", "sparsegpt")
+    files.write_json(tmp_path / PAGE, content)
+    for path in paths["tables"].glob("*.csv"):
+        frame = read_table(path)
+        if "method" in frame:
+            frame["method"] = frame["method"].replace("wanda", "sparsegpt")
+        frame.to_csv(tmp_path / path.name, index=False)
+    out = Path("results/demo/report/values.html")
+    write_report(tmp_path / "grid.json", tmp_path, paths["figures"], out)
+    page = Page(out.read_text(encoding="utf-8"))
+    words = " ".join(page.words)
+    assert "Mask + values: the method also changes the weights" in words
+    assert "sparsegpt," not in words
+    assert {"sparsegpt (mask + values), 0.50 pruned", "sparsegpt (mask + values)"} <= set(page.words)
+    assert any(word.startswith(", wanda-math-0.70-s0 (mask + values)") for word in page.words), "in the examples"
+    runs = {run["submodel"]: run for run in page.scores["runs"]}
+    shown = runs["wanda-math-0.70-s0"]
+    assert (shown["name"], shown["method"]) == ("wanda-math-0.70-s0 (mask + values)", "sparsegpt (mask + values)")
+    assert runs["dense"]["name"] == "dense"
 
 
 def test_a_grid_of_one_method_says_that_there_is_nothing_to_compare(report, monkeypatch, tmp_path):

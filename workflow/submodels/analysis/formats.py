@@ -3,12 +3,17 @@
 Accuracies are fractions 0..1 in the data and percentages to the reader; perplexities are the same number in both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
 from submodels.pruning.methods import METHODS
-from submodels.terms import NOT_RUN
+from submodels.terms import MASK_AND_VALUES, NOT_RUN
+
+PRODUCT_NOTE = (
+    f"{MASK_AND_VALUES.capitalize()}: the method also changes the weights that it keeps, and its sub-models hold them; "
+    "the other methods make masks only."
+)
 
 
 def percent(value: float | None) -> str:
@@ -58,8 +63,17 @@ def marked(name: str, remarks: str | None) -> str:
 
 def labelled(name: str, method: str) -> str:
     """A name with the kind of product, where the method makes more than a mask: `my-model (mask + values)`."""
-    values = method in METHODS and METHODS[method].updates_weights
-    return f"{name} ({METHODS[method].product})" if values else name
+    return f"{name} ({MASK_AND_VALUES})" if _changes_values(method) else name
+
+
+def product_note(methods: Iterable[str]) -> str:
+    """What the label of `labelled` means, if one of the methods has it; nothing otherwise."""
+    return PRODUCT_NOTE if any(map(_changes_values, methods)) else ""
+
+
+def _changes_values(method: str) -> bool:
+    """False for what is no method: the dense baseline."""
+    return method in METHODS and METHODS[method].updates_weights
 
 
 def method_name(method: str) -> str:

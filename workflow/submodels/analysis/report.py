@@ -19,7 +19,16 @@ from submodels import files
 from submodels.analysis import paper
 from submodels.analysis.claims import CLAIMS, NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from submodels.analysis.figures import FIGURES
-from submodels.analysis.formats import interval, measured, method_name, not_run, not_testable, setting_name
+from submodels.analysis.formats import (
+    interval,
+    labelled,
+    measured,
+    method_name,
+    not_run,
+    not_testable,
+    product_note,
+    setting_name,
+)
 from submodels.analysis.links import Links
 from submodels.analysis.metric import Metric
 from submodels.analysis.score_list import list_scores
@@ -72,6 +81,7 @@ def write_report(grid: Path, tables: Path, figures: Path, out: Path, views: Path
         tiny_world=all(entry.get("tiny_world") for entry in description["models"].values()),
         level=f"{100 * page['resampling']['level']:g}%",
         counts=_counts(read["scores"]),
+        product_note=product_note(read["scores"]["method"]),
         claims=_claims(read["claims"]),
         matrices=_matrices(page, read["scores"], read["relative"], read["noise"], links),
         floors=_floors(page, read["noise"]),
@@ -79,7 +89,7 @@ def write_report(grid: Path, tables: Path, figures: Path, out: Path, views: Path
         views=_views(viewed, page, links),
         readable=[_readable(name, read[name]) for name in _READABLE],
         other_tables=[name for name in TABLES if name not in _READABLE],
-        examples=_examples(page, links),
+        examples=_examples(page, description["submodels"], links),
         gaps=_gaps(read["scores"]),
         provenance=_provenance(links),
         data=_as_script(list_scores(read["scores"], benchmarks, links)),
@@ -275,7 +285,8 @@ def _readable(name: str, frame: pd.DataFrame) -> dict:
         shown = shown.drop(columns=shared)
     columns = list(shown.columns)
     cells = [(title, rows[columns].values.tolist()) for title, rows in groups]
-    return {"name": name, "caption": TABLES[name].caption, "columns": columns, "groups": cells, "empty": shown.empty}
+    caption = TABLES[name].about(frame)
+    return {"name": name, "caption": caption, "columns": columns, "groups": cells, "empty": shown.empty}
 
 
 def _figures(models: list[str], directory: Path, page: Path, links: Links) -> list[dict]:
@@ -313,11 +324,15 @@ def _views(viewed: list[dict], page: dict, links: Links) -> dict[str, list[dict]
     return shown
 
 
-def _examples(page: dict, links: Links) -> list[dict]:
+def _examples(page: dict, submodels: dict[str, dict], links: Links) -> list[dict]:
     """The examples of page.json, their answers with links to the samples."""
     examples = []
     for example in page["examples"]:
-        answers = [answer | {"href": links.existing(answer["samples"])} for answer in example.get("answers", [])]
+        answers = []
+        for answer in example.get("answers", []):
+            id = answer["submodel"]
+            name = id if id == DENSE else labelled(id, submodels[id]["method"])
+            answers.append(answer | {"submodel": name, "href": links.existing(answer["samples"])})
         examples.append(example | {"answers": answers})
     return examples
 

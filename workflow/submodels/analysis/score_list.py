@@ -4,7 +4,7 @@ from math import isfinite
 
 import pandas as pd
 
-from submodels.analysis.formats import method_name, not_run, show_counts
+from submodels.analysis.formats import labelled, method_name, not_run, show_counts
 from submodels.analysis.links import Links
 from submodels.analysis.metric import Metric
 from submodels.analysis.tables.scores import endings
@@ -26,7 +26,7 @@ def list_scores(scores: pd.DataFrame, benchmarks: list[dict], links: Links) -> d
     for row, counts in zip(scores.itertuples(), endings(scores), strict=True):
         ran = row.status == "ok"
         run = {name: "" if pd.isna(value := getattr(row, name)) else value for name in _AXES}
-        run["method"] = method_name(run["method"])
+        run |= {"method": method_name(row.method), "name": labelled(row.submodel, row.method)}
         run["seed"] = run["seed"] and int(run["seed"])
         metric = Metric(row.metric, row.higher_is_better)
         shown = {"label": metric.label(), "percent": metric.higher_is_better}

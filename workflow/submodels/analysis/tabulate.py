@@ -25,5 +25,5 @@ def tabulate(scores: list[Path], overlaps: list[Path], grid: Path, submodels: Pa
     study = load_study(scores, overlaps, grid, submodels)
     for name, table in tqdm(TABLES.items(), desc="tables", unit="table", mininterval=1):
         frame = table.compute(study)
-        write_table(Path(out), name, frame, table.to_read(frame), table.caption)
+        write_table(Path(out), name, frame, table.to_read(frame), table.about(frame))
     files.write_json(Path(out) / PAGE, describe_page(study))

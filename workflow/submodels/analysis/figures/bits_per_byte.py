@@ -13,6 +13,7 @@ from submodels.analysis.figures.shared import (
     remarks_of,
     title_figure,
 )
+from submodels.analysis.formats import product_note
 from submodels.terms import CONTROL, DENSE
 
 CAPTION = (
@@ -54,7 +55,8 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
         measure="bits per byte added by pruning (lower is better)",
         row_domains=domains,
     )
-    title_figure(figure, f"{model}: which data keep a language?", remarks_of(frame, "benchmark"))
+    notes = remarks_of(frame, "benchmark"), product_note(frame["method"])
+    title_figure(figure, f"{model}: which data keep a language?", *notes)
     return figure, frame
 
 

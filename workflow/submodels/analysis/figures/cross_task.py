@@ -16,6 +16,7 @@ from submodels.analysis.figures.shared import (
     remarks_of,
     title_figure,
 )
+from submodels.analysis.formats import product_note
 from submodels.terms import NO_CALIBRATION, NOT_RUN
 
 CAPTION = (
@@ -53,7 +54,8 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
         column_domains=domains_of(shown, "benchmark"),
     )
     domain_legend(figure, [*shown["calibration_domain"], *shown["benchmark_domain"]])
-    title_figure(figure, f"{model}: accuracy against the dense base model", remarks_of(shown, "benchmark"))
+    notes = remarks_of(shown, "benchmark"), product_note(shown["method"])
+    title_figure(figure, f"{model}: accuracy against the dense base model", *notes)
     columns = ["panel", "calibration", "benchmark", "dense", "value", "difference", "low", "high", "status", "reason"]
     return figure, shown[columns]
 

@@ -14,6 +14,7 @@ from submodels.analysis.figures.shared import (
     of_model,
     title_figure,
 )
+from submodels.analysis.formats import product_note
 
 CAPTION = (
     "Jaccard distance of kept weights between calibration sets. Diagonal: two draws of one set, the noise floor. "
@@ -45,7 +46,7 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
         column_domains=domains,
     )
     domain_legend(figure, domains.values())
-    title_figure(figure, f"{model}: how far apart are the kept weights?")
+    title_figure(figure, f"{model}: how far apart are the kept weights?", product_note(frame["method"]))
     return figure, frame
 
 

@@ -16,6 +16,7 @@ from submodels.analysis.figures.shared import (
     title_figure,
     used_axes,
 )
+from submodels.analysis.formats import product_note
 from submodels.terms import CONTROL, GENERIC
 
 CAPTION = (
@@ -54,7 +55,8 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
     for axis in axes[::n_columns]:
         axis.set_ylabel("Jaccard distance of kept weights")
     legend(figure, axes)
-    title_figure(figure, f"{model}: how far apart are the kept weights, by decoder block?")
+    title = f"{model}: how far apart are the kept weights, by decoder block?"
+    title_figure(figure, title, product_note(frame["method"]))
     return figure, frame
 
 

@@ -13,6 +13,7 @@ from submodels.analysis.figures.shared import (
     remarks_of,
     title_figure,
 )
+from submodels.analysis.formats import product_note
 from submodels.terms import NOT_RUN
 
 CAPTION = (
@@ -52,7 +53,7 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
         measure=f"{', '.join(measures)} (%)",
     )
     title = f"{model}: is a sub-model specific to the programming language of its calibration set?"
-    title_figure(figure, title, remarks_of(frame, "benchmark"))
+    title_figure(figure, title, remarks_of(frame, "benchmark"), product_note(frame["method"]))
     return figure, frame
 
 

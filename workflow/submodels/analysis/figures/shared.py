@@ -257,10 +257,10 @@ def legend(figure: Figure, axes) -> None:
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 
 
-def title_figure(figure: Figure, text: str, remarks: str = "") -> None:
-    """A title above all panels, with remarks below it; the figure grows by their lines."""
+def title_figure(figure: Figure, text: str, *notes: str) -> None:
+    """A title above all panels, with notes below it; the figure grows by their lines."""
     width = int(figure.get_figwidth() * 11)
-    noted = textwrap.wrap(remarks, width)
+    noted = [line for note in notes for line in textwrap.wrap(note, width)]
     figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * len(noted))
     figure.suptitle("\n".join([textwrap.fill(text, width), *noted]), fontsize=11, x=0.01, ha="left")
 

@@ -19,7 +19,7 @@ from submodels.analysis.figures.shared import (
     remarks_of,
     title_figure,
 )
-from submodels.analysis.formats import method_name
+from submodels.analysis.formats import method_name, product_note
 from submodels.pruning import patterns
 from submodels.terms import CONTROL, DENSE, GENERIC
 
@@ -51,19 +51,17 @@ def draw(tables: dict[str, pd.DataFrame], model: str) -> tuple[Figure, pd.DataFr
     figure, axes = plt.subplots(len(methods), len(domains), figsize=size, sharex=True, sharey=True, squeeze=False)
     for row, (method, calibration_size) in zip(axes, methods, strict=True):
         of_size = frame[frame["calibration_size"].isna() | (frame["calibration_size"] == calibration_size)]
-        name = (
-            f", {method_name(method)}" + (f", {calibration_size}" if several_sizes else "") if len(methods) > 1 else ""
-        )
+        named = [method_name(method)] * (len(methods) > 1 or bool(product_note([method])))
+        named += [calibration_size] * several_sizes
         for axis, domain in zip(row, domains, strict=True):
             _curves(axis, of_size[of_size["domain"] == domain], method)
-            axis.set_title(f"{domain}{name}", loc="left")
+            axis.set_title(", ".join([domain, *named]), loc="left")
         row[0].set_ylabel("accuracy (%)")
     for axis in axes[-1]:
         axis.set_xlabel("weights pruned (%)")
     legend(figure, axes.flat)
-    title_figure(
-        figure, f"{model}: accuracy against sparsity, by domain of the benchmarks", remarks_of(frame, "domain")
-    )
+    title = f"{model}: accuracy against sparsity, by domain of the benchmarks"
+    title_figure(figure, title, remarks_of(frame, "domain"), product_note(frame["method"]))
     return figure, frame
 
 

@@ -19,11 +19,11 @@ from submodels.terms import DENSE
 
 CAPTION = (
     "Pruning methods on the same calibration set. Time, peak memory, size on disk and the tokens that the method "
-    "computed are means over the manifests of the sub-models. Methods make a mask only; mask + values: they also "
-    "change the weights that they keep. Matched: mean accuracy over the benchmarks of the calibration set’s domain "
-    "(and, for code with a language, of that language); outside: over all other benchmarks; methods without data are "
-    f"scored on the same benchmarks. Changes are against {REFERENCE}, with intervals over items: accuracies in "
-    "percentage points, perplexities in their own unit; ≈: the interval contains zero."
+    "computed are means over the manifests of the sub-models. Matched: mean accuracy over the benchmarks of the "
+    "calibration set’s domain (and, for code with a language, of that language); outside: over all other benchmarks; "
+    f"methods without data are scored on the same benchmarks. Changes are against {REFERENCE}, with intervals over "
+    "items: accuracies in percentage points, perplexities and bits per byte in their own unit; ≈: the interval "
+    "contains zero."
 )
 _SIDES = ("matched", "outside")
 _OF_SCORE = ("", "_low", "_high")

@@ -2,15 +2,16 @@
 
 import pandas as pd
 
-from submodels.analysis.formats import count, marked, not_run, show_counts
+from submodels.analysis.formats import count, labelled, marked, not_run, show_counts
 from submodels.analysis.metric import Metric
 from submodels.analysis.study import Study
 from submodels.analysis.tables.shared import Table
 from submodels.pruning import patterns
+from submodels.pruning.methods import METHODS
 from submodels.terms import DENSE, NO_CALIBRATION
 
 CAPTION = "Every score with its interval over items, and how its samples ended."
-AXES = ("method", "calibration", "calibration_size", "rows", "domain", "sparsity", "pruned_fraction", "seed")
+AXES = ("method", "product", "calibration", "calibration_size", "rows", "domain", "sparsity", "pruned_fraction", "seed")
 
 
 def compute(study: Study) -> pd.DataFrame:
@@ -56,9 +57,10 @@ def _axes(study: Study, model: str, id: str) -> dict:
         entry = {"method": "none", "calibration": NO_CALIBRATION, "pruned_fraction": 0.0}
         return dict.fromkeys(AXES) | entry
     entry = study.submodels(model)[id]
-    entry |= {"calibration_size": study.setting(entry).calibration_size}
-    entry |= {"pruned_fraction": patterns.parse(entry["sparsity"]).fraction}
-    return {key: entry[key] for key in AXES}
+    about = {"calibration_size": study.setting(entry).calibration_size}
+    about |= {"pruned_fraction": patterns.parse(entry["sparsity"]).fraction}
+    about |= {"product": METHODS[entry["method"]].product}
+    return {key: (entry | about)[key] for key in AXES}
 
 
 def endings(frame: pd.DataFrame) -> list[dict[str, float]]:
@@ -69,8 +71,8 @@ def endings(frame: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def show(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame[["model", "submodel"]].copy()
     rows = list(frame.itertuples())
+    shown = frame[["model"]].assign(submodel=[labelled(row.submodel, row.method) for row in rows])
     metrics = [Metric(row.metric, row.higher_is_better) for row in rows]
     shown["benchmark"] = [marked(row.benchmark, row.remarks) for row in rows]
     shown["metric"] = [metric.label() for metric in metrics]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from submodels.analysis.formats import count, method_name, number, percent
+from submodels.analysis.formats import count, method_name, number, percent, product_note
 from submodels.analysis.study import CalibrationSet, Study
 from submodels.bootstrap import Interval, stratified_bootstrap
 from submodels.terms import NOT_RUN
@@ -27,6 +27,10 @@ class Table:
         """Cells as text, with readable names of columns, and the kind of product beside methods that change weights."""
         shown = self.show(frame).rename(columns={"calibration_size": "calibration size"})
         return shown.assign(method=shown["method"].map(method_name)) if "method" in shown else shown
+
+    def about(self, frame: pd.DataFrame) -> str:
+        """The caption, with what the kind of product means where the table names it."""
+        return f"{self.caption} {product_note(frame['method'])}".rstrip() if "method" in frame else self.caption
 
 
 def level(study: Study, model: str, ids: list[str], benchmarks: list[str]) -> dict:

@@ -99,7 +99,7 @@ function row(score) {
     cell(parent, "a", text).href = href;
   };
   cell(tr, "td", score.model);
-  cell(tr, "th", score.submodel).scope = "row";
+  cell(tr, "th", score.name).scope = "row";
   const name = cell(tr, "td", score.benchmark);
   if (score.remarks) cell(name, "span", ` ${score.remarks}`, "soft");
   cell(tr, "td", score.metric);
