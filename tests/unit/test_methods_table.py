@@ -1,5 +1,7 @@
 """The table of methods and pooled perplexities: numbers from paper."""
 
+import shutil
+
 import analysis_fixture
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from submodels.analysis import perplexities
 from submodels.analysis.formats import number, setting_name, signed_number
 from submodels.analysis.study import load_study
 from submodels.analysis.tables import TABLES
+from submodels.checkpoints.masks import FILE_NAME
 from submodels.errors import SubmodelsError
 
 methods, show_methods = TABLES["methods"].compute, TABLES["methods"].show
@@ -240,10 +243,12 @@ def test_table_one_by_hand():
     assert frame.index.tolist() == ["wanda", "ria", "magnitude"]
     assert frame["value"].tolist()[:1] == [0.625]
     assert (frame.loc["wanda", "n"], frame.loc["wanda", "tokens"], frame.loc["wanda", "wall_seconds"]) == (8, 2000, 3)
-    assert frame["needs"].tolist() == ["calibration data", "calibration data", "nothing"]
+    assert frame["needs_calibration"].tolist() == [True, True, False]
+    assert not frame["needs_gradients"].any()
     shown = TABLES["table_one"].to_read(frame.reset_index()).set_index("method")
     assert shown.loc["wanda", "domain gain"].startswith("+62.5 [")
-    assert shown.loc["ria", "domain gain"].startswith("not testable here: needs a benchmark with matched and unmatched")
+    assert shown.loc["ria", "domain gain"] == "not testable here: needs calibration sets of two domains"
+    assert shown.loc["magnitude", "needs calibration data"] == "no"
     assert shown.loc["magnitude", "domain gain"] == "not testable here: takes no calibration data"
 
 
@@ -252,10 +257,19 @@ def test_table_one_says_what_a_method_needs_and_what_the_paper_ticks():
     extra = {id: analysis_fixture.submodel_entry(of, "python", at, 0) for id, (of, at) in ids.items()}
     scores = {id: accuracy([1, 0], "pass@1") for id in ("dense", *ids)}
     made = study({"tiny_python": scores}, extra=extra, manifests=dict.fromkeys(ids, manifest(1, 1)))
-    frame = TABLES["table_one"].compute(made).set_index("method")
-    assert frame.loc["maskllm", "needs"] == "calibration data, gradients, training"
-    assert frame.loc["maskllm", "paper"] == "efficient; needs no calibration data"
-    assert (frame.loc["dpruner", "needs"], frame.loc["dpruner", "paper"]) == ("calibration data, gradients", "")
+    shown = TABLES["table_one"].to_read(TABLES["table_one"].compute(made)).set_index("method")
+    needs = ["needs calibration data", "needs gradients / training", "the paper’s ticks"]
+    ticks = "efficient; needs no calibration data"
+    assert shown.loc["maskllm", needs].tolist() == ["yes", "gradients, training", ticks]
+    assert shown.loc["dpruner", needs].tolist() == ["yes", "gradients", ""]
+
+
+def test_two_languages_of_one_domain_are_no_two_domains():
+    scores = {id: accuracy([1, 0], "pass@1") for id in ("dense", WANDA, "wanda-java-0.50-s0")}
+    manifests = dict.fromkeys(scores, manifest(1, 1))
+    row = TABLES["table_one"].compute(study({"tiny_python": scores}, manifests=manifests)).squeeze()
+    assert (row["status"], row["reason"]) == ("not run", "needs calibration sets of two domains")
+    assert pd.isna(row["value"])
 
 
 def test_methods_that_change_values_are_labelled_wherever_they_are_shown():
@@ -270,5 +284,48 @@ def test_methods_that_change_values_are_labelled_wherever_they_are_shown():
         assert label in set(TABLES[name].to_read(frame)["method"]), name
     best = TABLES["best_submodels"].to_read(TABLES["best_submodels"].compute(made))
     assert set(best["best sub-model"]) == {f"{id} (mask + values)"}
+    scores = TABLES["scores"].compute(made)
+    products = scores.set_index("submodel")["product"]
+    assert (products[WANDA], products[id]) == ("mask only", "mask + values")
+    assert pd.isna(products["dense"])
+    assert set(TABLES["scores"].to_read(scores)["submodel"]) == {"dense", WANDA, f"{id} (mask + values)"}
     assert setting_name("sparsegpt", "0.50", "", 1) == f"{label}, 0.50 pruned"
     assert setting_name("wanda", "0.50", "", 1) == "wanda, 0.50 pruned"
+
+
+def test_captions_say_what_the_label_means_where_it_is_shown():
+    """Also after the table was read from its file, where the dense baseline may have no method."""
+    for methods_shown, said in ((["none", "wanda", "magnitude"], False), (["wanda", "sparsegpt", None], True)):
+        frame = pd.DataFrame({"method": methods_shown})
+        assert ("Mask + values: " in TABLES["relative"].about(frame)) == said
+    assert TABLES["relative"].about(pd.DataFrame()) == TABLES["relative"].caption
+
+
+def test_methods_at_a_pattern_with_bits_per_byte():
+    """At 2of4 maskllm keeps 3/4 where wanda keeps 1/2, and needs 2 bits a byte where wanda needs 4."""
+    ids = {name: f"{name}-python-2of4-s0" for name in ("wanda", "maskllm")}
+    extra = {id: analysis_fixture.submodel_entry(name, "python", "2of4", 0) for name, id in ids.items()}
+    kept, bits = {"dense": [1, 1, 1, 1]}, {"dense": [1, 1]}
+    kept |= {ids["wanda"]: [1, 1, 0, 0], ids["maskllm"]: [1, 1, 1, 0]}
+    bits |= {ids["wanda"]: [4, 4], ids["maskllm"]: [2, 2]}
+    scores = {"tiny_python": {id: accuracy(values, "pass@1") for id, values in kept.items()}}
+    scores["source_python"] = {id: analysis_fixture.source_files(values, values) for id, values in bits.items()}
+    frame = methods(study(scores, extra=extra, manifests=dict.fromkeys(extra, manifest(1, 1))))
+    assert set(frame["sparsity"]) == {"2of4"}
+    assert column(frame, "matched") == {"dense": 1.0, "wanda": 0.5, "maskllm": 0.75}
+    assert column(frame, "matched_change")["maskllm"] == 0.25
+    change = [f"source_python_bits_per_byte_change{end}" for end in ("", "_low", "_high")]
+    assert frame.set_index("method").loc["maskllm", change].tolist() == [-2, -2, -2]
+    shown = show_methods(frame).set_index("method")
+    assert shown.loc["maskllm", "source python bits per byte (lower is better)"] == "2.000"
+    assert shown.loc["maskllm", "source python bits per byte, change"] == "−2.000 [−2.000, −2.000]"
+
+
+def test_the_size_of_a_sub_model_without_it_in_its_manifest_is_that_of_its_file(tmp_path, monkeypatch):
+    directory, paths = analysis_fixture.built_study()
+    monkeypatch.chdir(directory.name)
+    shutil.copytree(paths["submodels"], tmp_path, dirs_exist_ok=True)
+    (tmp_path / "tiny-llama" / WANDA / FILE_NAME).write_bytes(bytes(12))
+    read = load_study(paths["scores"], [], paths["grid"], tmp_path).manifests
+    assert read["tiny-llama", WANDA]["results"]["bytes"] == 12
+    assert "bytes" not in read["tiny-llama", MAGNITUDE]["results"]

@@ -11,6 +11,7 @@ from submodels import files
 from submodels.analysis import overlap
 from submodels.analysis.metric import Metric
 from submodels.calibration.sizes import DrawSize
+from submodels.checkpoints import masks
 from submodels.errors import SubmodelsError
 from submodels.pruning import patterns
 from submodels.terms import CONTROL, DENSE, DOMAINS, GENERIC, LANGUAGES, NO_CALIBRATION, NOT_RUN
@@ -409,6 +410,9 @@ def _read_manifests(directory: Path, description: dict) -> dict[tuple[str, str],
                 missing = {"wall_seconds", "peak_memory_mb", "results"} - set(manifest)
                 if missing:
                     raise SubmodelsError(f"{path}: key '{min(missing)}' is missing; prune this sub-model again")
+                mask = path.with_name(masks.FILE_NAME)
+                if "bytes" not in manifest["results"] and mask.is_file():  # pruned by an earlier version
+                    manifest["results"]["bytes"] = mask.stat().st_size
     return read
 
 
