@@ -96,7 +96,7 @@ def test_sparsegpt_by_hand():
 
 def whole(**changes):
     given = {
-        "tokens": 80, "length": 10, "windows": 2, "state": 8.0, "saved": 6.0, "logits": 0,
+        "tokens": 80, "length": 10, "padded": 20, "windows": 2, "state": 8.0, "saved": 6.0, "held": 4.0, "logits": 0,
         "dtype": "float32", "device": "cpu", "threads": 1,
     }  # fmt: skip
     return costs.prune_whole(SHAPE, prune(), **given | changes, hardware=HARDWARE)
@@ -107,9 +107,10 @@ def test_gradients_by_hand():
     more = 80 * (2 * (4 * 800 + 3 * 100) + 4 * 4 * 10 * 10 * 2) / 1000
     assert whole().work - prune().work == pytest.approx(more)
     assert whole(threads=2).work - prune().work == pytest.approx(more / 2)
-    activations = 2 * 20 * (12 * 10 + 5 * 20) * 4 + 2 * 20 * 10 * 4 + 3 * 4 * 20 * 10
+    activations = 2 * 40 * (12 * 10 + 5 * 20) * 4 + 2 * 40 * 10 * 4 + 3 * 4 * 40 * 10  # of two padded windows
     assert whole().memory == 100 + 1000 * 4 + 800 * 8 + 8 * 200 + activations
-    assert whole().temporary == 4800
+    assert whole().temporary == 2 * 4800
+    assert whole(held=1000.0).memory == prune().memory + 1000 * 800
     learned = whole(logits=1.5)  # four steps, each with 1.5 logits for every weight
     assert learned.work - whole().work == pytest.approx(4 * 1.5 * 800 / 1000)
     gpu = whole(device="cuda")
@@ -123,11 +124,11 @@ def test_gradients_need_what_the_stage_itself_says(method, sparsity, tmp_path, c
     shape, stream = read_shape(tmp_path), BlockStream(tmp_path, dtype=torch.float32)
     needs = METHODS[method].gradients
     state = needs.state_bytes(patterns.parse(sparsity))
-    memory.check_whole(stream, Windows(torch.ones(6, 16, dtype=torch.int64)), state, needs.windows)
+    memory.check_whole(stream, 16, needs, patterns.parse(sparsity), 0)
     said = float(re.search(r"about (\S+) GB", capsys.readouterr().out)[1]) * 1e9
     planned = costs.prune_whole(
-        shape, prune(windows=0), tokens=96, length=16, windows=needs.windows, state=state, saved=0, logits=0,
-        dtype="float32", device="cpu", threads=1, hardware=HARDWARE,
+        shape, prune(windows=0), tokens=96, length=16, padded=16, windows=needs.windows, state=state, saved=0,
+        held=0, logits=0, dtype="float32", device="cpu", threads=1, hardware=HARDWARE,
     )  # fmt: skip
     assert planned.memory - 100 == pytest.approx(said, rel=0.05)  # two digits are said
 

@@ -1,27 +1,32 @@
 """Methods with gradients: their scores and relaxation by hand, the path through the whole model, and jobs that die."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import assert_equal_masks, draw_windows, masks_of, save_model, save_windows
+from tiny_models import assert_equal_masks, change_tensors, draw_windows, masks_of, save_model, save_windows
 from transformers import AutoModelForCausalLM
 
+from submodels.checkpoints.card import model_card
 from submodels.checkpoints.decoder import Decoder
-from submodels.checkpoints.masks import FILE_NAME
+from submodels.checkpoints.masks import FILE_NAME, Masks
 from submodels.errors import SubmodelsError
+from submodels.evaluation.generate import _check_both
+from submodels.files import sha256_file
 from submodels.pruning import gradients, learned_masks, memory
 from submodels.pruning import prune as prune_stage
 from submodels.pruning.criteria.dpruner import domain_importance, general_importance, normalised_ranks
 from submodels.pruning.criteria.maskllm import annealed, candidates, gumbel, hard_masks, relaxed_masks, with_prior
 from submodels.pruning.gradients import mean_importance
-from submodels.pruning.learned_masks import drawn_windows, learning_rate, step_count
+from submodels.pruning.learned_masks import add_gradients, drawn_windows, learning_rate, step_count
+from submodels.pruning.need import windows_at_once
 from submodels.pruning.progress import Progress
 from submodels.pruning.prune import STATE, prune
-from submodels.pruning.whole_model import freeze, linears_of, window_loss
+from submodels.pruning.whole_model import freeze, linears_of, n_targets, window_loss
 from submodels.pruning.windows import Windows
 
 TOKENS = 400
@@ -91,7 +96,9 @@ def test_a_prior_moves_logits_by_the_overlap():
 
 def test_schedules_by_hand():
     assert [annealed(4, 0, done) for done in (0, 0.25, 1)] == [4, 3, 0]
-    assert [learning_rate(done) for done in (0, 0.5, 1)] == pytest.approx([5e-4, 2.75e-4, 5e-5])
+    for steps, scale in ((4000, 1), (2000, 1), (500, 2), (20, 10)):
+        rates = [learning_rate(done, steps) for done in (0, 0.5, 1)]
+        assert rates == pytest.approx([scale * rate for rate in (5e-4, 2.75e-4, 5e-5)])
     windows = Windows(torch.zeros(16, 10, dtype=torch.int64))
     assert [step_count(windows, tokens) for tokens in (1, 80, 800, 850)] == [1, 1, 10, 11]
 
@@ -253,6 +260,8 @@ def test_faults_are_found_before_work(model, general, tmp_path):
         ("maskllm", {"sparsity": "0.50"}, "makes masks of patterns such as 2of4"),
         ("dpruner", {}, "needs windows of a generic set; give --general"),
         ("wanda", {"general": general}, "takes one set of windows; leave out --general"),
+        ("maskllm", {"sparsity": "2of4", "prior": "dpruner"}, "unknown method without gradients 'dpruner'"),
+        ("dpruner", {"general": general, "general_weight": float("nan")}, "general weight nan: must be a number"),
     ):
         with pytest.raises(SubmodelsError, match=fault):
             prune(model, general, method, options.pop("sparsity", "0.50"), tmp_path / "out", **options)
@@ -266,3 +275,88 @@ def test_the_manifest_says_what_the_method_was_told(model, general, tmp_path):
     assert "general" in told[0]["inputs"]
     assert {key: told[1]["parameters"][key] for key in ("tokens", "prior")} == {"tokens": TOKENS, "prior": "wanda"}
     assert "tokens" not in told[0]["parameters"]
+
+
+def test_a_step_in_parts_has_the_gradient_of_the_whole(model, monkeypatch):
+    """Windows of different lengths: every token weighs the same, however the windows are split."""
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    weight = loaded.get_parameter("model.layers.0.mlp.up_proj.weight")
+    ids, mask = draw_windows(), torch.ones(6, 10, dtype=torch.bool)
+    mask[1:, 4:] = False
+    windows = Windows(ids, mask, mask)
+    found = {}
+    for at_once in (6, 4, 1):
+        monkeypatch.setattr(learned_masks, "windows_at_once", lambda *_, at_once=at_once: at_once)
+        weight.grad = None
+        found[at_once] = add_gradients(loaded, windows), weight.grad.clone()
+    assert n_targets(windows) == 9 + 5 * 3
+    for loss, gradient in found.values():
+        assert loss == pytest.approx(window_loss(loaded, windows).item(), rel=1e-5)
+        assert torch.allclose(gradient, found[6][1], atol=1e-6)
+
+
+def test_windows_at_once_hold_4096_tokens():
+    assert [windows_at_once(length, 8) for length in (16, 512, 1024, 4096, 8192)] == [8, 8, 4, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["dpruner", "maskllm"])
+def test_a_window_of_one_token_predicts_nothing(method, model, tmp_path):
+    mask = torch.ones(6, 10, dtype=torch.int64)
+    mask[2, 1:] = 0
+    with_it = masks_of(model, tmp_path / "a", draw_windows(), mask, method=method)
+    rest = [0, 1, 3, 4, 5]
+    assert_equal_masks(with_it, masks_of(model, tmp_path / "b", draw_windows()[rest], mask[rest], method=method)
+                       if method == "dpruner" else with_it)  # fmt: skip
+    assert all(np.isfinite(mask).all() for mask in with_it.values())
+    lonely = torch.zeros(6, 10, dtype=torch.int64)
+    lonely[:, 0] = 1
+    with pytest.raises(SubmodelsError, match="no calibration window has a token to predict"):
+        masks_of(model, tmp_path / "c", draw_windows(), lonely, method=method)
+
+
+@pytest.mark.parametrize("method", ["dpruner", "maskllm"])
+def test_bfloat16_works_and_float16_is_refused(method, model, tmp_path):
+    found = masks_of(model, tmp_path / "a", method=method, sparsity="2of4", dtype="bfloat16")
+    for mask in found.values():
+        assert (mask.reshape(-1, 4).sum(axis=1) == 2).all()
+    with pytest.raises(SubmodelsError, match="gradients vanish in float16; use --dtype bfloat16"):
+        masks_of(model, tmp_path / "b", method=method, sparsity="2of4", dtype="float16")
+
+
+def test_an_input_that_is_always_zero_is_least_important(model, general, tmp_path):
+    """Where the norm's scale of an input is 0, its weights go first, whatever their size."""
+    change_tensors(
+        model / "model.safetensors",
+        {"model.layers.0.input_layernorm.weight": torch.tensor([0.0] + [1.0] * (width(model) - 1))},
+    )
+    masks = masks_of(model, tmp_path / "out", method="dpruner", general=general, general_weight=1e6)
+    assert not masks["model.layers.0.self_attn.q_proj.weight"][:, 0].any()
+
+
+def width(model):
+    return json.loads((model / "config.json").read_text())["hidden_size"]
+
+
+def test_a_state_is_gone_when_the_mask_is_taken_over(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    windows = save_windows(tmp_path / "w/windows.safetensors", draw_windows())
+    places = [Path("results") / name / "submodels/m/x" for name in ("a", "b")]
+    options = {"tokens": 80, "prior": "magnitude"}
+    prune(model, windows, "maskllm", "2of4", places[0], **options)
+    places[1].mkdir(parents=True)
+    (places[1] / STATE).write_bytes(b"unfinished")
+    prune(model, windows, "maskllm", "2of4", places[1], **options)
+    assert sorted(path.name for path in places[1].iterdir()) == ["manifest.json", FILE_NAME]
+
+
+def test_the_generic_set_is_named_and_its_rows_are_compared_too(model, general, tmp_path):
+    masks_of(model, tmp_path / "out", method="dpruner", general=general)
+    header = Masks(tmp_path / "out").header
+    assert header["general"] == {"name": "generic", "sha256": sha256_file(general)}
+    assert "windows and generic for general importance" in model_card("base", Masks(tmp_path / "out"), {}).replace(
+        header["calibration"]["name"], "windows"
+    ).replace(", and", " and")
+    own = tmp_path / "out/w"
+    with pytest.raises(SubmodelsError, match="the sub-model also saw rows of 'generic'; give that draw"):
+        _check_both(tmp_path / "out", [own])
+    _check_both(tmp_path / "out", [own, general.parent])

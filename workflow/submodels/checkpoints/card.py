@@ -24,7 +24,7 @@ kernels, no speed-up.
 | kind of product | {product} |
 | sparsity pattern | {sparsity} |
 | pruned weights | {pruned} of {weights} in the decoder blocks' linear layers ({share:.2%}) |
-| calibration set | {calibration} |
+| calibration set | {calibration}{general} |
 | seed of the calibration draw | {seed} |
 | fingerprint of the base model | `{base_sha256}` |
 | fingerprint of the calibration windows | {calibration_sha256} |
@@ -62,6 +62,7 @@ def model_card(base: str, masks: Masks, quantised: dict[str, int]) -> str:
         quantised=_unpacked(quantised),
         base_sha256=header["base"],
         calibration=calibration["name"] if calibration else "none",
+        general=f", and {header['general']['name']} for general importance" if "general" in header else "",
         calibration_sha256=f"`{calibration['sha256']}`" if calibration else "none",
     )
 

@@ -103,10 +103,12 @@ def writing(
     calibration: dict | None,
     base: str,
     values: str | None = None,
+    general: dict | None = None,
 ) -> Iterator[Writer]:
     """Yield a `Writer` of `directory`/submodel.safetensors, which appears, complete, when the block ends.
 
     values: the data type of the updated weights, a key of `VALUE_TYPES`; None for methods that change none.
+    calibration, general: name and hash of the windows of a set, and of a generic set where the method takes two.
     """
     about = {
         "format": FORMAT,
@@ -116,7 +118,7 @@ def writing(
         "seed": seed,
         "calibration": calibration,
         "base": base,
-    } | ({"values": values} if values else {})
+    } | {key: value for key, value in (("values", values), ("general", general)) if value}
     path = Path(directory) / FILE_NAME
     with (
         files.atomic_path(path) as temporary,

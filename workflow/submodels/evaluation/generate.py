@@ -25,7 +25,7 @@ from submodels.evaluation.journal import Journal
 from submodels.evaluation.programs import check_programs
 from submodels.evaluation.samples import samples_of, unfinished_of
 from submodels.evaluation.truncation import losses
-from submodels.layout import manifest_of
+from submodels.layout import DRAWN_WINDOWS, manifest_of
 from submodels.products import like, take_over, up_to_date
 from submodels.provenance import Manifest
 
@@ -79,6 +79,8 @@ def generate(
     given = [(task, path, load_items(task, path)) for task, path in zip(tasks, paths, strict=True)]
     for task, path, rows in given:
         check_programs(task, rows, str(path))
+    if draws and submodel is not None:
+        _check_both(submodel, draws)
     if draws or submodel is None or not _saw_rows(submodel):
         check_draws(list(draws), given, Path(out) / SEEN)
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
@@ -128,6 +130,16 @@ def _mask_file(submodel: Path) -> Path:
 def _saw_rows(submodel: Path) -> bool:
     """Whether a sub-model was pruned with calibration data."""
     return Masks(_mask_file(submodel).parent).header["calibration"] is not None
+
+
+def _check_both(submodel: Path, draws: Sequence[Path]) -> None:
+    """Refuse to compare the rows of one of two sets alone."""
+    general = Masks(_mask_file(submodel).parent).header.get("general")
+    given = {files.sha256_file(Path(draw) / DRAWN_WINDOWS) for draw in draws}
+    if general and general["sha256"] not in given:
+        raise SubmodelsError(
+            f"{submodel}: the sub-model also saw rows of '{general['name']}'; give that draw, too (--draw, repeated)"
+        )
 
 
 def _made(manifest: Manifest, samples: Path, rows: list[dict], limit: int | None) -> bool:

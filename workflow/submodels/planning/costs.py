@@ -12,7 +12,7 @@ from submodels.evaluation import batches
 from submodels.evaluation.batches import CPU_TOKENS, GPU_TOKENS
 from submodels.model_shape import ModelShape
 from submodels.planning.hardware import Hardware, rate_of
-from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, working_bytes
+from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, windows_at_once, working_bytes
 
 LARGEST_SHARD = 5e9  # bytes of a checkpoint that are written at once
 LINE_MEMORY = 2000  # bytes of a sample or an item, read
@@ -154,9 +154,11 @@ def prune_whole(
     *,
     tokens: float,
     length: float,
+    padded: int,
     windows: int,
     state: float,
     saved: float,
+    held: float,
     logits: float,
     dtype: str,
     device: str,
@@ -166,15 +168,16 @@ def prune_whole(
     """A method with gradients: a one-shot method first, then `tokens` through the whole model, `windows` of `length` at
     once. A backward pass takes twice the operations of a forward pass, and computes every block again.
 
-    state, saved: bytes for every prunable weight, in memory and in the file that a killed job continues from. logits:
-    trained in each step for every prunable weight; 0 if none.
+    padded: `length` with padding, which takes memory. state, saved, held: bytes for every prunable weight, in memory,
+    in the file that a killed job continues from, and in memory during the one-shot method. logits: trained in each
+    step for every prunable weight; 0 if none.
     """
     machine, size = hardware.machine(device), DTYPE_BYTES[dtype]
     on_gpu, head = device != "cpu", shape.vocabulary * shape.hidden
     cores = 1 if on_gpu else threads
     steps = tokens / (windows * length)
     work = forward_operations(shape, 4 * shape.prunable + 3 * head, tokens, 4 * length) / (machine.flops[dtype] * cores)
-    work += 4 * steps * shape.blocks * machine.block_seconds
+    work += 4 * steps * (windows / windows_at_once(padded, windows)) * shape.blocks * machine.block_seconds
     work += steps * logits * shape.prunable / (machine.relaxed * cores)
     need = whole_bytes(
         size,
@@ -183,18 +186,19 @@ def prune_whole(
         prunable=shape.prunable,
         matrix=shape.hidden * shape.intermediate,
         blocks=shape.blocks,
-        length=math.ceil(windows * length),
+        length=padded * windows_at_once(padded, windows),
         hidden=shape.hidden,
         widest=shape.intermediate,
         vocabulary=shape.vocabulary,
     )
     host = hardware.process.torch_memory + machine.host_memory
+    held, saved = held * shape.prunable, saved * shape.prunable
     return replace(
         one_shot,
         work=one_shot.work + work,
-        memory=max(one_shot.memory, host + (saved * shape.prunable if on_gpu else need)),
-        device_memory=max(one_shot.device_memory, need if on_gpu else 0),
-        temporary=saved * shape.prunable,
+        memory=max(one_shot.memory + (0 if on_gpu else held), host + (saved if on_gpu else need)),
+        device_memory=max(one_shot.device_memory + held, need) if on_gpu else 0,
+        temporary=2 * saved,  # a new state is complete before the old one goes
     )
 
 

@@ -53,8 +53,10 @@ def mean_importance(
         loss.backward()
         bar.set_postfix(loss=f"{loss.item():.3f}")
         progress.save_if_due(lambda: totals, number + 1)
-    for total in totals.values():
+    for name, total in totals.items():
         total /= len(parts)
+        if not torch.isfinite(total).all():
+            raise SubmodelsError(f"{name}: NaN or infinite gradients; use --dtype bfloat16 or float32")
     return totals
 
 
@@ -63,6 +65,7 @@ def _prune(job: Job, unstructured: Callable[[torch.Tensor, float], torch.Tensor]
     within the group that `unstructured` compares."""
     per_row = unstructured is selection.per_row
     domain = mean_importance(job.model, job.linears, job.windows, job.progress)
+    job.release()
     for name, general in _general_importance(job):
         score = normalised_ranks(domain.pop(name), per_row)
         score += job.settings.general_weight * normalised_ranks(general, per_row)
@@ -72,7 +75,7 @@ def _prune(job: Job, unstructured: Callable[[torch.Tensor, float], torch.Tensor]
 def _general_importance(job: Job) -> Iterator[tuple[str, torch.Tensor]]:
     """General importance of every weight, in the model's order: block by block, on the outputs of dense blocks."""
     stream = job.stream
-    batches = stream.embed(job.settings.general, job.batch_size)
+    batches = job.embed(job.settings.general)
     for index, block in enumerate(tqdm(stream, desc="general", unit="block", total=len(stream), mininterval=1)):
         grams = collect(stream, index, block, batches, _GRAM)
         factors: dict[int, torch.Tensor] = {}  # layers that read the same tensor share the Gram matrix
@@ -80,7 +83,8 @@ def _general_importance(job: Job) -> Iterator[tuple[str, torch.Tensor]]:
             gram = grams[name]
             if id(gram) not in factors:
                 factors = {id(gram): inverse_factor(gram)}
-            yield f"{stream.name(index)}.{name}.weight", general_importance(linear.weight, factors[id(gram)])
+            importance = general_importance(linear.weight, factors[id(gram)])
+            yield f"{stream.name(index)}.{name}.weight", importance.masked_fill_(gram.diagonal() == 0, 0)
         for batch in batches:
             batch.advance(block, index, stream.device)
 
@@ -90,5 +94,9 @@ def _tokens(job: Job) -> int:
     return job.windows.n_tokens + job.settings.general.n_tokens
 
 
-DPRUNER = EndToEnd(partial(_prune, unstructured=selection.per_row), _tokens)
-DPRUNER_MATRIX = EndToEnd(partial(_prune, unstructured=selection.per_matrix), _tokens)
+def _one_shot(job: Job) -> tuple[Windows, Rule]:
+    return job.settings.general, _GRAM
+
+
+DPRUNER = EndToEnd(partial(_prune, unstructured=selection.per_row), _tokens, _one_shot)
+DPRUNER_MATRIX = EndToEnd(partial(_prune, unstructured=selection.per_matrix), _tokens, _one_shot)

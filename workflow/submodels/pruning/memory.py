@@ -10,11 +10,14 @@ import torch
 from submodels.errors import SubmodelsError
 from submodels.pruning.blocks import BlockStream
 from submodels.pruning.input_statistics import InputGram
-from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, working_bytes
+from submodels.pruning.methods import Gradients
+from submodels.pruning.need import fixed_bytes, gram_bytes, whole_bytes, windows_at_once, working_bytes
+from submodels.pruning.patterns import Pattern
 from submodels.pruning.rules import Rule
 from submodels.pruning.windows import Windows
 
-SMALLER = "take a smaller model, --dtype bfloat16, or a method without gradients"  # where the whole model is too large
+# Where the whole model is too large.
+SMALLER = "take shorter windows, --dtype bfloat16, a smaller model, or a method without gradients"
 _GB = 1e9
 _ADVISED = 0.9  # of the memory free now; less may be free at the next start, and holes between buffers take memory
 
@@ -96,24 +99,27 @@ def check(stream: BlockStream, windows: Windows | None, rule: Rule, batch_size: 
         )
 
 
-def check_whole(stream: BlockStream, windows: Windows, state_bytes: float, at_once: int) -> None:
+def check_whole(stream: BlockStream, length: int, gradients: Gradients, pattern: Pattern, one_shot: float) -> None:
     """Say how much memory the whole model with gradients needs, and refuse a job that will not fit.
 
-    state_bytes: for every weight that may be pruned, beside the model. at_once: windows computed together.
+    length: of a window. one_shot: bytes for the method's pass through single blocks, before or after the whole model is
+    in memory.
     """
     text, shapes, place = stream.config.get_text_config(), stream.shapes.values(), stream.device.type
+    prunable = sum(out * columns for out, columns in shapes)
     need = whole_bytes(
         stream.dtype.itemsize,
-        state_bytes,
+        gradients.state_bytes(pattern),
         weights=sum(parameter.numel() for parameter in stream.model.parameters()),
-        prunable=sum(out * columns for out, columns in shapes),
+        prunable=prunable,
         matrix=max(out * columns for out, columns in shapes),
         blocks=len(stream),
-        length=windows.ids.shape[1] * at_once,
+        length=length * windows_at_once(length, gradients.windows),
         hidden=text.hidden_size,
         widest=max(max(shape) for shape in shapes),
         vocabulary=text.vocab_size,
     )
+    need = max(need, one_shot + gradients.held_bytes * prunable)
     free = free_host_memory() if place == "cpu" else torch.cuda.mem_get_info(stream.device)[0]
     print(f"the whole model with gradients needs about {need / _GB:.2g} GB, {free / _GB:.2g} GB are free", flush=True)
     if need > free:

@@ -24,14 +24,15 @@ _RULES = "submodels.pruning.rules"
 class Gradients:
     """Of a method that needs the whole model in memory, with gradients (`whole_model`).
 
-    windows: computed at once. state_bytes: memory for every weight that may be pruned, beside the model; saved_bytes:
-    the part of it that a killed job continues from.
+    windows: of a step. state_bytes: memory for every weight that may be pruned, beside the model; saved_bytes: the part
+    of it that a killed job continues from; held_bytes: the part that is there while the method looks at single blocks.
     settings: which of the keys of `pruning` it takes, see `whole_model.Settings`.
     """
 
     windows: int
     state_bytes: Callable[[Pattern], float]
     saved_bytes: Callable[[Pattern], float]
+    held_bytes: float
     settings: tuple[str, ...]
 
 
@@ -77,8 +78,8 @@ class Method:
         return getattr(import_module(module), name)
 
 
-_DPRUNER = Gradients(1, need.importance_bytes, need.importance_bytes, ("general", "general_weight"))
-_MASKLLM = Gradients(8, need.learned_masks_bytes, need.logits_bytes, ("tokens", "prior"))
+_DPRUNER = Gradients(1, need.importance_bytes, need.importance_bytes, 4.0, ("general", "general_weight"))
+_MASKLLM = Gradients(8, need.learned_masks_bytes, need.logits_bytes, 1.0, ("tokens", "prior"))
 METHODS = {
     "dpruner": Method(
         1,

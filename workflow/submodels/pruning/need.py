@@ -22,6 +22,11 @@ def working_bytes(size: int, length: int, *, hidden: int, widest: int) -> int:
     return length * (12 * hidden + 5 * widest) * size
 
 
+def windows_at_once(length: int, windows: int) -> int:
+    """How many of the `windows` of a step go through the whole model together: those that hold 4,096 tokens."""
+    return max(1, min(windows, 4096 // length))
+
+
 def whole_bytes(
     size: int,
     state: float,

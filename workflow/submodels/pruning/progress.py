@@ -17,13 +17,14 @@ class Progress:
     """A file that is replaced as a whole from time to time.
 
     identity: of everything that decides the result; a file of another identity, or a broken file, is ignored.
-    earlier: seconds of the runs that were killed, up to what they saved.
+    save_every: seconds between two saves, more where saving is slow; 0: after every step. earlier: seconds of the runs
+    that were killed, up to what they saved.
     """
 
     def __init__(self, path: Path, identity: str, save_every: float = SAVE_EVERY):
         self.path, self._identity, self._save_every = Path(path), identity, save_every
         self._began = self._saved = time.monotonic()
-        self.earlier = 0.0
+        self.earlier = self._took = 0.0
 
     def load(self) -> tuple[dict[str, torch.Tensor], int] | None:
         """The tensors and the number of finished steps; None if there is nothing to continue."""
@@ -42,13 +43,16 @@ class Progress:
 
     def save_if_due(self, tensors: Callable[[], dict[str, torch.Tensor]], step: int) -> None:
         """Save what `tensors` returns, if the last save was long ago."""
-        if time.monotonic() - self._saved < self._save_every:
+        pause = self._save_every and max(self._save_every, 20 * self._took)  # saving takes a twentieth of the time
+        if time.monotonic() - self._saved < pause:
             return
+        begun = time.monotonic()
         with files.atomic_path(self.path) as temporary:
             found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors().items()}
             seconds = self.earlier + time.monotonic() - self._began
             save_file(found, temporary, {"identity": self._identity, "step": str(step), "seconds": str(seconds)})
         self._saved = time.monotonic()
+        self._took = self._saved - begun
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Stage `prune`: base model + calibration windows -> a sub-model: a mask, and the kept values where they change."""
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +13,17 @@ from submodels.allocator import keep_freed_memory
 from submodels.checkpoints import masks
 from submodels.checkpoints.base import find_context, fingerprint_base
 from submodels.dtypes import AUTO, find_dtype
-from submodels.errors import SubmodelsError
+from submodels.errors import SubmodelsError, unknown
 from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.pruning import memory, patterns
 from submodels.pruning.blocks import BlockStream
-from submodels.pruning.methods import Method, get_method
+from submodels.pruning.methods import METHODS, Method, get_method
 from submodels.pruning.patterns import NofM, Pattern
 from submodels.pruning.progress import Progress
 from submodels.pruning.rules import Pruned, Rule
 from submodels.pruning.sequential import prune_blocks
-from submodels.pruning.whole_model import Job, Settings
+from submodels.pruning.whole_model import Job, Settings, predictable
 from submodels.pruning.windows import Windows, read_windows
 from submodels.terms import DTYPES
 
@@ -64,6 +65,11 @@ def prune(
     """
     started, out = time.time(), Path(out)
     chosen, pattern = _check_method(method, sparsity, windows, general)
+    if chosen.trains and (prior not in METHODS or METHODS[prior].needs_gradients):
+        known = [name for name, of in METHODS.items() if not of.needs_gradients]
+        raise unknown("method without gradients", prior, known)
+    if not 0 <= general_weight < math.inf:
+        raise SubmodelsError(f"general weight {general_weight}: must be a number from 0")
     dtype = find_dtype(dtype, device)
     if batch_size < 1:
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
@@ -84,24 +90,32 @@ def prune(
     numerics = {"version": chosen.version, "dtype": _name(stream.dtype)}
     told = {"general_weight": general_weight, "tokens": tokens, "prior": prior}
     numerics |= {name: value for name, value in told.items() if name in chosen.settings}
+    generic_source = None
     if "general" in chosen.settings:
         inputs["general"] = Path(general)
+        generic_source = {"name": Path(general).parent.name, "sha256": files.sha256_file(general)}
+    if chosen.gradients and stream.dtype == torch.float16:
+        raise SubmodelsError(f"method '{method}': gradients vanish in float16; use --dtype bfloat16 or float32")
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
+    progress = Progress(out / STATE, f"{manifest.fingerprint} {stream.device.type}")
     if take_over(manifest, out / "manifest.json"):
+        progress.discard()
         return
     rule, seen = chosen.rule(), 0 if read is None else read.n_tokens
-    progress = Progress(out / STATE, manifest.fingerprint)
     if chosen.gradients:
-        memory.check_whole(stream, read, chosen.gradients.state_bytes(pattern), chosen.gradients.windows)
         generic = None if general is None else read_windows(general, **_limits(stream))
         settings = Settings(generic, general_weight, tokens, prior)
-        job = Job(Path(model), stream, read, pattern, seed, batch_size, settings, progress)
+        job = Job(Path(model), stream, predictable(read), pattern, seed, batch_size, offload, settings, progress)
+        one_shot = memory.estimate(stream, *(of_pass := rule.one_shot(job)), batch_size, offload=offload)[0]
+        counted = 0 if of_pass[0] is None else len(of_pass[0].ids)
+        needed = one_shot.total(counted, batch_size)
+        memory.check_whole(stream, read.ids.shape[1], chosen.gradients, pattern, needed)
         results, seen = rule.prune(job), rule.tokens(job)
     else:
         memory.check(stream, read, rule, batch_size, offload=offload)
         results = _streamed(stream, read, rule, pattern, seed, batch_size, offload)
 
-    about = parameters | {"calibration": source, "base": inputs["base"]}
+    about = parameters | {"calibration": source, "general": generic_source, "base": inputs["base"]}
     if chosen.updates_weights:
         about["values"] = _name(stream.stored)
     try:

@@ -14,12 +14,14 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from submodels.allocator import return_freed_memory
 from submodels.checkpoints.decoder import Decoder
 from submodels.checkpoints.load import load_submodel
-from submodels.pruning.blocks import BlockStream
+from submodels.errors import SubmodelsError
+from submodels.pruning.blocks import Batch, BlockStream
 from submodels.pruning.patterns import Pattern
 from submodels.pruning.progress import Progress
-from submodels.pruning.rules import Pruned
+from submodels.pruning.rules import Pruned, Rule
 from submodels.pruning.windows import Windows
 
 
@@ -42,7 +44,7 @@ class Job:
     """What a method with gradients works on.
 
     directory: of the base model. stream: the same model block by block, for what needs no gradient. seed: of all that
-    is drawn. batch_size: of windows in the stream.
+    is drawn. batch_size, offload: of windows in the stream.
     """
 
     directory: Path
@@ -51,6 +53,7 @@ class Job:
     pattern: Pattern
     seed: int
     batch_size: int
+    offload: bool
     settings: Settings
     progress: Progress
 
@@ -67,13 +70,26 @@ class Job:
         """Pruned parameter -> its layer, in the model's order."""
         return linears_of(self.model, [*self.stream.shapes])
 
+    def release(self) -> None:
+        """Give the model's memory back."""
+        self.__dict__.pop("model", None)
+        self.__dict__.pop("linears", None)
+        return_freed_memory()
+
+    def embed(self, windows: Windows) -> list[Batch]:
+        """Windows for the stream."""
+        return self.stream.embed(windows, self.batch_size, offload=self.offload)
+
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """prune: the method. tokens: how many tokens it computes, each as often as it is computed."""
+    """prune: the method. tokens: how many tokens it computes, each as often as it is computed. one_shot: the windows
+    and the rule of its pass through the stream, for which no gradient and no model is in memory.
+    """
 
     prune: Callable[[Job], Iterator[tuple[str, Pruned]]]
     tokens: Callable[[Job], int]
+    one_shot: Callable[[Job], tuple[Windows | None, Rule]]
 
 
 def linears_of(model: nn.Module, names: list[str]) -> dict[str, nn.Linear]:
@@ -98,6 +114,20 @@ def window_loss(model: nn.Module, windows: Windows) -> torch.Tensor:
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     targets = ids if counted is None else ids.masked_fill(~counted, -100)
     return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten())
+
+
+def n_targets(windows: Windows) -> int:
+    """How many tokens `window_loss` predicts."""
+    ids, _, counted = windows
+    return ids[:, 1:].numel() if counted is None else int(counted[:, 1:].sum())
+
+
+def predictable(windows: Windows) -> Windows:
+    """The windows with a token to predict: a window of a single token has none."""
+    kept = torch.tensor([n_targets(windows.take(slice(i, i + 1))) > 0 for i in range(len(windows.ids))])
+    if not kept.any():
+        raise SubmodelsError("no calibration window has a token to predict; give windows of two tokens or more")
+    return windows if kept.all() else windows.take(kept)
 
 
 def on_device(windows: Windows, device: torch.device) -> Windows:

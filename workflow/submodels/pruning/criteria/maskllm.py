@@ -1,6 +1,17 @@
 """MaskLLM: N:M masks learned end to end (Fang et al., "MaskLLM: Learnable Semi-Structured Sparsity for Large Language
 Models", NeurIPS 2024, arXiv 2409.17481). Written from the paper; the code of its authors is under a research licence.
 
+Departures, most of them in `learned_masks`:
+
+- The reward for kept weights is a share of all squares; the code's is 1e-5 times a sum that grows with the model and
+  shrinks with the number of GPUs that share a layer.
+- The prior may be the mask of any method of this project. That of SparseGPT is of its kind with new values, though the
+  values are not used; the code's SparseGPT changes none.
+- A step has 8 windows of the calibration set, not 256 windows of 4,096 tokens, and the budget is a number of tokens: by
+  default a million, where the published masks took two thousand million. With fewer than the 2,000 steps of the recipe
+  the learning rate is larger, by the square root of what is missing.
+- Any N:M, not 2:4 and 1:4 alone.
+
 A group of M consecutive inputs of an output row has a logit for each way to keep N of them. In training a group's mask
 is the mean of its candidates, weighted by a Gumbel softmax over the logits; in the end it is the candidate with the
 highest logit. The base model's weights never change. Tensors have the candidates first, [candidates, groups]: a softmax
@@ -18,9 +29,10 @@ def candidates(kept: int, size: int) -> torch.Tensor:
     return torch.zeros(len(places), size).scatter_(1, places, 1)
 
 
-def gumbel(shape: tuple[int, ...], generator: torch.Generator | None = None) -> torch.Tensor:
-    """Draws from Gumbel(0, 1), float32."""
-    uniform = torch.rand(shape, generator=generator).clamp_min_(torch.finfo(torch.float32).tiny)
+def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Draws from Gumbel(0, 1), float32, on the generator's device."""
+    uniform = torch.rand(shape, generator=generator, device=generator.device)
+    uniform.clamp_min_(torch.finfo(torch.float32).tiny)
     return uniform.log_().neg_().log_().neg_()
 
 
