@@ -18,9 +18,8 @@ from submodels.pruning.sequential import layer_seed, prune_blocks
 from submodels.pruning.whole_model import EndToEnd, Job, n_targets, on_device, window_loss
 from submodels.pruning.windows import Windows
 
-# The recipe of the paper's released scripts, but for the windows of a step (theirs are 256 of 4,096 tokens) and for the
-# reward: theirs is 1e-5 times a sum of squares, which grows with the model; here it is 10 times the share of the
-# squares that is kept, about as much as theirs is for a model of 7 billion parameters.
+# The recipe of the paper's released scripts; departures are listed in `criteria.maskllm`. The reward is 10 times the
+# share of the squares that is kept, about as much as theirs is for a model of 7 billion parameters.
 WINDOWS = METHODS["maskllm"].gradients.windows
 SCALE, TEMPERATURE, REWARD = (100.0, 500.0), (4.0, 0.05), (10.0, 0.0)  # from the first step to the last, linear
 STEPS, RATE, LAST_RATE, DECAY, BETAS, EPSILON, CLIP = 2000, 5e-4, 5e-5, 0.1, (0.9, 0.95), 1e-5, 1.0
