@@ -64,12 +64,7 @@ def prune(
     The process keeps freed memory from here on (`allocator.keep_freed_memory`).
     """
     started, out = time.time(), Path(out)
-    chosen, pattern = _check_method(method, sparsity, windows, general)
-    if chosen.trains and (prior not in METHODS or METHODS[prior].needs_gradients):
-        known = [name for name, of in METHODS.items() if not of.needs_gradients]
-        raise unknown("method without gradients", prior, known)
-    if not 0 <= general_weight < math.inf:
-        raise SubmodelsError(f"general weight {general_weight}: must be a number from 0")
+    chosen, pattern = _check_method(method, sparsity, windows, general, general_weight, prior)
     dtype = find_dtype(dtype, device)
     if batch_size < 1:
         raise SubmodelsError(f"batch size {batch_size}: must be at least 1")
@@ -101,17 +96,13 @@ def prune(
     if take_over(manifest, out / "manifest.json"):
         progress.discard()
         return
-    rule, seen = chosen.rule(), 0 if read is None else read.n_tokens
     if chosen.gradients:
         generic = None if general is None else read_windows(general, **_limits(stream))
         settings = Settings(generic, general_weight, tokens, prior)
         job = Job(Path(model), stream, predictable(read), pattern, seed, batch_size, offload, settings, progress)
-        one_shot = memory.estimate(stream, *(of_pass := rule.one_shot(job)), batch_size, offload=offload)[0]
-        counted = 0 if of_pass[0] is None else len(of_pass[0].ids)
-        needed = one_shot.total(counted, batch_size)
-        memory.check_whole(stream, read.ids.shape[1], chosen.gradients, pattern, needed)
-        results, seen = rule.prune(job), rule.tokens(job)
+        results, seen = _end_to_end(chosen, job)
     else:
+        rule, seen = chosen.rule(), 0 if read is None else read.n_tokens
         memory.check(stream, read, rule, batch_size, offload=offload)
         results = _streamed(stream, read, rule, pattern, seed, batch_size, offload)
 
@@ -137,7 +128,9 @@ def prune(
     progress.discard()
 
 
-def _check_method(method: str, sparsity: str, windows: Path | None, general: Path | None) -> tuple[Method, Pattern]:
+def _check_method(
+    method: str, sparsity: str, windows: Path | None, general: Path | None, general_weight: float, prior: str
+) -> tuple[Method, Pattern]:
     """The method and the pattern; an error if the method needs windows, or takes none, and the call differs."""
     chosen, pattern = get_method(method), patterns.parse(sparsity)
     if chosen.needs_calibration and windows is None:
@@ -149,6 +142,11 @@ def _check_method(method: str, sparsity: str, windows: Path | None, general: Pat
         raise SubmodelsError(f"method '{method}' {need} --general")
     if chosen.only_patterns and not isinstance(pattern, NofM):
         raise SubmodelsError(f"method '{method}' makes masks of patterns such as 2of4 (got {sparsity})")
+    one_shot = [name for name, of in METHODS.items() if not of.needs_gradients]
+    if chosen.trains and prior not in one_shot:
+        raise unknown("method without gradients", prior, one_shot)
+    if not 0 <= general_weight < math.inf:
+        raise SubmodelsError(f"general weight {general_weight}: must be a number from 0")
     return chosen, pattern
 
 
@@ -184,6 +182,16 @@ def _streamed(
     """The pruned parameters, block by block."""
     batches = [] if windows is None else stream.embed(windows, batch_size, offload=offload)
     yield from prune_blocks(stream, batches, rule, pattern, seed)
+
+
+def _end_to_end(method: Method, job: Job) -> tuple[Iterator[tuple[str, Pruned]], int]:
+    """The pruned parameters of a method with gradients, and how many tokens it computes; memory is checked now."""
+    rule = method.rule()
+    windows, one_shot = rule.one_shot(job)
+    need = memory.estimate(job.stream, windows, one_shot, job.batch_size, offload=job.offload)[0]
+    first = need.total(0 if windows is None else len(windows.ids), job.batch_size)
+    memory.check_whole(job.stream, job.windows.ids.shape[1], method.gradients, job.pattern, first)
+    return rule.prune(job), rule.tokens(job)
 
 
 def _write_pruned(results: Iterator[tuple[str, Pruned]], writer: masks.Writer) -> dict[str, int]:
