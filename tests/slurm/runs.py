@@ -108,7 +108,7 @@ def _content(path: Path) -> object:
     if path.suffix == ".csv":
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-    if path.stem in ("methods", "scores") or path.name in ("index.html", ".snakemake_timestamp"):
+    if path.stem in ("methods", "scores", "table_one") or path.name in ("index.html", ".snakemake_timestamp"):
         return None
     data = path.read_bytes()
     return gzip.decompress(data) if path.suffix == ".gz" else data
