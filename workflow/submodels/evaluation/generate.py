@@ -79,10 +79,10 @@ def generate(
     given = [(task, path, load_items(task, path)) for task, path in zip(tasks, paths, strict=True)]
     for task, path, rows in given:
         check_programs(task, rows, str(path))
-    if draws and submodel is not None:
-        _check_both(submodel, draws)
     if draws or submodel is None or not _saw_rows(submodel):
         check_draws(list(draws), given, Path(out) / SEEN)
+    if draws and submodel is not None:
+        _check_both(submodel, draws)
     speaker = {"base_model": fingerprint_base(model)} | _companions(model)
     if submodel is not None:
         speaker["mask"] = files.sha256_file(_mask_file(submodel))
@@ -135,8 +135,7 @@ def _saw_rows(submodel: Path) -> bool:
 def _check_both(submodel: Path, draws: Sequence[Path]) -> None:
     """Refuse to compare the rows of one of two sets alone."""
     general = Masks(_mask_file(submodel).parent).header.get("general")
-    given = {files.sha256_file(Path(draw) / DRAWN_WINDOWS) for draw in draws}
-    if general and general["sha256"] not in given:
+    if general and general["sha256"] not in {files.sha256_file(Path(draw) / DRAWN_WINDOWS) for draw in draws}:
         raise SubmodelsError(
             f"{submodel}: the sub-model also saw rows of '{general['name']}'; give that draw, too (--draw, repeated)"
         )
