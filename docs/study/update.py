@@ -1,8 +1,9 @@
 """The study's data. `python docs/study/update.py laptop ...` takes scores, distances and manifests of results/laptop/;
 in any case, tables and figures are made again of what is here.
 
-A manifest is taken without its list of modules, and of the tables and figures only the data and the pictures are kept.
-Two questions have a table or a figure of their own, beside those of the workflow: `training_diversity`, `rows_by_draw`.
+A manifest is taken without its list of modules, distances without the pairs that no table reads, and of the tables and
+figures only the data and the pictures are kept. Two questions have a table or a figure of their own, beside those of
+the workflow: `training_diversity`, `rows_by_draw`.
 """
 
 import shutil
@@ -36,6 +37,7 @@ def take(results: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     shutil.copy(results / "grid.json", out)
+    submodels = files.read_json(results / "grid.json")["submodels"]
     for pattern in ("scores/*/*.json", "overlap/*.csv", "submodels/*/*/manifest.json"):
         for path in results.glob(pattern):
             to = out / path.relative_to(results)
@@ -44,8 +46,18 @@ def take(results: Path, out: Path) -> None:
                 manifest = files.read_json(path)
                 manifest["results"].pop("modules", None)
                 files.write_json(to, manifest)
+            elif path.suffix == ".csv":
+                files.write_text(to, compared(path, submodels))
             else:
                 shutil.copy(path, to)
+
+
+def compared(overlap: Path, submodels: dict[str, dict]) -> str:
+    """The rows of an overlap file between sub-models of one setting: tables compare no others."""
+    rows = pd.read_csv(overlap, dtype=str, keep_default_na=False)
+    a, b = ([Study.setting(submodels[id]) for id in rows[side]] for side in ("a", "b"))
+    same = [first == second for first, second in zip(a, b, strict=True)]
+    return rows[same].to_csv(index=False, lineterminator="\n")
 
 
 def make(study: Path, out: Path) -> None:
