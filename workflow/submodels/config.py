@@ -20,7 +20,7 @@ from submodels.errors import SubmodelsError, unknown
 from submodels.model_shape import ModelShape, read_gguf_shape, read_shape
 from submodels.prompts import FORMATS as PROMPT_FORMATS
 from submodels.pruning import patterns
-from submodels.pruning.methods import METHODS
+from submodels.pruning.methods import METHODS, get_one_shot
 from submodels.resources import resource
 from submodels.terms import NO_CALIBRATION
 from submodels.validation import Strict, parse
@@ -264,9 +264,10 @@ class Pruning(Strict):
 
     @model_validator(mode="after")
     def _one_shot_prior(self):
-        known = [name for name, method in METHODS.items() if not method.needs_gradients]
-        if self.prior not in known:
-            raise ValueError(str(unknown("method without gradients", self.prior, known)))
+        try:
+            get_one_shot(self.prior)
+        except SubmodelsError as error:
+            raise ValueError(str(error)) from error
         return self
 
     @property

@@ -175,9 +175,9 @@ def prune_whole(
     machine, size = hardware.machine(device), DTYPE_BYTES[dtype]
     on_gpu, head = device != "cpu", shape.vocabulary * shape.hidden
     cores = 1 if on_gpu else threads
-    steps = tokens / (windows * length)
+    steps, at_once = tokens / (windows * length), windows_at_once(padded, windows)
     work = forward_operations(shape, 4 * shape.prunable + 3 * head, tokens, 4 * length) / (machine.flops[dtype] * cores)
-    work += 4 * steps * (windows / windows_at_once(padded, windows)) * shape.blocks * machine.block_seconds
+    work += 4 * steps * (windows / at_once) * shape.blocks * machine.block_seconds
     work += steps * logits * shape.prunable / (machine.relaxed * cores)
     need = whole_bytes(
         size,
@@ -186,7 +186,7 @@ def prune_whole(
         prunable=shape.prunable,
         matrix=shape.hidden * shape.intermediate,
         blocks=shape.blocks,
-        length=padded * windows_at_once(padded, windows),
+        length=padded * at_once,
         hidden=shape.hidden,
         widest=shape.intermediate,
         vocabulary=shape.vocabulary,

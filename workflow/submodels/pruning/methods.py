@@ -115,6 +115,14 @@ METHODS = {
 }
 
 
+def get_one_shot(name: str) -> Method:
+    """A method that needs no gradients, for masks to begin with."""
+    one_shot = [known for known, method in METHODS.items() if not method.needs_gradients]
+    if name not in one_shot:
+        raise unknown("method without gradients", name, one_shot)
+    return METHODS[name]
+
+
 def get_method(name: str) -> Method:
     if name not in METHODS:
         raise unknown("pruning method", name, METHODS)

@@ -13,12 +13,12 @@ from submodels.allocator import keep_freed_memory
 from submodels.checkpoints import masks
 from submodels.checkpoints.base import find_context, fingerprint_base
 from submodels.dtypes import AUTO, find_dtype
-from submodels.errors import SubmodelsError, unknown
+from submodels.errors import SubmodelsError
 from submodels.products import take_over
 from submodels.provenance import Manifest
 from submodels.pruning import memory, patterns
 from submodels.pruning.blocks import BlockStream
-from submodels.pruning.methods import METHODS, Method, get_method
+from submodels.pruning.methods import Method, get_method, get_one_shot
 from submodels.pruning.patterns import NofM, Pattern
 from submodels.pruning.progress import Progress
 from submodels.pruning.rules import Pruned, Rule
@@ -79,16 +79,14 @@ def prune(
     if windows is not None:
         read = read_windows(windows, **_limits(stream))
         inputs["windows"] = Path(windows)
-        source = {"name": calibration or Path(windows).parent.name, "sha256": files.sha256_file(windows)}
+        source = _source(windows, calibration)
     inputs["base"] = fingerprint_base(model)
     parameters = {"method": method, "sparsity": str(pattern), "seed": seed}
     numerics = {"version": chosen.version, "dtype": _name(stream.dtype)}
     told = {"general_weight": general_weight, "tokens": tokens, "prior": prior}
     numerics |= {name: value for name, value in told.items() if name in chosen.settings}
-    generic_source = None
-    if "general" in chosen.settings:
+    if general is not None:
         inputs["general"] = Path(general)
-        generic_source = {"name": Path(general).parent.name, "sha256": files.sha256_file(general)}
     if chosen.gradients and stream.dtype == torch.float16:
         raise SubmodelsError(f"method '{method}': gradients vanish in float16; use --dtype bfloat16 or float32")
     manifest = Manifest("prune", parameters | numerics, inputs, started=started)
@@ -106,7 +104,7 @@ def prune(
         memory.check(stream, read, rule, batch_size, offload=offload)
         results = _streamed(stream, read, rule, pattern, seed, batch_size, offload)
 
-    about = parameters | {"calibration": source, "general": generic_source, "base": inputs["base"]}
+    about = parameters | {"calibration": source, "general": general and _source(general), "base": inputs["base"]}
     if chosen.updates_weights:
         about["values"] = _name(stream.stored)
     try:
@@ -142,9 +140,8 @@ def _check_method(
         raise SubmodelsError(f"method '{method}' {need} --general")
     if chosen.only_patterns and not isinstance(pattern, NofM):
         raise SubmodelsError(f"method '{method}' makes masks of patterns such as 2of4 (got {sparsity})")
-    one_shot = [name for name, of in METHODS.items() if not of.needs_gradients]
-    if chosen.trains and prior not in one_shot:
-        raise unknown("method without gradients", prior, one_shot)
+    if chosen.trains:
+        get_one_shot(prior)
     if not 0 <= general_weight < math.inf:
         raise SubmodelsError(f"general weight {general_weight}: must be a number from 0")
     return chosen, pattern
@@ -162,6 +159,11 @@ def _open(model: Path, dtype: str, device: str) -> BlockStream:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _source(windows: Path, name: str | None = None) -> dict[str, str]:
+    """What the mask says of a set: its name, by default that of the directory, and the hash of its windows."""
+    return {"name": name or Path(windows).parent.name, "sha256": files.sha256_file(windows)}
 
 
 def _limits(stream: BlockStream) -> dict[str, int | None]:

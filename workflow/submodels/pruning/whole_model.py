@@ -124,7 +124,8 @@ def n_targets(windows: Windows) -> int:
 
 def predictable(windows: Windows) -> Windows:
     """The windows with a token to predict: a window of a single token has none."""
-    kept = torch.tensor([n_targets(windows.take(slice(i, i + 1))) > 0 for i in range(len(windows.ids))])
+    counted = torch.ones_like(windows.ids, dtype=torch.bool) if windows.counted is None else windows.counted
+    kept = counted[:, 1:].any(dim=1)
     if not kept.any():
         raise SubmodelsError("no calibration window has a token to predict; give windows of two tokens or more")
     return windows if kept.all() else windows.take(kept)
